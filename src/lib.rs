@@ -1,1 +1,5 @@
 //! x
+
+pub mod eval;
+pub mod labels;
+pub mod profile;
