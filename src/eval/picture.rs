@@ -142,12 +142,7 @@ pub fn confusion(confusion: &Confusion) -> String {
         QUIET,
         "모델의 답",
     );
-    canvas.text(
-        [28.0, TOP + CELL * 1.5 + 5.0, 12.5],
-        Anchor::Start,
-        QUIET,
-        "정답",
-    );
+    canvas.text([LEFT - 10.0, TOP - 10.0, 12.5], Anchor::End, QUIET, "정답");
     for class in Sentiment::ALL {
         let i = class.index();
         let name = class.korean();
@@ -234,6 +229,7 @@ pub fn reliability(bins: &[Bin; BINS]) -> String {
         let below = COUNTS_TOP + COUNTS + 18.0;
         canvas.text([x(value), below, 12.0], Anchor::Middle, QUIET, &label);
     }
+    let gap_style = format!("fill=\"{GAP}\" fill-opacity=\"0.35\" stroke=\"{GAP}\"");
     let most = bins.iter().map(|bin| bin.count).max().unwrap_or(0).max(1);
     for (k, bin) in bins.iter().enumerate().filter(|(_, bin)| bin.count > 0) {
         let step = SIDE / BINS as f64;
@@ -245,8 +241,7 @@ pub fn reliability(bins: &[Bin; BINS]) -> String {
             bin.accuracy.max(bin.confidence),
         );
         let gap = [left, y(high), width, SIDE * (high - low)];
-        let style = format!("fill=\"{GAP}\" fill-opacity=\"0.35\" stroke=\"{GAP}\"");
-        canvas.rect(gap, &style);
+        canvas.rect(gap, &gap_style);
         let height = COUNTS * bin.count as f64 / most as f64;
         let count = [left, COUNTS_TOP + COUNTS - height, width, height];
         canvas.rect(count, &format!("fill=\"{QUIET}\""));
@@ -256,24 +251,15 @@ pub fn reliability(bins: &[Bin; BINS]) -> String {
     let floor = COUNTS_TOP + COUNTS;
     canvas.line([LEFT, floor, LEFT + SIDE, floor], &rule);
 
-    canvas.text(
-        [LEFT + 14.0, TOP + 24.0, 12.5],
-        Anchor::Start,
-        INK,
-        "정답 비율",
-    );
-    canvas.rect(
-        [LEFT + 82.0, TOP + 14.0, 14.0, 11.0],
-        &format!("fill=\"{BAR}\""),
-    );
-    canvas.text(
-        [LEFT + 14.0, TOP + 44.0, 12.5],
-        Anchor::Start,
-        INK,
-        "확률과 차이",
-    );
-    let swatch = format!("fill=\"{GAP}\" fill-opacity=\"0.35\" stroke=\"{GAP}\"");
-    canvas.rect([LEFT + 82.0, TOP + 34.0, 14.0, 11.0], &swatch);
+    let swatches = [
+        ("정답 비율", format!("fill=\"{BAR}\"")),
+        ("확률과의 차이", gap_style),
+    ];
+    for (row, (name, style)) in swatches.iter().enumerate() {
+        let top = TOP + 14.0 + 20.0 * row as f64;
+        canvas.rect([LEFT + 12.0, top, 14.0, 11.0], style);
+        canvas.text([LEFT + 32.0, top + 10.0, 12.5], Anchor::Start, INK, name);
+    }
     let most = format!("{most}개");
     canvas.text(
         [LEFT - 8.0, COUNTS_TOP + 10.0, 12.0],
