@@ -203,6 +203,38 @@ pub fn expected_calibration_error(bins: &[Bin]) -> f64 {
     ratio(gaps.sum(), total as f64)
 }
 
+/// What an abstain threshold costs and gains.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Selective {
+    /// Answers whose top probability is below this are withheld.
+    pub abstain_below: f64,
+    /// Share of rows still answered, in 0..=1.
+    pub answered: f64,
+    /// Share of right answers among those.
+    pub accuracy: f64,
+}
+
+/// The thresholds that leave the surest `shares` of the rows answered. Answers of equal
+/// probability are kept or withheld together.
+pub fn selective<const N: usize>(rows: &[Scored], shares: [f64; N]) -> [Selective; N] {
+    let mut sure: Vec<(f64, bool)> = rows
+        .iter()
+        .map(|(truth, p)| (p[top(p).index()], top(p) == *truth))
+        .collect();
+    sure.sort_by(|a, b| b.0.total_cmp(&a.0));
+    shares.map(|share| {
+        let wanted = (share * sure.len() as f64).ceil() as usize;
+        let abstain_below = wanted.checked_sub(1).map_or(1.0, |last| sure[last].0);
+        let kept = sure.partition_point(|(confidence, _)| *confidence >= abstain_below);
+        let right = sure[..kept].iter().filter(|(_, right)| *right).count();
+        Selective {
+            abstain_below,
+            answered: ratio(kept as f64, sure.len() as f64),
+            accuracy: ratio(right as f64, kept as f64),
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,5 +267,25 @@ mod tests {
         assert_eq!(bin_of(1.0), Some(14));
         assert_eq!(bin_of(0.6), Some(8));
         assert_eq!(bin_of(0.600001), Some(9));
+    }
+
+    #[test]
+    fn a_threshold_keeps_the_surest() {
+        let row = |truth, p| (truth, [p, 1.0 - p, 0.0]);
+        let rows = [
+            row(Neutral, 0.6),
+            row(Positive, 0.9),
+            row(Negative, 0.7),
+            row(Positive, 0.7),
+        ];
+        let check = |share, expect| {
+            let [s] = selective(&rows, [share]);
+            assert_eq!((s.abstain_below, s.answered, s.accuracy), expect);
+        };
+        check(1.0, (0.6, 1.0, 0.5));
+        check(0.25, (0.9, 0.25, 1.0));
+        // The two at 0.7 stay together.
+        check(0.5, (0.7, 0.75, 2.0 / 3.0));
+        assert_eq!(selective(&[], [0.5])[0].answered, 0.0);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -102,6 +102,41 @@ pub enum PredictionsError {
     },
 }
 
+/// Read the answers of a finished file, by row, and whose they are.
+///
+/// # Errors
+/// See [`PredictionsError`].
+pub fn read(path: &Path) -> Result<(Source, BTreeMap<usize, Prediction>), PredictionsError> {
+    let text = std::fs::read_to_string(path).map_err(|source| PredictionsError::Io {
+        path: path.into(),
+        source,
+    })?;
+    parse(path, &text)
+}
+
+fn parse(
+    path: &Path,
+    text: &str,
+) -> Result<(Source, BTreeMap<usize, Prediction>), PredictionsError> {
+    let bad_line = |line: usize| {
+        move |source| PredictionsError::Line {
+            path: path.into(),
+            line,
+            source,
+        }
+    };
+    let mut lines = text.lines();
+    let source = serde_json::from_str(lines.next().unwrap_or("")).map_err(bad_line(1))?;
+    let known = (2..)
+        .zip(lines)
+        .map(|(number, line)| {
+            let prediction: Prediction = serde_json::from_str(line).map_err(bad_line(number))?;
+            Ok((prediction.row, prediction))
+        })
+        .collect::<Result<_, _>>()?;
+    Ok((source, known))
+}
+
 /// An open predictions file.
 #[derive(Debug)]
 pub struct PredictionsFile {
@@ -126,66 +161,25 @@ impl PredictionsFile {
         };
         let file = OpenOptions::new()
             .read(true)
-            .write(true)
+            .append(true)
             .create(true)
-            .truncate(false)
             .open(path)
             .map_err(io_error)?;
         let text = io::read_to_string(&file).map_err(io_error)?;
-        // A first line that was cut off is left for `parse` to refuse: the file may be anything.
-        let end = text.rfind('\n').map_or(text.len(), |last| last + 1);
         let mut opened = Self {
             path: path.into(),
             file,
         };
-        let known = opened.parse(&text[..end], source)?;
-        opened.file.set_len(end as u64).map_err(io_error)?;
-        opened.file.seek(SeekFrom::End(0)).map_err(io_error)?;
         if text.is_empty() {
             opened.write_line(source)?;
+            return Ok((opened, BTreeMap::new()));
         }
+        // A first line that was cut off is left for `parse` to refuse: the file may be anything.
+        let end = text.rfind('\n').map_or(text.len(), |last| last + 1);
+        let (found, known) = parse(path, &text[..end])?;
+        check_source(path, found, source)?;
+        opened.file.set_len(end as u64).map_err(io_error)?;
         Ok((opened, known))
-    }
-
-    fn parse(
-        &self,
-        text: &str,
-        source: &Source,
-    ) -> Result<BTreeMap<usize, Prediction>, PredictionsError> {
-        let bad_line = |line: usize, source| PredictionsError::Line {
-            path: self.path.clone(),
-            line,
-            source,
-        };
-        let mut lines = (1..).zip(text.lines());
-        if let Some((_, first)) = lines.next() {
-            let found: Source = serde_json::from_str(first).map_err(|e| bad_line(1, e))?;
-            self.check_source(found, source)?;
-        }
-        lines
-            .map(|(number, line)| {
-                let prediction: Prediction =
-                    serde_json::from_str(line).map_err(|e| bad_line(number, e))?;
-                Ok((prediction.row, prediction))
-            })
-            .collect()
-    }
-
-    fn check_source(&self, found: Source, wanted: &Source) -> Result<(), PredictionsError> {
-        let (what, found) = if found.model != wanted.model {
-            ("model", found.model)
-        } else if found.data != wanted.data {
-            ("data set", found.data)
-        } else if found.mode != wanted.mode {
-            ("mode", format!("{:?}", found.mode).to_lowercase())
-        } else {
-            return Ok(());
-        };
-        Err(PredictionsError::OtherSource {
-            path: self.path.clone(),
-            what,
-            found,
-        })
     }
 
     /// Add one answer.
@@ -206,6 +200,23 @@ impl PredictionsFile {
                 source,
             })
     }
+}
+
+fn check_source(path: &Path, found: Source, wanted: &Source) -> Result<(), PredictionsError> {
+    let (what, found) = if found.model != wanted.model {
+        ("model", found.model)
+    } else if found.data != wanted.data {
+        ("data set", found.data)
+    } else if found.mode != wanted.mode {
+        ("mode", format!("{:?}", found.mode).to_lowercase())
+    } else {
+        return Ok(());
+    };
+    Err(PredictionsError::OtherSource {
+        path: path.into(),
+        what,
+        found,
+    })
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@ use unicode_width::UnicodeWidthStr;
 
 use super::calibrate::{FOLDS, Objective};
 use super::fidelity::Fidelity;
-use super::metrics::{BINS, Bin, Confusion, Scored, Scores, Trust, top};
-use super::predictions::Mode;
+use super::metrics::{
+    BINS, Bin, Confusion, Scored, Scores, Selective, Trust, reliability, selective, top,
+};
+use super::predictions::{Mode, Source};
 use crate::labels::Sentiment;
 use crate::profile::Calibration;
 
@@ -20,12 +22,12 @@ pub struct Report {
     pub model: String,
     /// The data set, in words.
     pub data: String,
-    /// How answers were taken.
-    pub mode: Mode,
+    /// Hashes of both, and how answers were taken.
+    pub source: Source,
     /// Answers counted by label.
     pub confusion: Confusion,
     /// How far the model's probabilities can be trusted, where it gave any.
-    pub trust: Option<Reliability>,
+    pub reliability: Option<Reliability>,
     /// What calibration would change.
     pub calibration: Option<Recalibration>,
     /// Differences from a reference model.
@@ -34,13 +36,29 @@ pub struct Report {
     pub speed: Option<(usize, f64)>,
 }
 
-/// Figures of trust, and the bins that ECE is computed from.
+/// Shares of the rows for which an abstain threshold is shown.
+const ANSWERED: [f64; 5] = [1.0, 0.9, 0.8, 0.7, 0.5];
+
+/// How far the probabilities can be trusted.
 #[derive(Debug, Clone, Copy)]
 pub struct Reliability {
     /// The figures.
     pub trust: Trust,
-    /// The bins.
+    /// The bins that ECE is computed from.
     pub bins: [Bin; BINS],
+    /// What withholding unsure answers would gain.
+    pub selective: [Selective; ANSWERED.len()],
+}
+
+impl Reliability {
+    /// For rows of true label and probabilities.
+    pub fn of(rows: &[Scored]) -> Self {
+        Self {
+            trust: Trust::of(rows),
+            bins: reliability(rows),
+            selective: selective(rows, ANSWERED),
+        }
+    }
 }
 
 /// A fitted calibration, and what it changes on rows that its fit has not seen
@@ -200,6 +218,16 @@ impl Report {
         for sentence in self.sentences() {
             let _ = write!(out, "\n{sentence}\n");
         }
+        if let Some(Reliability { selective, .. }) = &self.reliability {
+            out += "\n    answered  abstain below  accuracy\n";
+            for s in selective {
+                let share = 100.0 * s.answered;
+                out += &format!(
+                    "{share:>10.1} %{:>15.3}{:>10.4}\n",
+                    s.abstain_below, s.accuracy
+                );
+            }
+        }
         if let Some(change) = &self.calibration {
             let _ = write!(out, "\n{}\n", change.heading());
             out += &format!("{:>12}{:>10}{:>10}\n", "", "before", "after");
@@ -265,6 +293,18 @@ impl Report {
         for sentence in self.sentences() {
             let _ = write!(out, "\n{sentence}\n");
         }
+        if let Some(Reliability { selective, .. }) = &self.reliability {
+            let rows = selective.map(|s| {
+                let share = format!("{:.1} %", 100.0 * s.answered);
+                vec![
+                    share,
+                    format!("{:.3}", s.abstain_below),
+                    format!("{:.4}", s.accuracy),
+                ]
+            });
+            out.push('\n');
+            out += &table(&["answered", "abstain below", "accuracy"], &rows);
+        }
         if let Some(change) = &self.calibration {
             let rows: Vec<_> = change
                 .figures()
@@ -287,8 +327,10 @@ impl Report {
             .collect();
         let mut report = json!({
             "model": self.model,
+            "model_sha256": self.source.model,
             "data": self.data,
-            "mode": self.mode,
+            "data_sha256": self.source.data,
+            "mode": self.source.mode,
             "rows": self.confusion.total(),
             "accuracy": self.confusion.accuracy(),
             "macro_f1": self.confusion.macro_average().f1,
@@ -298,11 +340,17 @@ impl Report {
             "confusion": self.confusion.counts,
             "unreadable": self.confusion.unreadable,
         });
-        if let Some(Reliability { trust, bins }) = &self.trust {
+        if let Some(Reliability {
+            trust,
+            bins,
+            selective,
+        }) = &self.reliability
+        {
             report["log_loss"] = json!(trust.log_loss);
             report["brier"] = json!(trust.brier);
             report["ece"] = json!(trust.ece);
             report["reliability"] = json!(bins);
+            report["selective"] = json!(selective);
         }
         if let Some(change) = &self.calibration {
             report["calibration"] = json!({
@@ -325,7 +373,7 @@ impl Report {
     }
 
     fn mode_name(&self) -> &'static str {
-        match self.mode {
+        match self.source.mode {
             Mode::Score => "score",
             Mode::Generate => "generate",
         }
@@ -340,13 +388,13 @@ impl Report {
             confusion.macro_average().f1
         )];
         let lost: u64 = confusion.unreadable.iter().sum();
-        if self.mode == Mode::Generate {
+        if self.source.mode == Mode::Generate {
             let total = confusion.total();
             sentences.push(format!(
                 "{lost} of {total} answers named no label; they count as wrong"
             ));
         }
-        if let Some(Reliability { trust, .. }) = &self.trust {
+        if let Some(Reliability { trust, .. }) = &self.reliability {
             sentences.push(format!(
                 "log-loss {:.4} nats, Brier {:.4}, ECE {:.4} ({BINS} equal bins of the top probability)",
                 trust.log_loss, trust.brier, trust.ece
