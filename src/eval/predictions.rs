@@ -29,6 +29,8 @@ pub enum Mode {
 pub struct Source {
     /// SHA-256 of the model's file.
     pub model: String,
+    /// SHA-256 of the profile that the answers were taken under; empty for a server's own.
+    pub profile: String,
     /// [`Dataset::fingerprint`](super::dataset::Dataset::fingerprint).
     pub data: String,
     /// How the answers were taken.
@@ -205,6 +207,8 @@ impl PredictionsFile {
 fn check_source(path: &Path, found: Source, wanted: &Source) -> Result<(), PredictionsError> {
     let (what, found) = if found.model != wanted.model {
         ("model", found.model)
+    } else if found.profile != wanted.profile {
+        ("profile", found.profile)
     } else if found.data != wanted.data {
         ("data set", found.data)
     } else if found.mode != wanted.mode {
@@ -226,6 +230,7 @@ mod tests {
     fn source() -> Source {
         Source {
             model: "m".into(),
+            profile: "p".into(),
             data: "d".into(),
             mode: Mode::Score,
         }
@@ -277,6 +282,7 @@ mod tests {
             assert!(error.contains(expect), "{error}");
         };
         check(|s| s.model = "n".into(), "another model (m)");
+        check(|s| s.profile = "q".into(), "another profile (p)");
         check(|s| s.data = "e".into(), "another data set (d)");
         check(|s| s.mode = Mode::Generate, "another mode (score)");
         std::fs::write(&path, "id,text\n").unwrap();

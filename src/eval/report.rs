@@ -6,12 +6,12 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr;
 
-use super::calibrate::{FOLDS, Objective};
+use super::calibrate::{FOLDS, FitError, Objective, cross_fitted, fit};
 use super::fidelity::Fidelity;
 use super::metrics::{
     BINS, Bin, Confusion, Scored, Scores, Selective, Trust, reliability, selective, top,
 };
-use super::predictions::{Mode, Source};
+use super::predictions::{Mode, Prediction, Source, log_probs, probabilities};
 use crate::labels::Sentiment;
 use crate::profile::Calibration;
 
@@ -229,12 +229,8 @@ impl Report {
             }
         }
         if let Some(change) = &self.calibration {
-            let _ = write!(out, "\n{}\n", change.heading());
-            out += &format!("{:>12}{:>10}{:>10}\n", "", "before", "after");
-            for ((name, before), (_, after)) in change.figures() {
-                out += &format!("{name:>12}{before:>10.4}{after:>10.4}\n");
-            }
-            let _ = writeln!(out, "fitted to all rows: {}", fitted(&change.fitted));
+            out.push('\n');
+            out += &change.text();
         }
         out
     }
@@ -427,6 +423,32 @@ impl Report {
 type Figure = (&'static str, f64);
 
 impl Recalibration {
+    /// Fit to answers with log-probabilities, and measure by cross-fitting.
+    ///
+    /// # Errors
+    /// See [`FitError`].
+    pub fn of(predictions: &[Prediction], objective: Objective) -> Result<Self, FitError> {
+        let rows = log_probs(predictions);
+        let fitted = fit(&rows, objective)?;
+        let calibrated = cross_fitted(&rows, objective)?;
+        let after: Vec<Scored> = rows.iter().map(|(truth, _)| *truth).zip(calibrated).collect();
+        Ok(Self {
+            objective,
+            fitted,
+            before: Summary::of(&probabilities(predictions)),
+            after: Summary::of(&after),
+        })
+    }
+
+    /// For a terminal.
+    pub fn text(&self) -> String {
+        let mut out = format!("{}\n{:>12}{:>10}{:>10}\n", self.heading(), "", "before", "after");
+        for ((name, before), (_, after)) in self.figures() {
+            out += &format!("{name:>12}{before:>10.4}{after:>10.4}\n");
+        }
+        out + &format!("fitted to all rows: {}\n", fitted(&self.fitted))
+    }
+
     fn heading(&self) -> String {
         format!(
             "calibration for {}; each fifth of the rows calibrated by the fit to the other four",
