@@ -65,7 +65,10 @@ struct MeasureArgs {
 pub fn run(args: &EvalArgs) -> CliResult {
     let measure = &args.eval;
     if measure.mode == Mode::Generate && (measure.calibrate.is_some() || measure.against.is_some()) {
-        return Err("--calibrate and --against need probabilities, which free answers do not have: use --mode score".into());
+        return Err(
+            "--calibrate and --against need probabilities, which free answers do not have: use --mode score"
+                .into(),
+        );
     }
     let data = args.data.read()?;
     let report = block_on(measured(args, &data))??;
@@ -142,7 +145,11 @@ async fn reference(args: &EvalArgs, path: &Path, data: &Data) -> Result<Vec<Pred
 }
 
 /// Both models' probabilities, row by row, under one calibration: what differs is the weights.
-fn pairs(ours: &[Prediction], theirs: &[Prediction], calibration: &Calibration) -> Result<Vec<Pair>, Failure> {
+fn pairs(
+    ours: &[Prediction],
+    theirs: &[Prediction],
+    calibration: &Calibration,
+) -> Result<Vec<Pair>, Failure> {
     let reference = |row: usize| {
         let found = theirs.binary_search_by_key(&row, |p| p.row).ok().and_then(|i| theirs[i].log_probs);
         found.ok_or_else(|| format!("the reference has no answer to row {}", row + 1))

@@ -88,11 +88,11 @@ pub struct AskArgs {
 
     /// Comments asked for at a time.
     #[arg(long, value_name = "N", default_value_t = 32)]
-    in_flight: usize,
+    pub in_flight: usize,
 
     /// Tokens that a free answer may have (--mode generate).
     #[arg(long, value_name = "N", default_value_t = DEFAULT_TOKENS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TOKENS)))]
-    max_tokens: u32,
+    pub max_tokens: u32,
 }
 
 /// Why there are no answers.
@@ -148,8 +148,7 @@ impl Predictor for Subject {
                 text: None,
             });
         }
-        let free =
-            RemoteReason { max_tokens: self.max_tokens, temperature: 0.0, seed: 0, free_answer: true };
+        let free = RemoteReason { max_tokens: self.max_tokens, temperature: 0.0, seed: 0, free_answer: true };
         let (mut text, mut stated) = (String::new(), None);
         let on_event = |event| match event {
             ReasonEvent::Verdict(_) => {}

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::metrics::{Confusion, Scored, top};
 use crate::labels::Sentiment;
 use crate::profile::{Calibration, Labels};
+use crate::score::probabilities;
 
 /// Strength of the pull towards "change nothing", in rows' worth of curvature: keeps the fit
 /// finite where a small data set is answered without an error.
@@ -47,18 +48,8 @@ pub enum FitError {
     #[error("row {0}: log-probabilities must be finite")]
     NotFinite(usize),
     /// Higher scores do not mean likelier labels.
-    #[error(
-        "the model's scores do not tell the labels of this data set apart: nothing to calibrate"
-    )]
+    #[error("the model's scores do not tell the labels of this data set apart: nothing to calibrate")]
     Uninformative,
-}
-
-/// Probabilities under a calibration.
-pub fn probabilities(calibration: &Calibration, log_probs: &[f64; 3]) -> [f64; 3] {
-    let logits = Sentiment::ALL.map(|class| {
-        log_probs[class.index()] / calibration.temperature + calibration.bias.get(class)
-    });
-    softmax(logits)
 }
 
 fn softmax(logits: [f64; 3]) -> [f64; 3] {
@@ -77,16 +68,10 @@ pub fn fit(rows: &[Scored], objective: Objective) -> Result<Calibration, FitErro
     if rows.len() < MIN_ROWS {
         return Err(FitError::TooFew { rows: rows.len() });
     }
-    if let Some(class) = Sentiment::ALL
-        .into_iter()
-        .find(|c| rows.iter().all(|(l, _)| l != c))
-    {
+    if let Some(class) = Sentiment::ALL.into_iter().find(|c| rows.iter().all(|(l, _)| l != c)) {
         return Err(FitError::Missing(class));
     }
-    if let Some(i) = rows
-        .iter()
-        .position(|(_, l)| l.iter().any(|x| !x.is_finite()))
-    {
+    if let Some(i) = rows.iter().position(|(_, l)| l.iter().any(|x| !x.is_finite())) {
         return Err(FitError::NotFinite(i));
     }
     let theta = match objective {
@@ -102,11 +87,7 @@ pub fn fit(rows: &[Scored], objective: Objective) -> Result<Calibration, FitErro
     let mean = (neutral + negative) / 3.0;
     Ok(Calibration {
         temperature: 1.0 / a,
-        bias: Labels {
-            positive: -mean,
-            neutral: neutral - mean,
-            negative: negative - mean,
-        },
+        bias: Labels { positive: -mean, neutral: neutral - mean, negative: negative - mean },
         ..Calibration::default()
     })
 }
@@ -120,13 +101,10 @@ pub fn fit(rows: &[Scored], objective: Objective) -> Result<Calibration, FitErro
 pub fn cross_fitted(rows: &[Scored], objective: Objective) -> Result<Vec<[f64; 3]>, FitError> {
     let mut calibrated = vec![[0.0; 3]; rows.len()];
     for fold in 0..FOLDS {
-        let seen: Vec<Scored> = (0..rows.len())
-            .filter(|i| i % FOLDS != fold)
-            .map(|i| rows[i])
-            .collect();
+        let seen: Vec<Scored> = (0..rows.len()).filter(|i| i % FOLDS != fold).map(|i| rows[i]).collect();
         let calibration = fit(&seen, objective)?;
         for i in (fold..rows.len()).step_by(FOLDS) {
-            calibrated[i] = probabilities(&calibration, &rows[i].1);
+            calibrated[i] = probabilities(rows[i].1, &calibration);
         }
     }
     Ok(calibrated)
@@ -144,19 +122,13 @@ fn minimise<const K: usize>(
     rows: &[Scored],
     features: impl Fn(&[f64; 3]) -> [[f64; 3]; K],
 ) -> Result<[f64; K], FitError> {
-    let rows: Vec<(usize, [[f64; 3]; K])> = rows
-        .iter()
-        .map(|(truth, log_probs)| (truth.index(), features(log_probs)))
-        .collect();
+    let rows: Vec<(usize, [[f64; 3]; K])> =
+        rows.iter().map(|(truth, log_probs)| (truth.index(), features(log_probs))).collect();
     let start: [f64; K] = std::array::from_fn(|k| f64::from(k == 0));
     let loss = |theta: &[f64; K]| -> f64 {
         let fit: f64 = rows
             .iter()
-            .map(|(truth, x)| {
-                -softmax(logits(theta, x))[*truth]
-                    .max(f64::MIN_POSITIVE)
-                    .ln()
-            })
+            .map(|(truth, x)| -softmax(logits(theta, x))[*truth].max(f64::MIN_POSITIVE).ln())
             .sum();
         let pull: f64 = (0..K).map(|k| (theta[k] - start[k]).powi(2)).sum();
         fit + RIDGE / 2.0 * pull
@@ -183,11 +155,7 @@ fn minimise<const K: usize>(
             break;
         }
     }
-    if theta[0] > 1e-3 {
-        Ok(theta)
-    } else {
-        Err(FitError::Uninformative)
-    }
+    if theta[0] > 1e-3 { Ok(theta) } else { Err(FitError::Uninformative) }
 }
 
 fn logits<const K: usize>(theta: &[f64; K], features: &[[f64; 3]; K]) -> [f64; 3] {
@@ -255,9 +223,8 @@ fn best_offsets(rows: &[Scored], centre: [f64; 2]) -> [f64; 2] {
         let pairs = rows.iter().map(|(truth, l)| (*truth, Some(answer(l))));
         Confusion::of(pairs).macro_average().f1
     };
-    let grid: Vec<Vec<f64>> = (0..side)
-        .map(|i| (0..side).map(|j| macro_f1(offsets(i, j))).collect())
-        .collect();
+    let grid: Vec<Vec<f64>> =
+        (0..side).map(|i| (0..side).map(|j| macro_f1(offsets(i, j))).collect()).collect();
     let near = |i: usize| i.saturating_sub(SMOOTH)..(i + SMOOTH + 1).min(side);
     let smoothed = |i: usize, j: usize| {
         let cells = grid[near(i)].iter().flat_map(|row| &row[near(j)]);
@@ -295,9 +262,7 @@ mod tests {
     }
 
     fn macro_f1(rows: &[Scored], calibration: &Calibration) -> f64 {
-        let pairs = rows
-            .iter()
-            .map(|(truth, l)| (*truth, Some(top(&probabilities(calibration, l)))));
+        let pairs = rows.iter().map(|(truth, l)| (*truth, Some(top(&probabilities(*l, calibration)))));
         Confusion::of(pairs).macro_average().f1
     }
 
@@ -321,10 +286,7 @@ mod tests {
             .collect();
         for objective in [Objective::Likelihood, Objective::MacroF1] {
             let fitted = fit(&rows, objective).unwrap();
-            assert!(
-                fitted.temperature.is_finite() && fitted.temperature > 0.1,
-                "{fitted:?}"
-            );
+            assert!(fitted.temperature.is_finite() && fitted.temperature > 0.1, "{fitted:?}");
             assert!(macro_f1(&rows, &fitted) > 0.999);
         }
     }
@@ -336,19 +298,12 @@ mod tests {
             assert_eq!(fit(rows, Objective::Likelihood).unwrap_err(), expect);
         };
         check(&rows[..29], FitError::TooFew { rows: 29 });
-        let rare: Vec<Scored> = rows
-            .iter()
-            .copied()
-            .filter(|(l, _)| *l != Neutral)
-            .collect();
+        let rare: Vec<Scored> = rows.iter().copied().filter(|(l, _)| *l != Neutral).collect();
         check(&rare, FitError::Missing(Neutral));
         let mut broken = rows.clone();
         broken[7].1[2] = f64::NAN;
         check(&broken, FitError::NotFinite(7));
-        let upside_down: Vec<Scored> = rows
-            .iter()
-            .map(|(truth, l)| (*truth, l.map(|x| -10.0 * x)))
-            .collect();
+        let upside_down: Vec<Scored> = rows.iter().map(|(truth, l)| (*truth, l.map(|x| -10.0 * x))).collect();
         check(&upside_down, FitError::Uninformative);
     }
 

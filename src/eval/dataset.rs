@@ -52,12 +52,7 @@ pub struct Columns {
 
 impl Default for Columns {
     fn default() -> Self {
-        Self {
-            comment: "comment".into(),
-            label: "label".into(),
-            video_title: None,
-            video_summary: None,
-        }
+        Self { comment: "comment".into(), label: "label".into(), video_title: None, video_summary: None }
     }
 }
 
@@ -152,12 +147,7 @@ pub enum DatasetError {
 /// Read a labelled data set; the format is told by the name: `.jsonl`, `.csv`, `.tsv`, `.parquet`.
 pub fn read(path: &Path, columns: &Columns) -> Result<Dataset, DatasetError> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
-    let open = || {
-        File::open(path).map_err(|source| DatasetError::Io {
-            path: path.into(),
-            source,
-        })
-    };
+    let open = || File::open(path).map_err(|source| DatasetError::Io { path: path.into(), source });
     let records = match extension.to_lowercase().as_str() {
         "jsonl" | "ndjson" => read_json_lines(path, open()?, columns),
         "csv" => read_table(open()?, b',', columns),
@@ -165,10 +155,8 @@ pub fn read(path: &Path, columns: &Columns) -> Result<Dataset, DatasetError> {
         "parquet" => read_parquet(open()?, columns),
         _ => Err(DatasetError::UnknownFormat(path.into())),
     }?;
-    let rows: Vec<Row> = records
-        .into_iter()
-        .map(|record| record.into_row(columns))
-        .collect::<Result<_, _>>()?;
+    let rows: Vec<Row> =
+        records.into_iter().map(|record| record.into_row(columns)).collect::<Result<_, _>>()?;
     if rows.is_empty() {
         return Err(DatasetError::NoRows(path.into()));
     }
@@ -185,14 +173,10 @@ struct Record {
 impl Record {
     fn into_row(self, columns: &Columns) -> Result<Row, DatasetError> {
         let place = self.place;
-        let [comment, label, video_title, video_summary] = self
-            .fields
-            .map(|f| f.filter(|text| !text.trim().is_empty()));
+        let [comment, label, video_title, video_summary] =
+            self.fields.map(|f| f.filter(|text| !text.trim().is_empty()));
         let required = |field: Option<String>, column: &str| {
-            field.ok_or_else(|| DatasetError::Empty {
-                place,
-                column: column.into(),
-            })
+            field.ok_or_else(|| DatasetError::Empty { place, column: column.into() })
         };
         let found = required(label, &columns.label)?;
         Ok(Row {
@@ -216,16 +200,8 @@ struct Wanted<'a> {
 impl Columns {
     fn wanted(&self) -> [Wanted<'_>; 4] {
         [
-            Wanted {
-                name: &self.comment,
-                required: true,
-                flag: "comment",
-            },
-            Wanted {
-                name: &self.label,
-                required: true,
-                flag: "label",
-            },
+            Wanted { name: &self.comment, required: true, flag: "comment" },
+            Wanted { name: &self.label, required: true, flag: "label" },
             Wanted {
                 name: self.video_title.as_deref().unwrap_or("video_title"),
                 required: self.video_title.is_some(),
@@ -256,19 +232,12 @@ impl Columns {
     }
 }
 
-fn read_json_lines(
-    path: &Path,
-    file: File,
-    columns: &Columns,
-) -> Result<Vec<Record>, DatasetError> {
+fn read_json_lines(path: &Path, file: File, columns: &Columns) -> Result<Vec<Record>, DatasetError> {
     let mut records = Vec::new();
     let mut names: Vec<String> = Vec::new();
     for (index, line) in BufReader::new(file).split(b'\n').enumerate() {
         let place = Place::Line(index as u64 + 1);
-        let line = line.map_err(|source| DatasetError::Io {
-            path: path.into(),
-            source,
-        })?;
+        let line = line.map_err(|source| DatasetError::Io { path: path.into(), source })?;
         let line = std::str::from_utf8(&line).map_err(|_| DatasetError::Encoding(place))?;
         let line = line.trim_start_matches('\u{feff}').trim();
         if line.is_empty() {
@@ -276,11 +245,7 @@ fn read_json_lines(
         }
         let mut object: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(line).map_err(|source| DatasetError::Json { place, source })?;
-        for name in object
-            .keys()
-            .filter(|name| !names.contains(name))
-            .collect::<Vec<_>>()
-        {
+        for name in object.keys().filter(|name| !names.contains(name)).collect::<Vec<_>>() {
             names.push(name.clone());
         }
         let mut fields = [const { None }; 4];
@@ -289,10 +254,7 @@ fn read_json_lines(
                 None | Some(serde_json::Value::Null) => None,
                 Some(serde_json::Value::String(text)) => Some(text),
                 Some(_) => {
-                    return Err(DatasetError::NotText {
-                        place,
-                        column: wanted.name.into(),
-                    });
+                    return Err(DatasetError::NotText { place, column: wanted.name.into() });
                 }
             };
         }
@@ -305,9 +267,7 @@ fn read_json_lines(
 }
 
 fn read_table(file: File, delimiter: u8, columns: &Columns) -> Result<Vec<Record>, DatasetError> {
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .from_reader(file);
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(file);
     let header = reader.headers().map_err(csv_error)?.clone();
     let places = columns.locate(&header.iter().collect::<Vec<_>>())?;
     let mut records = Vec::new();
@@ -333,11 +293,7 @@ fn csv_error(error: csv::Error) -> DatasetError {
 fn read_parquet(file: File, columns: &Columns) -> Result<Vec<Record>, DatasetError> {
     let reader = SerializedFileReader::new(file)?;
     let schema = reader.metadata().file_metadata().schema().clone();
-    let names: Vec<&str> = schema
-        .get_fields()
-        .iter()
-        .map(|field| field.name())
-        .collect();
+    let names: Vec<&str> = schema.get_fields().iter().map(|field| field.name()).collect();
     let places = columns.locate(&names)?;
     // Only the wanted columns are decoded: others may hold anything.
     let wanted: Vec<Arc<Type>> = schema
@@ -347,9 +303,7 @@ fn read_parquet(file: File, columns: &Columns) -> Result<Vec<Record>, DatasetErr
         .filter(|(i, _)| places.contains(&Some(*i)))
         .map(|(_, field)| field.clone())
         .collect();
-    let projection = Type::group_type_builder(schema.name())
-        .with_fields(wanted)
-        .build()?;
+    let projection = Type::group_type_builder(schema.name()).with_fields(wanted).build()?;
     let mut records = Vec::new();
     for (index, row) in RowIter::from_file(Some(projection), &reader)?.enumerate() {
         let place = Place::Row(index as u64 + 1);
@@ -358,11 +312,7 @@ fn read_parquet(file: File, columns: &Columns) -> Result<Vec<Record>, DatasetErr
         for (name, value) in row.get_column_iter() {
             let wanted = columns.wanted();
             // One column may be wanted twice.
-            for (field, _) in fields
-                .iter_mut()
-                .zip(&wanted)
-                .filter(|(_, w)| w.name == name)
-            {
+            for (field, _) in fields.iter_mut().zip(&wanted).filter(|(_, w)| w.name == name) {
                 *field = parquet_text(place, name, value)?;
             }
         }
@@ -379,10 +329,7 @@ fn parquet_text(place: Place, column: &str, value: &Field) -> Result<Option<Stri
         Field::Bytes(bytes) => std::str::from_utf8(bytes.data())
             .map(|text| Some(text.to_owned()))
             .map_err(|_| DatasetError::Encoding(place)),
-        _ => Err(DatasetError::NotText {
-            place,
-            column: column.into(),
-        }),
+        _ => Err(DatasetError::NotText { place, column: column.into() }),
     }
 }
 
@@ -399,10 +346,7 @@ fn fingerprint(rows: &[Row]) -> String {
         field(row.video_summary.as_deref());
         field(Some(row.label.korean()));
     }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -410,34 +354,20 @@ mod tests {
     use super::*;
 
     fn read_as(extension: &str, content: &[u8], columns: &Columns) -> Result<Dataset, String> {
-        let file = tempfile::Builder::new()
-            .suffix(extension)
-            .tempfile()
-            .unwrap();
+        let file = tempfile::Builder::new().suffix(extension).tempfile().unwrap();
         std::fs::write(file.path(), content).unwrap();
-        read(file.path(), columns).map_err(|e| {
-            e.to_string()
-                .replace(&file.path().display().to_string(), "FILE")
-        })
+        read(file.path(), columns)
+            .map_err(|e| e.to_string().replace(&file.path().display().to_string(), "FILE"))
     }
 
     fn row(comment: &str, title: Option<&str>, label: Sentiment) -> Row {
-        Row {
-            comment: comment.into(),
-            video_title: title.map(Into::into),
-            video_summary: None,
-            label,
-        }
+        Row { comment: comment.into(), video_title: title.map(Into::into), video_summary: None, label }
     }
 
     #[test]
     fn formats_agree() {
         let rows = vec![
-            row(
-                "정말, \"감동\"\n이었습니다",
-                Some("영상"),
-                Sentiment::Positive,
-            ),
+            row("정말, \"감동\"\n이었습니다", Some("영상"), Sentiment::Positive),
             row("그냥 그래요", None, Sentiment::Neutral),
         ];
         let csv = "id,comment,label,video_title\n\
@@ -461,20 +391,10 @@ mod tests {
 
     #[test]
     fn fingerprint_sees_field_borders() {
-        let print = |csv: &str| {
-            read_as(".csv", csv.as_bytes(), &Columns::default())
-                .unwrap()
-                .fingerprint
-        };
+        let print = |csv: &str| read_as(".csv", csv.as_bytes(), &Columns::default()).unwrap().fingerprint;
         let head = "comment,video_title,label\n";
-        assert_ne!(
-            print(&format!("{head}ab,c,긍정\n")),
-            print(&format!("{head}a,bc,긍정\n"))
-        );
-        assert_ne!(
-            print(&format!("{head}ab,c,긍정\n")),
-            print(&format!("{head}ab,c,중립\n"))
-        );
+        assert_ne!(print(&format!("{head}ab,c,긍정\n")), print(&format!("{head}a,bc,긍정\n")));
+        assert_ne!(print(&format!("{head}ab,c,긍정\n")), print(&format!("{head}ab,c,중립\n")));
     }
 
     #[test]
@@ -493,61 +413,33 @@ mod tests {
     #[test]
     fn errors_name_the_place() {
         let default = Columns::default();
-        let titled = Columns {
-            video_title: Some("title".into()),
-            ..Columns::default()
-        };
+        let titled = Columns { video_title: Some("title".into()), ..Columns::default() };
         let check = |extension, content: &[u8], columns: &Columns, expect: &str| {
             let error = read_as(extension, content, columns).unwrap_err();
             assert!(error.starts_with(expect), "{error:?} is not {expect:?}");
         };
-        let label = |place: &str, found: &str| {
-            format!("{place}: label \"{found}\" is none of 긍정, 중립, 부정")
-        };
+        let label =
+            |place: &str, found: &str| format!("{place}: label \"{found}\" is none of 긍정, 중립, 부정");
         let csv = "comment,label\n\"좋\n다\",긍정\n음,mixed\n";
         check(".csv", csv.as_bytes(), &default, &label("line 4", "mixed"));
         let json = "{\"comment\":\"a\",\"label\":\"긍정\"}\n\n{\"comment\":\"b\",\"label\":\"1\"}";
         check(".jsonl", json.as_bytes(), &default, &label("line 3", "1"));
         let json = "{\"comment\":\"a\",\"label\":1}";
-        check(
-            ".jsonl",
-            json.as_bytes(),
-            &default,
-            "line 1: column \"label\" must be text",
-        );
+        check(".jsonl", json.as_bytes(), &default, "line 1: column \"label\" must be text");
         check(".jsonl", b"[1]", &default, "line 1: not a JSON object");
-        check(
-            ".jsonl",
-            b"{\"comment\":",
-            &default,
-            "line 1: not a JSON object",
-        );
+        check(".jsonl", b"{\"comment\":", &default, "line 1: not a JSON object");
         let json = "{\"text\":\"a\",\"label\":\"긍정\"}";
-        let found = "no column \"comment\": the file has text, label; name the right one with --comment-column";
+        let found =
+            "no column \"comment\": the file has text, label; name the right one with --comment-column";
         check(".jsonl", json.as_bytes(), &default, found);
         check(".csv", "text,label\na,긍정\n".as_bytes(), &default, found);
         let csv = "comment,label\na,긍정\n";
         check(".csv", csv.as_bytes(), &titled, "no column \"title\"");
         let csv = "comment,label\na,긍정\n  ,긍정\n";
-        check(
-            ".csv",
-            csv.as_bytes(),
-            &default,
-            "line 3: column \"comment\" is empty",
-        );
+        check(".csv", csv.as_bytes(), &default, "line 3: column \"comment\" is empty");
         let cp949 = b"comment,label\n\xc1\xc1\xb4\xd9,positive\n";
-        check(
-            ".csv",
-            cp949,
-            &default,
-            "line 2: not UTF-8; save the file as UTF-8",
-        );
-        check(
-            ".csv",
-            b"comment,label\na\n",
-            &default,
-            "not readable as CSV",
-        );
+        check(".csv", cp949, &default, "line 2: not UTF-8; save the file as UTF-8");
+        check(".csv", b"comment,label\na\n", &default, "not readable as CSV");
         check(".csv", b"comment,label\n", &default, "FILE: no rows");
         check(".jsonl", b"\n", &default, "FILE: no rows");
         check(".parquet", b"PAR1", &default, "not readable as Parquet");

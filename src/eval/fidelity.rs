@@ -40,11 +40,7 @@ impl Fidelity {
         let kept: u64 = (0..3).map(|i| changes[i][i]).sum();
         let divergences = || pairs.iter().map(|(_, t, r)| divergence(r, t));
         let right = |answer: fn(&Pair) -> &[f64; 3]| {
-            pairs
-                .iter()
-                .filter(|pair| top(answer(pair)) == pair.0)
-                .count() as f64
-                / rows
+            pairs.iter().filter(|pair| top(answer(pair)) == pair.0).count() as f64 / rows
         };
         Self {
             rows: pairs.len() as u64,

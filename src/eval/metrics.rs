@@ -88,10 +88,7 @@ impl Confusion {
     fn average(&self, weight: impl Fn(Sentiment) -> f64) -> Scores {
         let whole: f64 = Sentiment::ALL.iter().map(|c| weight(*c)).sum();
         let mean = |part: fn(Scores) -> f64| {
-            let sum: f64 = Sentiment::ALL
-                .iter()
-                .map(|c| weight(*c) * part(self.scores(*c)))
-                .sum();
+            let sum: f64 = Sentiment::ALL.iter().map(|c| weight(*c) * part(self.scores(*c))).sum();
             ratio(sum, whole)
         };
         Scores {
@@ -139,23 +136,14 @@ impl Trust {
 }
 
 fn log_loss(rows: &[Scored]) -> f64 {
-    let sum: f64 = rows
-        .iter()
-        .map(|(truth, p)| {
-            -p[truth.index()]
-                .clamp(f64::EPSILON, 1.0 - f64::EPSILON)
-                .ln()
-        })
-        .sum();
+    let sum: f64 =
+        rows.iter().map(|(truth, p)| -p[truth.index()].clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln()).sum();
     ratio(sum, rows.len() as f64)
 }
 
 fn brier(rows: &[Scored]) -> f64 {
     let distance = |(truth, p): &Scored| -> f64 {
-        Sentiment::ALL
-            .iter()
-            .map(|c| (p[c.index()] - f64::from(c == truth)).powi(2))
-            .sum()
+        Sentiment::ALL.iter().map(|c| (p[c.index()] - f64::from(c == truth)).powi(2)).sum()
     };
     ratio(rows.iter().map(distance).sum(), rows.len() as f64)
 }
@@ -197,9 +185,7 @@ pub fn reliability(rows: &[Scored]) -> [Bin; BINS] {
 /// Mean distance between confidence and accuracy over the bins, weighted by their answers.
 pub fn expected_calibration_error(bins: &[Bin]) -> f64 {
     let total: u64 = bins.iter().map(|bin| bin.count).sum();
-    let gaps = bins
-        .iter()
-        .map(|bin| bin.count as f64 * (bin.confidence - bin.accuracy).abs());
+    let gaps = bins.iter().map(|bin| bin.count as f64 * (bin.confidence - bin.accuracy).abs());
     ratio(gaps.sum(), total as f64)
 }
 
@@ -217,10 +203,8 @@ pub struct Selective {
 /// The thresholds that leave the surest `shares` of the rows answered. Answers of equal
 /// probability are kept or withheld together.
 pub fn selective<const N: usize>(rows: &[Scored], shares: [f64; N]) -> [Selective; N] {
-    let mut sure: Vec<(f64, bool)> = rows
-        .iter()
-        .map(|(truth, p)| (p[top(p).index()], top(p) == *truth))
-        .collect();
+    let mut sure: Vec<(f64, bool)> =
+        rows.iter().map(|(truth, p)| (p[top(p).index()], top(p) == *truth)).collect();
     sure.sort_by(|a, b| b.0.total_cmp(&a.0));
     shares.map(|share| {
         let wanted = (share * sure.len() as f64).ceil() as usize;
@@ -272,12 +256,7 @@ mod tests {
     #[test]
     fn a_threshold_keeps_the_surest() {
         let row = |truth, p| (truth, [p, 1.0 - p, 0.0]);
-        let rows = [
-            row(Neutral, 0.6),
-            row(Positive, 0.9),
-            row(Negative, 0.7),
-            row(Positive, 0.7),
-        ];
+        let rows = [row(Neutral, 0.6), row(Positive, 0.9), row(Negative, 0.7), row(Positive, 0.7)];
         let check = |share, expect| {
             let [s] = selective(&rows, [share]);
             assert_eq!((s.abstain_below, s.answered, s.accuracy), expect);

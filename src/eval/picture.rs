@@ -33,12 +33,7 @@ struct Canvas {
 
 impl Canvas {
     fn new(width: f64, height: f64) -> Self {
-        let mut canvas = Self {
-            width,
-            height,
-            body: String::new(),
-            letters: BTreeSet::new(),
-        };
+        let mut canvas = Self { width, height, body: String::new(), letters: BTreeSet::new() };
         canvas.rect([0.0, 0.0, width, height], "fill=\"#fff\"");
         canvas
     }
@@ -58,9 +53,7 @@ impl Canvas {
 
     /// A line from x, y to x, y.
     fn line(&mut self, [x1, y1, x2, y2]: [f64; 4], style: &str) {
-        self.push(format_args!(
-            "<path d=\"M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}\" {style}/>"
-        ));
+        self.push(format_args!("<path d=\"M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}\" {style}/>"));
     }
 
     /// Text with its baseline at y, `size` pixels to the em.
@@ -81,10 +74,7 @@ impl Canvas {
         for i in glyphs {
             let (letter, advance, path) = GLYPHS[i];
             if !path.is_empty() {
-                self.push(format_args!(
-                    "<use href=\"#g{:x}\" x=\"{at}\"/>",
-                    letter as u32
-                ));
+                self.push(format_args!("<use href=\"#g{:x}\" x=\"{at}\"/>", letter as u32));
                 self.letters.insert(i);
             }
             at += u32::from(advance);
@@ -136,59 +126,28 @@ pub fn confusion(confusion: &Confusion) -> String {
     canvas.text([28.0, 40.0, 21.0], Anchor::Start, INK, "혼동 행렬");
     canvas.text([28.0, 62.0, 13.0], Anchor::Start, QUIET, &summary);
     let middle = |i: usize| CELL * (i as f64 + 0.5);
-    canvas.text(
-        [LEFT + CELL * 1.5, TOP - 32.0, 12.5],
-        Anchor::Middle,
-        QUIET,
-        "모델의 답",
-    );
+    canvas.text([LEFT + CELL * 1.5, TOP - 32.0, 12.5], Anchor::Middle, QUIET, "모델의 답");
     canvas.text([LEFT - 10.0, TOP - 10.0, 12.5], Anchor::End, QUIET, "정답");
     for class in Sentiment::ALL {
         let i = class.index();
         let name = class.korean();
-        canvas.text(
-            [LEFT + middle(i), TOP - 10.0, 15.0],
-            Anchor::Middle,
-            INK,
-            name,
-        );
-        canvas.text(
-            [LEFT - 10.0, TOP + middle(i) + 5.0, 15.0],
-            Anchor::End,
-            INK,
-            name,
-        );
+        canvas.text([LEFT + middle(i), TOP - 10.0, 15.0], Anchor::Middle, INK, name);
+        canvas.text([LEFT - 10.0, TOP + middle(i) + 5.0, 15.0], Anchor::End, INK, name);
         let support = confusion.support(class);
-        let counts = confusion.counts[i]
-            .into_iter()
-            .chain([confusion.unreadable[i]]);
+        let counts = confusion.counts[i].into_iter().chain([confusion.unreadable[i]]);
         for (j, count) in counts.take(columns as usize).enumerate() {
-            let share = if support == 0 {
-                0.0
-            } else {
-                count as f64 / support as f64
-            };
+            let share = if support == 0 { 0.0 } else { count as f64 / support as f64 };
             let (x, y) = (LEFT + CELL * j as f64, TOP + CELL * i as f64);
             canvas.rect([x + 1.5, y + 1.5, CELL - 3.0, CELL - 3.0], &shade(share));
             let ink = if share > 0.5 { "#fff" } else { INK };
             let centre = x + CELL / 2.0;
-            canvas.text(
-                [centre, y + 56.0, 24.0],
-                Anchor::Middle,
-                ink,
-                &count.to_string(),
-            );
+            canvas.text([centre, y + 56.0, 24.0], Anchor::Middle, ink, &count.to_string());
             let percent = format!("{:.0}%", share * 100.0);
             canvas.text([centre, y + 78.0, 13.0], Anchor::Middle, ink, &percent);
         }
     }
     if unreadable {
-        canvas.text(
-            [LEFT + middle(3), TOP - 10.0, 15.0],
-            Anchor::Middle,
-            INK,
-            "읽지 못함",
-        );
+        canvas.text([LEFT + middle(3), TOP - 10.0, 15.0], Anchor::Middle, INK, "읽지 못함");
     }
     let all = [LEFT, TOP, CELL * f64::from(columns), CELL * 3.0];
     canvas.rect(all, &format!("fill=\"none\" stroke=\"{RULE}\""));
@@ -205,10 +164,7 @@ pub fn reliability(bins: &[Bin; BINS]) -> String {
     const COUNTS: f64 = 70.0;
     let mut canvas = Canvas::new(LEFT + SIDE + 36.0, COUNTS_TOP + COUNTS + 58.0);
     let total: u64 = bins.iter().map(|bin| bin.count).sum();
-    let summary = format!(
-        "댓글 {total}개 · ECE {:.3} · 구간 {BINS}개",
-        expected_calibration_error(bins)
-    );
+    let summary = format!("댓글 {total}개 · ECE {:.3} · 구간 {BINS}개", expected_calibration_error(bins));
     canvas.text([28.0, 40.0, 21.0], Anchor::Start, INK, "신뢰도 다이어그램");
     canvas.text([28.0, 62.0, 13.0], Anchor::Start, QUIET, &summary);
 
@@ -220,12 +176,7 @@ pub fn reliability(bins: &[Bin; BINS]) -> String {
         canvas.line([LEFT, y(value), LEFT + SIDE, y(value)], &rule);
         canvas.line([x(value), TOP, x(value), TOP + SIDE], &rule);
         let label = format!("{value:.1}");
-        canvas.text(
-            [LEFT - 8.0, y(value) + 4.0, 12.0],
-            Anchor::End,
-            QUIET,
-            &label,
-        );
+        canvas.text([LEFT - 8.0, y(value) + 4.0, 12.0], Anchor::End, QUIET, &label);
         let below = COUNTS_TOP + COUNTS + 18.0;
         canvas.text([x(value), below, 12.0], Anchor::Middle, QUIET, &label);
     }
@@ -236,10 +187,7 @@ pub fn reliability(bins: &[Bin; BINS]) -> String {
         let (left, width) = (LEFT + step * k as f64 + 1.0, step - 2.0);
         let bar = [left, y(bin.accuracy), width, SIDE * bin.accuracy];
         canvas.rect(bar, &format!("fill=\"{BAR}\""));
-        let (low, high) = (
-            bin.accuracy.min(bin.confidence),
-            bin.accuracy.max(bin.confidence),
-        );
+        let (low, high) = (bin.accuracy.min(bin.confidence), bin.accuracy.max(bin.confidence));
         let gap = [left, y(high), width, SIDE * (high - low)];
         canvas.rect(gap, &gap_style);
         let height = COUNTS * bin.count as f64 / most as f64;
@@ -251,29 +199,16 @@ pub fn reliability(bins: &[Bin; BINS]) -> String {
     let floor = COUNTS_TOP + COUNTS;
     canvas.line([LEFT, floor, LEFT + SIDE, floor], &rule);
 
-    let swatches = [
-        ("정답 비율", format!("fill=\"{BAR}\"")),
-        ("확률과의 차이", gap_style),
-    ];
+    let swatches = [("정답 비율", format!("fill=\"{BAR}\"")), ("확률과의 차이", gap_style)];
     for (row, (name, style)) in swatches.iter().enumerate() {
         let top = TOP + 14.0 + 20.0 * row as f64;
         canvas.rect([LEFT + 12.0, top, 14.0, 11.0], style);
         canvas.text([LEFT + 32.0, top + 10.0, 12.5], Anchor::Start, INK, name);
     }
     let most = format!("{most}개");
-    canvas.text(
-        [LEFT - 8.0, COUNTS_TOP + 10.0, 12.0],
-        Anchor::End,
-        QUIET,
-        &most,
-    );
+    canvas.text([LEFT - 8.0, COUNTS_TOP + 10.0, 12.0], Anchor::End, QUIET, &most);
     let bottom = COUNTS_TOP + COUNTS + 40.0;
-    canvas.text(
-        [x(0.5), bottom, 12.5],
-        Anchor::Middle,
-        QUIET,
-        "모델이 답에 준 확률",
-    );
+    canvas.text([x(0.5), bottom, 12.5], Anchor::Middle, QUIET, "모델이 답에 준 확률");
     canvas.finish(&format!("신뢰도 다이어그램: {summary}"))
 }
 
@@ -284,16 +219,7 @@ mod tests {
 
     fn example() -> (Confusion, [Bin; BINS]) {
         let rows: Vec<Scored> = (0..50)
-            .map(|i| {
-                (
-                    Sentiment::ALL[i % 3],
-                    [
-                        0.02 * i as f64,
-                        0.5 - 0.01 * i as f64,
-                        0.5 - 0.01 * i as f64,
-                    ],
-                )
-            })
+            .map(|i| (Sentiment::ALL[i % 3], [0.02 * i as f64, 0.5 - 0.01 * i as f64, 0.5 - 0.01 * i as f64]))
             .collect();
         let pairs = rows.iter().map(|(truth, _)| (*truth, None));
         (Confusion::of(pairs), bins_of(&rows))
@@ -304,11 +230,8 @@ mod tests {
         let (matrix, bins) = example();
         for svg in [confusion(&matrix), reliability(&bins)] {
             assert!(!svg.contains("<text"));
-            let uses: BTreeSet<&str> = svg
-                .split("<use href=\"#")
-                .skip(1)
-                .filter_map(|rest| rest.split('"').next())
-                .collect();
+            let uses: BTreeSet<&str> =
+                svg.split("<use href=\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
             for id in &uses {
                 assert!(svg.contains(&format!("<path id=\"{id}\"")), "{id}");
             }
@@ -317,16 +240,10 @@ mod tests {
         let source = include_str!("picture.rs");
         let words = source.split("mod tests").next().unwrap();
         for letter in words.chars().filter(|c| ('가'..='힣').contains(c)) {
-            assert!(
-                glyph(letter).is_some(),
-                "{letter}: run scripts/make_eval_glyphs.py"
-            );
+            assert!(glyph(letter).is_some(), "{letter}: run scripts/make_eval_glyphs.py");
         }
         for letter in Sentiment::ALL.iter().flat_map(|s| s.korean().chars()) {
-            assert!(
-                glyph(letter).is_some(),
-                "{letter}: run scripts/make_eval_glyphs.py"
-            );
+            assert!(glyph(letter).is_some(), "{letter}: run scripts/make_eval_glyphs.py");
         }
     }
 

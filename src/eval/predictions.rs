@@ -109,24 +109,13 @@ pub enum PredictionsError {
 /// # Errors
 /// See [`PredictionsError`].
 pub fn read(path: &Path) -> Result<(Source, BTreeMap<usize, Prediction>), PredictionsError> {
-    let text = std::fs::read_to_string(path).map_err(|source| PredictionsError::Io {
-        path: path.into(),
-        source,
-    })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| PredictionsError::Io { path: path.into(), source })?;
     parse(path, &text)
 }
 
-fn parse(
-    path: &Path,
-    text: &str,
-) -> Result<(Source, BTreeMap<usize, Prediction>), PredictionsError> {
-    let bad_line = |line: usize| {
-        move |source| PredictionsError::Line {
-            path: path.into(),
-            line,
-            source,
-        }
-    };
+fn parse(path: &Path, text: &str) -> Result<(Source, BTreeMap<usize, Prediction>), PredictionsError> {
+    let bad_line = |line: usize| move |source| PredictionsError::Line { path: path.into(), line, source };
     let mut lines = text.lines();
     let source = serde_json::from_str(lines.next().unwrap_or("")).map_err(bad_line(1))?;
     let known = (2..)
@@ -157,21 +146,10 @@ impl PredictionsFile {
         path: &Path,
         source: &Source,
     ) -> Result<(Self, BTreeMap<usize, Prediction>), PredictionsError> {
-        let io_error = |source| PredictionsError::Io {
-            path: path.into(),
-            source,
-        };
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(io_error)?;
+        let io_error = |source| PredictionsError::Io { path: path.into(), source };
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(io_error)?;
         let text = io::read_to_string(&file).map_err(io_error)?;
-        let mut opened = Self {
-            path: path.into(),
-            file,
-        };
+        let mut opened = Self { path: path.into(), file };
         if text.is_empty() {
             opened.write_line(source)?;
             return Ok((opened, BTreeMap::new()));
@@ -197,10 +175,7 @@ impl PredictionsFile {
             .map_err(io::Error::from)
             // One call, so that a line is cut off only by a crash.
             .and_then(|json| self.file.write_all(format!("{json}\n").as_bytes()))
-            .map_err(|source| PredictionsError::Io {
-                path: self.path.clone(),
-                source,
-            })
+            .map_err(|source| PredictionsError::Io { path: self.path.clone(), source })
     }
 }
 
@@ -216,11 +191,7 @@ fn check_source(path: &Path, found: Source, wanted: &Source) -> Result<(), Predi
     } else {
         return Ok(());
     };
-    Err(PredictionsError::OtherSource {
-        path: path.into(),
-        what,
-        found,
-    })
+    Err(PredictionsError::OtherSource { path: path.into(), what, found })
 }
 
 #[cfg(test)]
@@ -228,12 +199,7 @@ mod tests {
     use super::*;
 
     fn source() -> Source {
-        Source {
-            model: "m".into(),
-            profile: "p".into(),
-            data: "d".into(),
-            mode: Mode::Score,
-        }
+        Source { model: "m".into(), profile: "p".into(), data: "d".into(), mode: Mode::Score }
     }
 
     fn prediction(row: usize) -> Prediction {
@@ -259,10 +225,7 @@ mod tests {
         file.file.write_all(b"{\"row\": 2, \"comm").unwrap();
         drop(file);
         let (mut file, known) = PredictionsFile::open(&path, &source()).unwrap();
-        assert_eq!(
-            known.into_values().collect::<Vec<_>>(),
-            [prediction(0), prediction(1)]
-        );
+        assert_eq!(known.into_values().collect::<Vec<_>>(), [prediction(0), prediction(1)]);
         file.append(&prediction(2)).unwrap();
         let (_, known) = PredictionsFile::open(&path, &source()).unwrap();
         assert_eq!(known.len(), 3);
@@ -276,9 +239,7 @@ mod tests {
         let check = |change: fn(&mut Source), expect: &str| {
             let mut other = source();
             change(&mut other);
-            let error = PredictionsFile::open(&path, &other)
-                .unwrap_err()
-                .to_string();
+            let error = PredictionsFile::open(&path, &other).unwrap_err().to_string();
             assert!(error.contains(expect), "{error}");
         };
         check(|s| s.model = "n".into(), "another model (m)");

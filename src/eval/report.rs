@@ -8,9 +8,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::calibrate::{FOLDS, FitError, Objective, cross_fitted, fit};
 use super::fidelity::Fidelity;
-use super::metrics::{
-    BINS, Bin, Confusion, Scored, Scores, Selective, Trust, reliability, selective, top,
-};
+use super::metrics::{BINS, Bin, Confusion, Scored, Scores, Selective, Trust, reliability, selective, top};
 use super::predictions::{Mode, Prediction, Source, log_probs, probabilities};
 use crate::labels::Sentiment;
 use crate::profile::Calibration;
@@ -53,11 +51,7 @@ pub struct Reliability {
 impl Reliability {
     /// For rows of true label and probabilities.
     pub fn of(rows: &[Scored]) -> Self {
-        Self {
-            trust: Trust::of(rows),
-            bins: reliability(rows),
-            selective: selective(rows, ANSWERED),
-        }
+        Self { trust: Trust::of(rows), bins: reliability(rows), selective: selective(rows, ANSWERED) }
     }
 }
 
@@ -115,10 +109,7 @@ fn right(text: &str, width: usize) -> String {
 }
 
 fn averages(confusion: &Confusion) -> [(&'static str, Scores); 2] {
-    [
-        ("macro avg", confusion.macro_average()),
-        ("weighted avg", confusion.weighted_average()),
-    ]
+    [("macro avg", confusion.macro_average()), ("weighted avg", confusion.weighted_average())]
 }
 
 /// The table in the shape of scikit-learn's `classification_report`.
@@ -130,29 +121,16 @@ pub fn classification_report(confusion: &Confusion, digits: usize) -> String {
     };
     let scores = |name: &str, s: Scores| {
         let share = |x: f64| format!("{x:.digits$}");
-        let cells = [
-            share(s.precision),
-            share(s.recall),
-            share(s.f1),
-            s.support.to_string(),
-        ];
+        let cells = [share(s.precision), share(s.recall), share(s.f1), s.support.to_string()];
         line(name, cells)
     };
-    let mut text = line(
-        "",
-        ["precision", "recall", "f1-score", "support"].map(Into::into),
-    );
+    let mut text = line("", ["precision", "recall", "f1-score", "support"].map(Into::into));
     text.push('\n');
     for class in Sentiment::ALL {
         text += &scores(class.korean(), confusion.scores(class));
     }
     let accuracy = format!("{:.digits$}", confusion.accuracy());
-    let cells = [
-        String::new(),
-        String::new(),
-        accuracy,
-        confusion.total().to_string(),
-    ];
+    let cells = [String::new(), String::new(), accuracy, confusion.total().to_string()];
     text.push('\n');
     text += &line("accuracy", cells);
     for (name, average) in averages(confusion) {
@@ -168,14 +146,10 @@ fn matrix(confusion: &Confusion) -> (Vec<&'static str>, Vec<Vec<String>>) {
     let mut names: Vec<&str> = Sentiment::ALL.iter().map(|class| class.korean()).collect();
     let unreadable = confusion.unreadable.iter().any(|n| *n > 0);
     names.extend(unreadable.then_some(UNREADABLE));
-    let rows = confusion
-        .counts
-        .iter()
-        .zip(confusion.unreadable)
-        .map(|(row, lost)| {
-            let cells = row.iter().copied().chain(unreadable.then_some(lost));
-            cells.map(|n| n.to_string()).collect()
-        });
+    let rows = confusion.counts.iter().zip(confusion.unreadable).map(|(row, lost)| {
+        let cells = row.iter().copied().chain(unreadable.then_some(lost));
+        cells.map(|n| n.to_string()).collect()
+    });
     (names, rows.collect())
 }
 
@@ -188,11 +162,7 @@ fn objective(objective: Objective) -> &'static str {
 
 fn fitted(calibration: &Calibration) -> String {
     let bias = Sentiment::ALL.map(|class| format!("{class} {:+.3}", calibration.bias.get(class)));
-    format!(
-        "temperature {:.3}, bias {}",
-        calibration.temperature,
-        bias.join(", ")
-    )
+    format!("temperature {:.3}, bias {}", calibration.temperature, bias.join(", "))
 }
 
 impl Report {
@@ -222,10 +192,7 @@ impl Report {
             out += "\n    answered  abstain below  accuracy\n";
             for s in selective {
                 let share = 100.0 * s.answered;
-                out += &format!(
-                    "{share:>10.1} %{:>15.3}{:>10.4}\n",
-                    s.abstain_below, s.accuracy
-                );
+                out += &format!("{share:>10.1} %{:>15.3}{:>10.4}\n", s.abstain_below, s.accuracy);
             }
         }
         if let Some(change) = &self.calibration {
@@ -246,21 +213,11 @@ impl Report {
             }
             text + "\n"
         };
-        let mut out = format!(
-            "- model: {}\n- data: {}\n- mode: {}\n\n",
-            self.model,
-            self.data,
-            self.mode_name()
-        );
+        let mut out =
+            format!("- model: {}\n- data: {}\n- mode: {}\n\n", self.model, self.data, self.mode_name());
         let scores = |name: &str, s: Scores| {
             let share = |x: f64| format!("{x:.3}");
-            vec![
-                name.into(),
-                share(s.precision),
-                share(s.recall),
-                share(s.f1),
-                s.support.to_string(),
-            ]
+            vec![name.into(), share(s.precision), share(s.recall), share(s.f1), s.support.to_string()]
         };
         let mut rows: Vec<_> = Sentiment::ALL
             .iter()
@@ -268,22 +225,13 @@ impl Report {
             .collect();
         let accuracy = format!("{:.3}", self.confusion.accuracy());
         let total = self.confusion.total().to_string();
-        rows.push(vec![
-            "accuracy".into(),
-            String::new(),
-            String::new(),
-            accuracy,
-            total,
-        ]);
+        rows.push(vec!["accuracy".into(), String::new(), String::new(), accuracy, total]);
         rows.extend(averages(&self.confusion).map(|(name, s)| scores(name, s)));
         out += &table(&["", "precision", "recall", "f1-score", "support"], &rows);
 
         let (names, rows) = matrix(&self.confusion);
-        let rows: Vec<Vec<String>> = names
-            .iter()
-            .zip(rows)
-            .map(|(name, row)| [vec![format!("**{name}**")], row].concat())
-            .collect();
+        let rows: Vec<Vec<String>> =
+            names.iter().zip(rows).map(|(name, row)| [vec![format!("**{name}**")], row].concat()).collect();
         out.push('\n');
         out += &table(&[&["true \\ answer"], names.as_slice()].concat(), &rows);
         for sentence in self.sentences() {
@@ -292,11 +240,7 @@ impl Report {
         if let Some(Reliability { selective, .. }) = &self.reliability {
             let rows = selective.map(|s| {
                 let share = format!("{:.1} %", 100.0 * s.answered);
-                vec![
-                    share,
-                    format!("{:.3}", s.abstain_below),
-                    format!("{:.4}", s.accuracy),
-                ]
+                vec![share, format!("{:.3}", s.abstain_below), format!("{:.4}", s.accuracy)]
             });
             out.push('\n');
             out += &table(&["answered", "abstain below", "accuracy"], &rows);
@@ -336,12 +280,7 @@ impl Report {
             "confusion": self.confusion.counts,
             "unreadable": self.confusion.unreadable,
         });
-        if let Some(Reliability {
-            trust,
-            bins,
-            selective,
-        }) = &self.reliability
-        {
+        if let Some(Reliability { trust, bins, selective }) = &self.reliability {
             report["log_loss"] = json!(trust.log_loss);
             report["brier"] = json!(trust.brier);
             report["ece"] = json!(trust.ece);
@@ -386,9 +325,7 @@ impl Report {
         let lost: u64 = confusion.unreadable.iter().sum();
         if self.source.mode == Mode::Generate {
             let total = confusion.total();
-            sentences.push(format!(
-                "{lost} of {total} answers named no label; they count as wrong"
-            ));
+            sentences.push(format!("{lost} of {total} answers named no label; they count as wrong"));
         }
         if let Some(Reliability { trust, .. }) = &self.reliability {
             sentences.push(format!(
@@ -411,10 +348,8 @@ impl Report {
             ));
         }
         if let Some((rows, seconds)) = self.speed {
-            sentences.push(format!(
-                "{rows} comments in {seconds:.1} s: {:.2} comments/s",
-                rows as f64 / seconds
-            ));
+            sentences
+                .push(format!("{rows} comments in {seconds:.1} s: {:.2} comments/s", rows as f64 / seconds));
         }
         sentences
     }

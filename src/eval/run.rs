@@ -74,10 +74,7 @@ pub async fn answer_all<P: Predictor>(
         };
         let (id, answer) = finished?;
         let index = asked.remove(&id).unwrap_or_default();
-        let answer = answer.map_err(|source| RunError::Row {
-            row: index + 1,
-            source,
-        })?;
+        let answer = answer.map_err(|source| RunError::Row { row: index + 1, source })?;
         let row = &rows[index];
         keep(Prediction {
             row: index,
@@ -150,9 +147,7 @@ mod tests {
             kept.push(prediction);
             Ok(())
         };
-        answer_all(fake.clone(), rows.clone(), &todo, 4, keep)
-            .await
-            .unwrap();
+        answer_all(fake.clone(), rows.clone(), &todo, 4, keep).await.unwrap();
         assert_eq!(fake.most.load(SeqCst), 4);
         kept.sort_by_key(|p| p.row);
         assert_eq!(kept.iter().map(|p| p.row).collect::<Vec<_>>(), todo);
@@ -165,16 +160,7 @@ mod tests {
     #[tokio::test]
     async fn an_error_names_its_row() {
         let rows = rows([1, 2, 21, 3]);
-        let run = answer_all(
-            Arc::new(Fake::default()),
-            rows,
-            &[0, 1, 2, 3],
-            2,
-            |_| Ok(()),
-        );
-        assert_eq!(
-            run.await.unwrap_err().to_string(),
-            "row 3 of the data set: too long"
-        );
+        let run = answer_all(Arc::new(Fake::default()), rows, &[0, 1, 2, 3], 2, |_| Ok(()));
+        assert_eq!(run.await.unwrap_err().to_string(), "row 3 of the data set: too long");
     }
 }

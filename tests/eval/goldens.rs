@@ -10,9 +10,7 @@ use ko_sentiment::labels::Sentiment;
 use serde::Deserialize;
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/eval")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/eval").join(name)
 }
 
 fn golden<T: for<'de> Deserialize<'de>>(name: &str) -> T {
@@ -58,10 +56,7 @@ fn scored(labels: &[usize], numbers: &[[f64; 3]]) -> Vec<Scored> {
 }
 
 fn close(name: &str, ours: f64, theirs: f64, tolerance: f64) {
-    assert!(
-        (ours - theirs).abs() <= tolerance,
-        "{name}: {ours} is not {theirs}"
-    );
+    assert!((ours - theirs).abs() <= tolerance, "{name}: {ours} is not {theirs}");
 }
 
 fn same_scores(name: &str, ours: Scores, theirs: &[f64]) {
@@ -99,8 +94,7 @@ fn the_report_is_scikit_learns() {
     let mut compared = 0;
     for case in golden.cases {
         let pairs = case.labels.iter().zip(&case.answers);
-        let confusion =
-            Confusion::of(pairs.map(|(l, a)| (Sentiment::ALL[*l], Some(Sentiment::ALL[*a]))));
+        let confusion = Confusion::of(pairs.map(|(l, a)| (Sentiment::ALL[*l], Some(Sentiment::ALL[*a]))));
         for (digits, text) in case.text.into_iter().flatten() {
             // Two columns a syllable, so the table is as wide as with four letters.
             let ours = classification_report(&confusion, digits)
@@ -118,8 +112,7 @@ fn the_report_is_scikit_learns() {
 fn unreadable_answers_agree_with_scikit_learn() {
     let golden = golden::<Metrics>("metrics.json").unreadable;
     let pairs = golden.labels.iter().zip(&golden.answers);
-    let confusion =
-        Confusion::of(pairs.map(|(l, a)| (Sentiment::ALL[*l], Sentiment::ALL.get(*a).copied())));
+    let confusion = Confusion::of(pairs.map(|(l, a)| (Sentiment::ALL[*l], Sentiment::ALL.get(*a).copied())));
     for (i, class) in Sentiment::ALL.into_iter().enumerate() {
         same_scores("class", confusion.scores(class), &golden.scores[i]);
         assert_eq!(confusion.counts[i], golden.confusion[i][..3]);
@@ -146,12 +139,7 @@ fn calibration_agrees_with_scipy() {
         let fitted = calibrate::fit(&rows, Objective::Likelihood).unwrap();
         close(&case.name, fitted.temperature, case.temperature, 1e-4);
         for class in Sentiment::ALL {
-            close(
-                &case.name,
-                *fitted.bias.get(class),
-                case.bias[class.index()],
-                1e-4,
-            );
+            close(&case.name, *fitted.bias.get(class), case.bias[class.index()], 1e-4);
         }
     }
 }
@@ -159,21 +147,15 @@ fn calibration_agrees_with_scipy() {
 #[test]
 fn parquet_from_pandas_is_read() {
     let data = dataset::read(&fixture("comments.parquet"), &Columns::default()).unwrap();
-    let rows: Vec<_> = data
-        .rows
-        .iter()
-        .map(|row| (row.comment.as_str(), row.video_title.as_deref(), row.label))
-        .collect();
+    let rows: Vec<_> =
+        data.rows.iter().map(|row| (row.comment.as_str(), row.video_title.as_deref(), row.label)).collect();
     let expect = [
         ("정말 감동이었습니다", Some("영상"), Sentiment::Positive),
         ("그냥 그래요", None, Sentiment::Neutral),
         ("돈이 아깝다", Some("제목"), Sentiment::Negative),
     ];
     assert_eq!(rows, expect);
-    let columns = Columns {
-        comment: "id".into(),
-        ..Columns::default()
-    };
+    let columns = Columns { comment: "id".into(), ..Columns::default() };
     let error = dataset::read(&fixture("comments.parquet"), &columns).unwrap_err();
     assert_eq!(error.to_string(), "row 1: column \"id\" must be text");
 }
