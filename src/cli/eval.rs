@@ -71,7 +71,10 @@ pub fn run(args: &EvalArgs) -> CliResult {
         );
     }
     let data = args.data.read()?;
-    let report = block_on(measured(args, &data))??;
+    let (mut report, predictions) = block_on(measured(args, &data))??;
+    // What was measured is shown even where nothing can be fitted.
+    let fitted = measure.calibrate.map(|goal| Recalibration::of(&predictions, goal)).transpose();
+    report.calibration = fitted.as_ref().ok().cloned().flatten();
     if let Some(folder) = &measure.pictures {
         draw(&report, folder).map_err(|e| format!("cannot write pictures to {}: {e}", folder.display()))?;
     }
@@ -82,12 +85,13 @@ pub fn run(args: &EvalArgs) -> CliResult {
     } else {
         print!("{}", report.text());
     }
+    fitted?;
     Ok(())
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-async fn measured(args: &EvalArgs, data: &Data) -> Result<Report, Failure> {
+async fn measured(args: &EvalArgs, data: &Data) -> Result<(Report, Vec<Prediction>), Failure> {
     let measure = &args.eval;
     let mut session = Session::open(&args.answerer).await?;
     let answers = ask(&session, measure.mode, data, &measure.ask).await?;
@@ -104,16 +108,17 @@ async fn measured(args: &EvalArgs, data: &Data) -> Result<Report, Failure> {
     };
     let Answers { source, predictions, computed: (rows, time) } = answers;
     let scored = predictions::probabilities(&predictions);
-    Ok(Report {
+    let report = Report {
         model,
         data: data.words.clone(),
         source,
         confusion: Confusion::of(predictions.iter().map(|p| (p.label, p.predicted))),
         reliability: (measure.mode == Mode::Score).then(|| Reliability::of(&scored)),
-        calibration: measure.calibrate.map(|goal| Recalibration::of(&predictions, goal)).transpose()?,
+        calibration: None,
         fidelity,
         speed: (rows > 0).then(|| (rows, time.as_secs_f64())),
-    })
+    };
+    Ok((report, predictions))
 }
 
 /// The model in words.
