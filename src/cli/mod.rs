@@ -4,6 +4,7 @@
 
 mod classify;
 mod completions;
+mod health;
 mod model_args;
 mod reason;
 mod serve;
@@ -44,6 +45,8 @@ enum Command {
     Classify(classify::ClassifyArgs),
     /// Classify one comment and tell why, token by token.
     Reason(reason::ReasonArgs),
+    /// Ask a server whether it serves: exit code 0 if it does, for probes.
+    Health(health::HealthArgs),
     /// Write a shell's completion script.
     Completions(completions::CompletionsArgs),
 }
@@ -60,6 +63,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Classify(args) => classify::run(args),
         Command::Reason(args) => reason::run(args),
+        Command::Health(args) => health::run(args),
         Command::Completions(args) => completions::run(args),
     });
     match result {
