@@ -323,6 +323,25 @@ fn find_pattern(key: &'static str, patterns: Option<&Map<String, Json>>, module:
     Ok(None)
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    A,
+    B,
+    EmbeddingA,
+    EmbeddingB,
+    Magnitude,
+}
+
+/// How the names of LoRA's tensors end.
+const PARTS: [(&str, Part); 6] = [
+    (".lora_A.weight", Part::A),
+    (".lora_B.weight", Part::B),
+    (".lora_embedding_A", Part::EmbeddingA),
+    (".lora_embedding_B", Part::EmbeddingB),
+    (".lora_magnitude_vector", Part::Magnitude),
+    (".lora_magnitude_vector.weight", Part::Magnitude),
+];
+
 /// The tensors that the adapter has for one module.
 #[derive(Debug, Default)]
 struct Parts {
@@ -390,21 +409,15 @@ impl Adapter {
     }
 
     fn sort_in(&mut self, name: &str, source: TensorSource) {
-        let mut part = |module: &str| self.modules.entry(module.to_owned()).or_default();
-        if let Some(module) = name.strip_suffix(".lora_A.weight") {
-            part(module).a = Some(source);
-        } else if let Some(module) = name.strip_suffix(".lora_B.weight") {
-            part(module).b = Some(source);
-        } else if let Some(module) = name.strip_suffix(".lora_embedding_A") {
-            part(module).is_embedding = true;
-            part(module).a = Some(source);
-        } else if let Some(module) = name.strip_suffix(".lora_embedding_B") {
-            part(module).is_embedding = true;
-            part(module).b = Some(source);
-        } else if let Some(module) =
-            name.strip_suffix(".lora_magnitude_vector").or(name.strip_suffix(".lora_magnitude_vector.weight"))
-        {
-            part(module).magnitude = Some(source);
+        let lora = PARTS.iter().find_map(|(suffix, part)| Some((name.strip_suffix(suffix)?, *part)));
+        if let Some((module, part)) = lora {
+            let parts = self.modules.entry(module.to_owned()).or_default();
+            parts.is_embedding |= matches!(part, Part::EmbeddingA | Part::EmbeddingB);
+            match part {
+                Part::A | Part::EmbeddingA => parts.a = Some(source),
+                Part::B | Part::EmbeddingB => parts.b = Some(source),
+                Part::Magnitude => parts.magnitude = Some(source),
+            }
         } else if let Some(module) = name.strip_suffix(".base_layer.weight") {
             self.replaced.insert(format!("{module}.weight"), source);
         } else {

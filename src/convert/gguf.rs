@@ -437,8 +437,13 @@ impl Header {
             offset += tensor.bytes().next_multiple_of(DEFAULT_ALIGNMENT);
         }
         let mut header = Self { metadata, tensors, alignment: DEFAULT_ALIGNMENT, data_start: 0 };
-        header.data_start = header.encode().len() as u64;
+        header.refresh_data_start();
         header
+    }
+
+    /// Finds anew where the data starts: to be called when the metadata has changed.
+    pub fn refresh_data_start(&mut self) {
+        self.data_start = self.encode().len() as u64;
     }
 
     /// Reads and checks the header of a file; the tensors' data is not touched.

@@ -21,6 +21,8 @@ pub struct PlannedTensor {
     pub source: TensorSource,
     /// What the adapter adds to it.
     pub low_rank: Option<LowRank>,
+    /// Whether `source` is the adapter's own tensor.
+    pub is_replaced: bool,
     /// Whether 1 is added (Gemma's norms).
     pub add_one: bool,
 }
@@ -31,7 +33,7 @@ impl PlannedTensor {
         self.low_rank.is_none() && !self.add_one && self.source.tensor_type == self.info.tensor_type
     }
 
-    /// The tensor whose weights are the same as another model's.
+    /// Whether blocks of the base are rounded a second time.
     pub fn is_requantised(&self) -> bool {
         self.source.tensor_type.is_quantised() && !self.is_copy()
     }
@@ -58,9 +60,14 @@ impl Plan {
         self.header.file_size()
     }
 
-    /// Names of the tensors that the adapter changes.
+    /// Names of the tensors that get a LoRA update.
     pub fn merged(&self) -> impl Iterator<Item = &str> {
         self.tensors.iter().filter(|t| t.low_rank.is_some()).map(|t| t.info.name.as_str())
+    }
+
+    /// How many tensors the adapter updates or replaces.
+    pub fn changed(&self) -> usize {
+        self.tensors.iter().filter(|t| t.low_rank.is_some() || t.is_replaced).count()
     }
 
     /// Tensors and bytes of each type.
@@ -106,12 +113,13 @@ pub fn plan_checkpoint(
         tensors.insert(format!("{module}.weight"), source.clone());
     }
     let is_tied = checkpoint.config.get("tie_word_embeddings").is_none_or(|tied| tied != false);
-    if architecture == Architecture::Gemma2 {
-        // llama.cpp's Gemma 2 has no head of its own, so a copy of the embedding is dropped.
-        if !is_tied {
-            return Err(ConvertError::UntiedHead);
-        }
+    if is_tied {
+        // transformers ignores a saved head then, too.
         tensors.remove("output.weight");
+    } else if architecture == Architecture::Gemma2 {
+        return Err(ConvertError::UntiedHead);
+    } else if !tensors.contains_key("output.weight") {
+        return Err(ConvertError::MissingTensor("lm_head.weight".to_owned()));
     }
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", architecture.name());
@@ -122,11 +130,25 @@ pub fn plan_checkpoint(
     for (key, value) in architecture.metadata(&checkpoint.config)?.iter() {
         metadata.set(key, value.clone());
     }
-    let n_tokens = tensors.get("token_embd.weight").map_or(0, TensorSource::rows);
+    let n_tokens = count_tokens(architecture, &checkpoint.config, &mut tensors)?;
     for (key, value) in vocab::metadata(&checkpoint.dir, &checkpoint.config, n_tokens)?.iter() {
         metadata.set(key, value.clone());
     }
     plan(Base { architecture, metadata, tensors, is_tied, is_checkpoint: true }, adapter, file_type)
+}
+
+/// The number of tokens. Gemma 3's embedding may have rows that no token uses: they are dropped.
+fn count_tokens(
+    architecture: Architecture,
+    config: &serde_json::Value,
+    tensors: &mut BTreeMap<String, TensorSource>,
+) -> Result<u64, ConvertError> {
+    let Some(embedding) = tensors.get_mut("token_embd.weight") else {
+        return Err(ConvertError::MissingTensor("model.embed_tokens.weight".to_owned()));
+    };
+    let n_tokens = vocab::count(config, embedding.rows(), architecture == Architecture::Gemma3)?;
+    embedding.shape[1] = n_tokens;
+    Ok(n_tokens)
 }
 
 /// Plans the conversion of a GGUF file.
@@ -180,12 +202,13 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, file_type: FileType) -> Resul
             Some(adapter) => low_rank_of(adapter, &base, info, &mut used)?,
             None => None,
         };
-        let from_checkpoint = base.is_checkpoint || replaced.contains_key(&info.name);
+        let is_replaced = replaced.contains_key(&info.name);
         tensors.push(PlannedTensor {
             info: info.clone(),
             source: source.clone(),
             low_rank,
-            add_one: from_checkpoint && base.architecture.adds_one(&info.name),
+            is_replaced,
+            add_one: (base.is_checkpoint || is_replaced) && base.architecture.adds_one(&info.name),
         });
     }
     if let Some(adapter) = adapter {
