@@ -8,6 +8,7 @@
 //! | [`classify`] | the use cases: a verdict; a verdict and its reasons | `engine`, the pure modules |
 //! | [`engine`] | tokens in, scores or tokens out, many requests a step | `vocabulary` |
 //! | [`prompt`], [`profile`], [`score`], [`labels`], [`utf8`], [`vocabulary`] | pure | each other |
+//! | [`convert`] | checkpoint and adapter to GGUF | `profile` |
 //! | [`telemetry`] | logs | – |
 //! | [`cli`] | one file a subcommand; the only place that prints | all of the above |
 //!
@@ -15,6 +16,7 @@
 
 pub mod classify;
 pub mod cli;
+pub mod convert;
 pub mod engine;
 pub mod grpc;
 pub mod input;

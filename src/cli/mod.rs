@@ -4,6 +4,7 @@
 
 mod classify;
 mod completions;
+mod convert;
 mod health;
 mod model_args;
 mod reason;
@@ -45,6 +46,8 @@ enum Command {
     Classify(classify::ClassifyArgs),
     /// Classify one comment and tell why, token by token.
     Reason(reason::ReasonArgs),
+    /// Merge a Hugging Face checkpoint and its LoRA adapter into a quantised GGUF file.
+    ConvertModel(convert::ConvertArgs),
     /// Ask a server whether it serves: exit code 0 if it does, for probes.
     Health(health::HealthArgs),
     /// Write a shell's completion script.
@@ -63,6 +66,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Classify(args) => classify::run(args),
         Command::Reason(args) => reason::run(args),
+        Command::ConvertModel(args) => convert::run(args).map_err(Into::into),
         Command::Health(args) => health::run(args),
         Command::Completions(args) => completions::run(args),
     });
