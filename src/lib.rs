@@ -8,7 +8,8 @@
 //! | [`classify`] | the use cases: a verdict; a verdict and its reasons | `engine`, the pure modules |
 //! | [`engine`] | tokens in, scores or tokens out, many requests a step | `vocabulary` |
 //! | [`prompt`], [`profile`], [`score`], [`labels`], [`utf8`], [`vocabulary`] | pure | each other |
-//! | [`eval`] | how good the answers are: metrics, calibration, pictures | `profile`, `labels` |
+//! | [`convert`] | checkpoint and adapter to GGUF | `profile` |
+//! | [`eval`] | how good the answers are: metrics, calibration, pictures | `profile`, `score`, `labels` |
 //! | [`telemetry`] | logs | – |
 //! | [`cli`] | one file a subcommand; the only place that prints | all of the above |
 //!
@@ -16,6 +17,7 @@
 
 pub mod classify;
 pub mod cli;
+pub mod convert;
 pub mod engine;
 pub mod eval;
 pub mod grpc;

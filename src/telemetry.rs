@@ -16,7 +16,7 @@ pub enum LogFormat {
 }
 
 /// llama.cpp tells a hundred lines of every model at `info`; they are wanted only when asked for.
-const QUIET_LLAMA: &str = "llama-cpp-2=warn";
+const QUIET_LLAMA: &str = "llama-cpp-2=error";
 
 /// Sends the log to standard error. `level` is a level, or directives such as `info,llama-cpp-2=debug`.
 ///

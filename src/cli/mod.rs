@@ -2,9 +2,12 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod calibrate;
 mod classify;
 mod completions;
+mod convert;
 mod eval;
+mod health;
 mod model_args;
 mod predict;
 mod reason;
@@ -46,8 +49,14 @@ enum Command {
     Classify(classify::ClassifyArgs),
     /// Classify one comment and tell why, token by token.
     Reason(reason::ReasonArgs),
+    /// Merge a Hugging Face checkpoint and its LoRA adapter into a quantised GGUF file.
+    ConvertModel(convert::ConvertArgs),
     /// Measure a model on labelled comments.
     Eval(eval::EvalArgs),
+    /// Fit a model's temperature and class biases to labelled comments, and write them into its profile.
+    Calibrate(calibrate::CalibrateArgs),
+    /// Ask a server whether it serves: exit code 0 if it does, for probes.
+    Health(health::HealthArgs),
     /// Write a shell's completion script.
     Completions(completions::CompletionsArgs),
 }
@@ -64,7 +73,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Classify(args) => classify::run(args),
         Command::Reason(args) => reason::run(args),
+        Command::ConvertModel(args) => convert::run(args).map_err(Into::into),
         Command::Eval(args) => eval::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
+        Command::Health(args) => health::run(args),
         Command::Completions(args) => completions::run(args),
     });
     match result {

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use tonic::Streaming;
 use tonic::transport::Channel;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use super::pb::sentiment_service_client::SentimentServiceClient;
 use super::pb::{self, stream_reason_response::Event};
@@ -41,6 +44,7 @@ fn code_name(status: &tonic::Status) -> String {
 #[derive(Clone)]
 pub struct Client {
     inner: SentimentServiceClient<Channel>,
+    health: HealthClient<Channel>,
 }
 
 impl Client {
@@ -53,7 +57,16 @@ impl Client {
         let failed = |source| ClientError::Connect { endpoint: endpoint.to_owned(), source };
         let channel = Channel::from_shared(url).map_err(|_| ClientError::Incomplete("a usable address"))?;
         let channel = channel.connect_timeout(Duration::from_secs(10)).connect().await.map_err(failed)?;
-        Ok(Self { inner: SentimentServiceClient::new(channel) })
+        Ok(Self { inner: SentimentServiceClient::new(channel.clone()), health: HealthClient::new(channel) })
+    }
+
+    /// Whether the server serves (`grpc.health.v1`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn serving(&mut self) -> Result<bool, ClientError> {
+        let response = self.health.check(HealthCheckRequest::default()).await?.into_inner();
+        Ok(response.status() == ServingStatus::Serving)
     }
 
     /// Which model answers. Its size and architecture, where the server knows them.

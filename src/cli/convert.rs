@@ -1,0 +1,254 @@
+//! `ko-sentiment convert-model`.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::convert::adapter::Adapter;
+use crate::convert::plan::Plan;
+use crate::convert::tensor_type::FileType;
+use crate::convert::write::{Control, Progress};
+use crate::convert::{self, Base, ConvertError, Request, Summary, output};
+use crate::profile::{self, Profile};
+
+/// Convert a Hugging Face checkpoint or a GGUF file, with a PEFT adapter, to a quantised GGUF file
+///
+/// One pass and a few hundred megabytes of memory: no merged checkpoint and no F16 file in between.
+/// The result holds the prompt (the profile) and where it came from, is loaded and asked one
+/// question before it gets its name, and is what llama.cpp's own converter and llama-quantize make.
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// Folder with safetensors and config.json, or a GGUF file
+    #[arg(long)]
+    base: PathBuf,
+    /// PEFT adapter: a folder with adapter_config.json and adapter_model.safetensors
+    #[arg(long)]
+    adapter: Option<PathBuf>,
+    /// The GGUF file to write
+    #[arg(long)]
+    out: PathBuf,
+    /// Type of the result: Q4_K_M, Q4_K_S, Q4_0, Q5_K_M, Q6_K, Q8_0, BF16, F16 or F32
+    #[arg(long, value_name = "TYPE", default_value_t)]
+    quant: FileType,
+    /// TOML file of the prompt that the model was trained with [default: the model card's]
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+    /// Threads that quantise [default: the processor's]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Print the plan and the exact size, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Replace the output file
+    #[arg(long)]
+    force: bool,
+}
+
+/// Why `convert-model` failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertCliError {
+    /// The conversion failed.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// The profile can't be read.
+    #[error("cannot read {path}: {source}")]
+    Profile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The terminal can't be written, or signals not be caught.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl From<crate::profile::ProfileError> for ConvertCliError {
+    fn from(error: crate::profile::ProfileError) -> Self {
+        Self::Convert(error.into())
+    }
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// Any [`ConvertCliError`].
+pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
+    let mut screen = io::stdout().lock();
+    let profile = read_profile(args.profile.as_deref())?;
+    let base = Base::open(&args.base).map_err(ConvertError::from)?;
+    let adapter = args.adapter.as_deref().map(Adapter::open).transpose().map_err(ConvertError::from)?;
+    let base_name = name_of(&args.base);
+    let adapter_name = args.adapter.as_deref().map(name_of);
+    let request = Request {
+        base: &base,
+        base_name: &base_name,
+        adapter: adapter.as_ref(),
+        adapter_name: adapter_name.as_deref(),
+        profile: &profile,
+        file_type: args.quant,
+    };
+    let plan = convert::plan(&request)?;
+    write_plan(&mut screen, args, &plan)?;
+    output::check_target(&args.out, plan.file_size(), args.force).map_err(ConvertError::from)?;
+    if args.dry_run {
+        return Ok(());
+    }
+
+    let cancel = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&cancel))?;
+    }
+    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let data_bytes = plan.tensors.iter().map(|t| t.info.bytes()).sum();
+    let meter = Meter::new(data_bytes);
+    let types = type_table(&plan);
+    let merged = plan.merged().count();
+    let summary = convert::convert(
+        plan,
+        &request,
+        &args.out,
+        args.force,
+        Control { threads, cancel: &cancel, progress: &|progress| meter.show(progress) },
+    );
+    meter.clear();
+    write_summary(&mut screen, args, &types, merged, &summary?)?;
+    Ok(())
+}
+
+fn read_profile(path: Option<&Path>) -> Result<Profile, ConvertCliError> {
+    let text = match path {
+        None => profile::DEFAULT_TOML.to_owned(),
+        Some(path) => fs::read_to_string(path)
+            .map_err(|source| ConvertCliError::Profile { path: path.to_owned(), source })?,
+    };
+    Ok(Profile::from_toml(&text)?)
+}
+
+/// What a model is called: its folder's or file's name.
+fn name_of(path: &Path) -> String {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn write_plan(screen: &mut impl Write, args: &ConvertArgs, plan: &Plan) -> io::Result<()> {
+    writeln!(screen, "base      {} ({})", args.base.display(), plan.architecture)?;
+    if let Some(adapter) = &args.adapter {
+        writeln!(screen, "adapter   {} (changes {} tensors)", adapter.display(), plan.changed())?;
+    }
+    let n_tensors = plan.tensors.len();
+    writeln!(screen, "result    {} ({}, {n_tensors} tensors)", args.out.display(), plan.file_type)?;
+    writeln!(screen, "size      {} bytes", plan.file_size())?;
+    if plan.base_is_quantised {
+        let again = plan.tensors.iter().filter(|t| t.is_requantised()).count();
+        let kept = plan.tensors.iter().filter(|t| t.is_copy()).count();
+        writeln!(
+            screen,
+            "note      the base is quantised already: {again} tensors are rounded a second time, which loses a\n          \
+             little; {kept} are copied as they are. Convert from safetensors where you can."
+        )?;
+    }
+    Ok(())
+}
+
+/// Lines of the table: tensors and bytes of each type.
+fn type_table(plan: &Plan) -> String {
+    let types = plan.by_type();
+    let line = |(tensor_type, (count, bytes)): (&_, &(u64, u64))| format!("{tensor_type:<6} {count:>8} {bytes:>14}\n");
+    let (count, bytes) = types.values().fold((0, 0), |(c, b), (count, bytes)| (c + count, b + bytes));
+    let lines: String = types.iter().map(line).collect();
+    format!("type    tensors          bytes\n{lines}total  {count:>8} {bytes:>14}\n")
+}
+
+fn write_summary(
+    screen: &mut impl Write,
+    args: &ConvertArgs,
+    types: &str,
+    merged: usize,
+    summary: &Summary,
+) -> io::Result<()> {
+    let seconds = summary.elapsed.as_secs_f64();
+    writeln!(screen, "\n{types}")?;
+    writeln!(screen, "file      {} ({} bytes)", args.out.display(), summary.bytes)?;
+    writeln!(screen, "sha256    {}", summary.sha256)?;
+    writeln!(screen, "LoRA      {merged} tensors merged")?;
+    writeln!(screen, "time      {seconds:.1} s ({:.0} MB/s)", summary.bytes as f64 / 1e6 / seconds)?;
+    if let Some(peak) = peak_memory() {
+        writeln!(screen, "memory    {:.0} MiB at most, with the pages of files read", peak as f64 / 1048576.0)?;
+    }
+    writeln!(screen, "checked   read again, loaded, and one prompt answered")
+}
+
+/// The most memory that this process had resident, in bytes (Linux).
+fn peak_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// A progress bar on a terminal, a line now and then elsewhere.
+struct Meter {
+    bar: Option<ProgressBar>,
+    total: u64,
+    started: Instant,
+    last_line: Mutex<Instant>,
+}
+
+impl Meter {
+    const LINE_EVERY: Duration = Duration::from_secs(10);
+
+    fn new(total: u64) -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template(
+                "{bar:30} {bytes:>11} of {total_bytes}  {binary_bytes_per_sec:>12}  {eta:>4} left  {msg}",
+            );
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        let started = Instant::now();
+        Self { bar, total, started, last_line: Mutex::new(started) }
+    }
+
+    fn show(&self, progress: Progress) {
+        match (&self.bar, progress) {
+            (Some(bar), Progress::Written { bytes, tensor }) => {
+                bar.set_position(bytes);
+                bar.set_message(tensor.to_owned());
+            }
+            (Some(bar), Progress::Verifying) => bar.set_message("checking the result"),
+            (None, Progress::Written { bytes, tensor }) => self.line(bytes, tensor),
+            (None, Progress::Verifying) => self.print("checking the result"),
+        }
+    }
+
+    fn line(&self, bytes: u64, tensor: &str) {
+        let Ok(mut last) = self.last_line.try_lock() else { return };
+        if last.elapsed() < Self::LINE_EVERY {
+            return;
+        }
+        *last = Instant::now();
+        let seconds = self.started.elapsed().as_secs_f64();
+        let rate = bytes as f64 / seconds;
+        let left = (self.total - bytes) as f64 / rate;
+        let percent = bytes as f64 / self.total as f64 * 100.0;
+        self.print(&format!("{percent:3.0} %  {:.0} MB/s  {left:.0} s left  {tensor}", rate / 1e6));
+    }
+
+    fn print(&self, line: &str) {
+        // A closed stderr is no reason to stop converting.
+        let _closed = writeln!(io::stderr(), "{line}");
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,726 @@
+//! The GGUF container: reading and writing its header.
+//!
+//! A file is `GGUF`, a version, the metadata (key-value pairs), the tensor infos, padding to
+//! `general.alignment`, then the tensors' data, each padded to the same alignment
+//! (source: `ggml/docs/gguf.md`). Only little-endian version 3 is written; 2 and 3 are read.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::tensor_type::TensorType;
+
+const MAGIC: &[u8; 4] = b"GGUF";
+const VERSION: u32 = 3;
+const DEFAULT_ALIGNMENT: u64 = 32;
+/// More dimensions than ggml's tensors can have (`GGML_MAX_DIMS`).
+const MAX_DIMS: u32 = 4;
+/// The longest tensor name that ggml keeps (`GGML_MAX_NAME`, with its terminator).
+const MAX_NAME: u64 = 63;
+
+/// What is wrong with a GGUF file.
+#[derive(Debug, thiserror::Error)]
+pub enum GgufError {
+    /// The file can't be opened or read.
+    #[error("cannot read {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The first four bytes are not `GGUF`.
+    #[error("not a GGUF file: it starts with {0:?}, not \"GGUF\"")]
+    Magic([u8; 4]),
+    /// A version that this reader does not know.
+    #[error("GGUF version {0} is not supported (2 and 3 are): convert the model again")]
+    Version(u32),
+    /// The header goes past the end of the file.
+    #[error("the header is cut off: it needs {wanted} more bytes where {left} are left")]
+    Truncated {
+        /// Bytes that the next field needs.
+        wanted: u64,
+        /// Bytes left in the file.
+        left: u64,
+    },
+    /// A key or a tensor name is not UTF-8.
+    #[error("a name in the header is not UTF-8")]
+    Utf8,
+    /// A value type that GGUF does not define.
+    #[error("metadata key {key:?}: unknown value type {id}")]
+    ValueType {
+        /// The key.
+        key: String,
+        /// The type's number.
+        id: u32,
+    },
+    /// An array of arrays, which no known key uses.
+    #[error("metadata key {0:?}: arrays of arrays are not supported")]
+    NestedArray(String),
+    /// A key that occurs twice.
+    #[error("metadata key {0:?} occurs twice")]
+    DuplicateKey(String),
+    /// A tensor that occurs twice.
+    #[error("tensor {0:?} occurs twice")]
+    DuplicateTensor(String),
+    /// A tensor name that ggml would cut.
+    #[error("tensor name of {0} bytes: ggml keeps 63")]
+    NameLength(u64),
+    /// No dimension, more than four, a zero, a product past 2^63, or a row that is no whole number of blocks.
+    #[error("tensor {name:?}: impossible shape {shape:?}")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// Its shape, fastest dimension first.
+        shape: Vec<u64>,
+    },
+    /// A tensor type that is not supported.
+    #[error("tensor {name:?}: unsupported tensor type {id}")]
+    TensorType {
+        /// The tensor.
+        name: String,
+        /// The type's number in ggml.
+        id: u32,
+    },
+    /// `general.alignment` is not a power of two.
+    #[error("general.alignment is {0}, not a power of two from 8 up")]
+    Alignment(u64),
+    /// A tensor does not start where the previous one ends.
+    #[error("tensor {name:?}: its data is at offset {found}, expected {expected}")]
+    Offset {
+        /// The tensor.
+        name: String,
+        /// What the header says.
+        found: u64,
+        /// The end of the previous tensor, aligned.
+        expected: u64,
+    },
+    /// The file ends before the tensors do.
+    #[error("the file is cut off: it has {found} bytes, its tensors end at {expected}")]
+    DataTruncated {
+        /// The file's size.
+        found: u64,
+        /// The size that the header announces.
+        expected: u64,
+    },
+    /// A key that must be there is not.
+    #[error("metadata key {0:?} is missing")]
+    MissingKey(String),
+    /// A key's value has another type than it must have.
+    #[error("metadata key {key:?}: expected {expected}")]
+    KeyType {
+        /// The key.
+        key: String,
+        /// The expected type, in words.
+        expected: &'static str,
+    },
+}
+
+/// The type of an array's elements (the numbers are GGUF's `gguf_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+#[allow(missing_docs)]
+pub enum ValueType {
+    U8 = 0,
+    I8 = 1,
+    U16 = 2,
+    I16 = 3,
+    U32 = 4,
+    I32 = 5,
+    F32 = 6,
+    Bool = 7,
+    Str = 8,
+    Array = 9,
+    U64 = 10,
+    I64 = 11,
+    F64 = 12,
+}
+
+impl ValueType {
+    const ALL: [Self; 13] = [
+        Self::U8,
+        Self::I8,
+        Self::U16,
+        Self::I16,
+        Self::U32,
+        Self::I32,
+        Self::F32,
+        Self::Bool,
+        Self::Str,
+        Self::Array,
+        Self::U64,
+        Self::I64,
+        Self::F64,
+    ];
+
+    fn from_id(id: u32) -> Option<Self> {
+        Self::ALL.get(id as usize).copied()
+    }
+
+    /// Bytes of one element; `None` where it has no fixed size.
+    fn size(self) -> Option<u64> {
+        match self {
+            Self::U8 | Self::I8 | Self::Bool => Some(1),
+            Self::U16 | Self::I16 => Some(2),
+            Self::U32 | Self::I32 | Self::F32 => Some(4),
+            Self::U64 | Self::I64 | Self::F64 => Some(8),
+            Self::Str | Self::Array => None,
+        }
+    }
+}
+
+/// An array value, kept as GGUF's own bytes: copying a vocabulary must not change it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Array {
+    elements: ValueType,
+    len: u64,
+    bytes: Vec<u8>,
+}
+
+impl Array {
+    /// An array of strings (bytes: a token needs not be UTF-8).
+    pub fn from_strings<S: AsRef<[u8]>>(strings: impl IntoIterator<Item = S>) -> Self {
+        let mut array = Self { elements: ValueType::Str, len: 0, bytes: Vec::new() };
+        for string in strings {
+            let string = string.as_ref();
+            array.bytes.extend((string.len() as u64).to_le_bytes());
+            array.bytes.extend(string);
+            array.len += 1;
+        }
+        array
+    }
+
+    /// An array of 32-bit floats.
+    pub fn from_f32s(values: &[f32]) -> Self {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        Self { elements: ValueType::F32, len: values.len() as u64, bytes }
+    }
+
+    /// An array of signed 32-bit integers.
+    pub fn from_i32s(values: &[i32]) -> Self {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        Self { elements: ValueType::I32, len: values.len() as u64, bytes }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The type of the elements.
+    pub fn elements(&self) -> ValueType {
+        self.elements
+    }
+
+    /// The strings of an array of strings; nothing for other arrays.
+    pub fn strings(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = match self.elements {
+            ValueType::Str => self.bytes.as_slice(),
+            _ => &[],
+        };
+        std::iter::from_fn(move || {
+            let (len, tail) = rest.split_first_chunk::<8>()?;
+            let (string, tail) = tail.split_at_checked(u64::from_le_bytes(*len) as usize)?;
+            rest = tail;
+            Some(string)
+        })
+    }
+
+    /// The numbers of an array of `i32`; nothing for other arrays.
+    pub fn i32s(&self) -> impl Iterator<Item = i32> {
+        let bytes = match self.elements {
+            ValueType::I32 => self.bytes.as_slice(),
+            _ => &[],
+        };
+        bytes.as_chunks::<4>().0.iter().map(|b| i32::from_le_bytes(*b))
+    }
+
+    /// The numbers of an array of `f32`; nothing for other arrays.
+    pub fn f32s(&self) -> impl Iterator<Item = f32> {
+        let bytes = match self.elements {
+            ValueType::F32 => self.bytes.as_slice(),
+            _ => &[],
+        };
+        bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b))
+    }
+}
+
+/// A metadata value.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub enum Value {
+    U8(u8),
+    I8(i8),
+    U16(u16),
+    I16(i16),
+    U32(u32),
+    I32(i32),
+    F32(f32),
+    Bool(bool),
+    Str(String),
+    Array(Array),
+    U64(u64),
+    I64(i64),
+    F64(f64),
+}
+
+impl Value {
+    /// The value as an unsigned integer, if it is a non-negative one.
+    pub fn as_u64(&self) -> Option<u64> {
+        match *self {
+            Self::U8(v) => Some(v.into()),
+            Self::U16(v) => Some(v.into()),
+            Self::U32(v) => Some(v.into()),
+            Self::U64(v) => Some(v),
+            Self::I8(v) => v.try_into().ok(),
+            Self::I16(v) => v.try_into().ok(),
+            Self::I32(v) => v.try_into().ok(),
+            Self::I64(v) => v.try_into().ok(),
+            _ => None,
+        }
+    }
+
+    /// The value as a string, if it is one.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Str(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// The value as an array, if it is one.
+    pub fn as_array(&self) -> Option<&Array> {
+        match self {
+            Self::Array(array) => Some(array),
+            _ => None,
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Str(value.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::Str(value)
+    }
+}
+
+/// Metadata in file order; a key is there at most once.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Metadata {
+    entries: Vec<(String, Value)>,
+    index: HashMap<String, usize>,
+}
+
+impl Metadata {
+    /// Empty metadata.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.index.get(key).map(|&i| &self.entries[i].1)
+    }
+
+    /// Sets a key: in place if it is there, else at the end.
+    pub fn set(&mut self, key: impl Into<String>, value: impl Into<Value>) {
+        let (key, value) = (key.into(), value.into());
+        match self.index.get(&key) {
+            Some(&i) => self.entries[i].1 = value,
+            None => {
+                self.index.insert(key.clone(), self.entries.len());
+                self.entries.push((key, value));
+            }
+        }
+    }
+
+    /// Removes every key that `drop` names.
+    pub fn remove(&mut self, drop: impl Fn(&str) -> bool) {
+        self.entries.retain(|(key, _)| !drop(key));
+        self.index = self.entries.iter().enumerate().map(|(i, (key, _))| (key.clone(), i)).collect();
+    }
+
+    /// Keys and values in file order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
+        self.entries.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// A string that must be there.
+    ///
+    /// # Errors
+    /// [`GgufError::MissingKey`], [`GgufError::KeyType`].
+    pub fn require_str(&self, key: &str) -> Result<&str, GgufError> {
+        let value = self.get(key).ok_or_else(|| GgufError::MissingKey(key.to_owned()))?;
+        value.as_str().ok_or_else(|| GgufError::KeyType { key: key.to_owned(), expected: "a string" })
+    }
+
+    /// An unsigned integer that must be there.
+    ///
+    /// # Errors
+    /// [`GgufError::MissingKey`], [`GgufError::KeyType`].
+    pub fn require_u64(&self, key: &str) -> Result<u64, GgufError> {
+        let value = self.get(key).ok_or_else(|| GgufError::MissingKey(key.to_owned()))?;
+        value.as_u64().ok_or_else(|| GgufError::KeyType { key: key.to_owned(), expected: "an unsigned integer" })
+    }
+}
+
+/// What the header says of a tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name, as in `blk.0.attn_q.weight`.
+    pub name: String,
+    /// Its dimensions, the fastest (a row's columns) first, as ggml counts them.
+    pub shape: Vec<u64>,
+    /// How its numbers are stored.
+    pub tensor_type: TensorType,
+    /// Where its data starts, in bytes from the start of the data section.
+    pub offset: u64,
+}
+
+impl TensorInfo {
+    /// Columns of a row: numbers that lie next to each other and are quantised together.
+    pub fn columns(&self) -> u64 {
+        self.shape.first().copied().unwrap_or(0)
+    }
+
+    /// Rows: everything but the columns.
+    pub fn rows(&self) -> u64 {
+        self.shape.iter().skip(1).product()
+    }
+
+    /// Bytes of its data, without padding.
+    pub fn bytes(&self) -> u64 {
+        self.rows() * self.tensor_type.row_bytes(self.columns())
+    }
+
+    fn check_shape(&self) -> Result<(), GgufError> {
+        let elements = self.shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d));
+        let fits = elements.is_some_and(|n| n > 0 && n < 1 << 58);
+        let whole_blocks = self.columns() % self.tensor_type.block_len() == 0;
+        if !fits || !whole_blocks {
+            return Err(GgufError::Shape { name: self.name.clone(), shape: self.shape.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// A GGUF header.
+#[derive(Debug, Clone)]
+pub struct Header {
+    /// The metadata.
+    pub metadata: Metadata,
+    /// The tensors, in file order.
+    pub tensors: Vec<TensorInfo>,
+    /// Padding of the data section's start and of each tensor, in bytes.
+    pub alignment: u64,
+    /// Where the data section starts in the file, in bytes.
+    pub data_start: u64,
+}
+
+impl Header {
+    /// A header for tensors that are to be written one after the other; offsets are set here.
+    pub fn new(metadata: Metadata, mut tensors: Vec<TensorInfo>) -> Self {
+        let mut offset = 0;
+        for tensor in &mut tensors {
+            tensor.offset = offset;
+            offset += tensor.bytes().next_multiple_of(DEFAULT_ALIGNMENT);
+        }
+        let mut header = Self { metadata, tensors, alignment: DEFAULT_ALIGNMENT, data_start: 0 };
+        header.refresh_data_start();
+        header
+    }
+
+    /// Finds anew where the data starts: to be called when the metadata has changed.
+    pub fn refresh_data_start(&mut self) {
+        self.data_start = self.encode().len() as u64;
+    }
+
+    /// Reads and checks the header of a file; the tensors' data is not touched.
+    ///
+    /// # Errors
+    /// Any [`GgufError`]: every length is checked against the file's size before it is allocated.
+    pub fn read(path: &Path) -> Result<Self, GgufError> {
+        let io = |source| GgufError::Io { path: path.to_owned(), source };
+        let file = File::open(path).map_err(io)?;
+        let size = file.metadata().map_err(io)?.len();
+        Self::parse(BufReader::with_capacity(1 << 20, file), size).map_err(|e| match e {
+            GgufError::Io { source, .. } => io(source),
+            other => other,
+        })
+    }
+
+    /// Reads and checks a header from `reader`, which has `size` bytes.
+    ///
+    /// # Errors
+    /// As [`Header::read`].
+    pub fn parse(reader: impl Read, size: u64) -> Result<Self, GgufError> {
+        let mut input = Input { reader, size, left: size };
+        let magic = input.array()?;
+        if &magic != MAGIC {
+            return Err(GgufError::Magic(magic));
+        }
+        let version = input.u32()?;
+        if !(2..=VERSION).contains(&version) {
+            return Err(GgufError::Version(version));
+        }
+        let n_tensors = input.u64()?;
+        let n_keys = input.u64()?;
+        let metadata = input.metadata(n_keys)?;
+        let tensors = input.tensors(n_tensors)?;
+        let alignment = match metadata.get("general.alignment") {
+            Some(_) => metadata.require_u64("general.alignment")?,
+            None => DEFAULT_ALIGNMENT,
+        };
+        if !alignment.is_power_of_two() || !(8..=1 << 20).contains(&alignment) {
+            return Err(GgufError::Alignment(alignment));
+        }
+        let data_start = (size - input.left).next_multiple_of(alignment);
+        let header = Self { metadata, tensors, alignment, data_start };
+        header.check_offsets(size)?;
+        Ok(header)
+    }
+
+    fn check_offsets(&self, size: u64) -> Result<(), GgufError> {
+        let mut expected = 0;
+        let mut end = 0;
+        for tensor in &self.tensors {
+            if tensor.offset != expected {
+                return Err(GgufError::Offset { name: tensor.name.clone(), found: tensor.offset, expected });
+            }
+            end = expected + tensor.bytes();
+            expected = end.next_multiple_of(self.alignment);
+        }
+        let expected = self.data_start + end;
+        if !self.tensors.is_empty() && size < expected {
+            return Err(GgufError::DataTruncated { found: size, expected });
+        }
+        Ok(())
+    }
+
+    /// `general.architecture`, as in `gemma3`.
+    ///
+    /// # Errors
+    /// [`GgufError::MissingKey`], [`GgufError::KeyType`].
+    pub fn architecture(&self) -> Result<&str, GgufError> {
+        self.metadata.require_str("general.architecture")
+    }
+
+    /// The size of the whole file, in bytes: header, data and padding.
+    pub fn file_size(&self) -> u64 {
+        let data = self.tensors.last().map_or(0, |t| t.offset + t.bytes().next_multiple_of(self.alignment));
+        self.data_start + data
+    }
+
+    /// The header's bytes, padded to where the data starts.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend(MAGIC);
+        out.extend(VERSION.to_le_bytes());
+        out.extend((self.tensors.len() as u64).to_le_bytes());
+        out.extend((self.metadata.iter().len() as u64).to_le_bytes());
+        for (key, value) in self.metadata.iter() {
+            put_str(&mut out, key);
+            put_value(&mut out, value);
+        }
+        for tensor in &self.tensors {
+            put_str(&mut out, &tensor.name);
+            out.extend((tensor.shape.len() as u32).to_le_bytes());
+            out.extend(tensor.shape.iter().flat_map(|d| d.to_le_bytes()));
+            out.extend(tensor.tensor_type.id().to_le_bytes());
+            out.extend(tensor.offset.to_le_bytes());
+        }
+        out.resize(out.len().next_multiple_of(self.alignment as usize), 0);
+        out
+    }
+
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// What `writer` answers.
+    pub fn write(&self, writer: &mut impl Write) -> io::Result<()> {
+        writer.write_all(&self.encode())
+    }
+}
+
+fn put_str(out: &mut Vec<u8>, string: &str) {
+    out.extend((string.len() as u64).to_le_bytes());
+    out.extend(string.as_bytes());
+}
+
+fn put_value(out: &mut Vec<u8>, value: &Value) {
+    let mut put = |value_type: ValueType, bytes: &[u8]| {
+        out.extend((value_type as u32).to_le_bytes());
+        out.extend(bytes);
+    };
+    match value {
+        Value::U8(v) => put(ValueType::U8, &v.to_le_bytes()),
+        Value::I8(v) => put(ValueType::I8, &v.to_le_bytes()),
+        Value::U16(v) => put(ValueType::U16, &v.to_le_bytes()),
+        Value::I16(v) => put(ValueType::I16, &v.to_le_bytes()),
+        Value::U32(v) => put(ValueType::U32, &v.to_le_bytes()),
+        Value::I32(v) => put(ValueType::I32, &v.to_le_bytes()),
+        Value::F32(v) => put(ValueType::F32, &v.to_le_bytes()),
+        Value::Bool(v) => put(ValueType::Bool, &[u8::from(*v)]),
+        Value::U64(v) => put(ValueType::U64, &v.to_le_bytes()),
+        Value::I64(v) => put(ValueType::I64, &v.to_le_bytes()),
+        Value::F64(v) => put(ValueType::F64, &v.to_le_bytes()),
+        Value::Str(v) => {
+            put(ValueType::Str, &[]);
+            put_str(out, v);
+        }
+        Value::Array(array) => {
+            put(ValueType::Array, &(array.elements as u32).to_le_bytes());
+            out.extend(array.len.to_le_bytes());
+            out.extend(&array.bytes);
+        }
+    }
+}
+
+/// A reader that knows how much is left, so that a lying length is refused before it is allocated.
+struct Input<R> {
+    reader: R,
+    size: u64,
+    left: u64,
+}
+
+impl<R: Read> Input<R> {
+    fn claim(&mut self, wanted: u64) -> Result<(), GgufError> {
+        if wanted > self.left {
+            return Err(GgufError::Truncated { wanted, left: self.left });
+        }
+        self.left -= wanted;
+        Ok(())
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), GgufError> {
+        self.reader.read_exact(buffer).map_err(|source| GgufError::Io { path: PathBuf::new(), source })
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], GgufError> {
+        self.claim(N as u64)?;
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn bytes(&mut self, len: u64) -> Result<Vec<u8>, GgufError> {
+        self.claim(len)?;
+        let mut bytes = vec![0; len as usize];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, GgufError> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, GgufError> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    fn string(&mut self) -> Result<String, GgufError> {
+        let len = self.u64()?;
+        String::from_utf8(self.bytes(len)?).map_err(|_| GgufError::Utf8)
+    }
+
+    fn metadata(&mut self, n_keys: u64) -> Result<Metadata, GgufError> {
+        let mut metadata = Metadata::new();
+        for _ in 0..n_keys {
+            let key = self.string()?;
+            if metadata.get(&key).is_some() {
+                return Err(GgufError::DuplicateKey(key));
+            }
+            let value = self.value(&key)?;
+            metadata.set(key, value);
+        }
+        Ok(metadata)
+    }
+
+    fn value_type(&mut self, key: &str) -> Result<ValueType, GgufError> {
+        let id = self.u32()?;
+        ValueType::from_id(id).ok_or_else(|| GgufError::ValueType { key: key.to_owned(), id })
+    }
+
+    fn value(&mut self, key: &str) -> Result<Value, GgufError> {
+        Ok(match self.value_type(key)? {
+            ValueType::U8 => Value::U8(u8::from_le_bytes(self.array()?)),
+            ValueType::I8 => Value::I8(i8::from_le_bytes(self.array()?)),
+            ValueType::U16 => Value::U16(u16::from_le_bytes(self.array()?)),
+            ValueType::I16 => Value::I16(i16::from_le_bytes(self.array()?)),
+            ValueType::U32 => Value::U32(self.u32()?),
+            ValueType::I32 => Value::I32(i32::from_le_bytes(self.array()?)),
+            ValueType::F32 => Value::F32(f32::from_le_bytes(self.array()?)),
+            ValueType::Bool => Value::Bool(u8::from_le_bytes(self.array()?) != 0),
+            ValueType::Str => Value::Str(self.string()?),
+            ValueType::U64 => Value::U64(self.u64()?),
+            ValueType::I64 => Value::I64(i64::from_le_bytes(self.array()?)),
+            ValueType::F64 => Value::F64(f64::from_le_bytes(self.array()?)),
+            ValueType::Array => Value::Array(self.array_value(key)?),
+        })
+    }
+
+    fn array_value(&mut self, key: &str) -> Result<Array, GgufError> {
+        let elements = self.value_type(key)?;
+        let len = self.u64()?;
+        let bytes = match (elements, elements.size()) {
+            (_, Some(size)) => self.bytes(len.saturating_mul(size))?,
+            (ValueType::Str, None) => {
+                let mut bytes = Vec::new();
+                for _ in 0..len {
+                    let string_len = self.u64()?;
+                    bytes.extend(string_len.to_le_bytes());
+                    bytes.extend(self.bytes(string_len)?);
+                }
+                bytes
+            }
+            (_, None) => return Err(GgufError::NestedArray(key.to_owned())),
+        };
+        Ok(Array { elements, len, bytes })
+    }
+
+    fn tensors(&mut self, n_tensors: u64) -> Result<Vec<TensorInfo>, GgufError> {
+        let mut tensors: Vec<TensorInfo> = Vec::new();
+        let mut names = HashSet::new();
+        for _ in 0..n_tensors {
+            let tensor = self.tensor()?;
+            if !names.insert(tensor.name.clone()) {
+                return Err(GgufError::DuplicateTensor(tensor.name));
+            }
+            tensors.push(tensor);
+        }
+        Ok(tensors)
+    }
+
+    fn tensor(&mut self) -> Result<TensorInfo, GgufError> {
+        let len = self.u64()?;
+        if len > MAX_NAME {
+            return Err(GgufError::NameLength(len));
+        }
+        let name = String::from_utf8(self.bytes(len)?).map_err(|_| GgufError::Utf8)?;
+        let n_dims = self.u32()?;
+        if n_dims == 0 || n_dims > MAX_DIMS {
+            return Err(GgufError::Shape { name, shape: vec![] });
+        }
+        let shape = (0..n_dims).map(|_| self.u64()).collect::<Result<Vec<_>, _>>()?;
+        let id = self.u32()?;
+        let Some(tensor_type) = TensorType::from_id(id) else {
+            return Err(GgufError::TensorType { name, id });
+        };
+        let offset = self.u64()?;
+        let tensor = TensorInfo { name, shape, tensor_type, offset };
+        tensor.check_shape()?;
+        debug_assert!(self.left <= self.size);
+        Ok(tensor)
+    }
+}

@@ -1,0 +1,115 @@
+//! The arithmetic of a LoRA merge, on rows of F32.
+//!
+//! W + scale · B·A (Hu et al. 2021, arXiv 2106.09685), the sum over the rank in F32 as PEFT's
+//! `get_delta_weight` has it; with DoRA (Liu et al. 2024, arXiv 2402.09353) each row is then set
+//! to its trained length: m · V / ‖V‖.
+
+use std::ops::Range;
+
+use super::adapter::LowRank;
+use super::source::ReadError;
+
+/// A module's update in memory: (rows + columns) · rank numbers.
+#[derive(Debug)]
+pub struct Update {
+    /// rows × rank.
+    left: Vec<f32>,
+    /// rank × columns.
+    right: Vec<f32>,
+    rank: usize,
+    columns: usize,
+    scale: f32,
+    magnitude: Option<Vec<f32>>,
+}
+
+impl Update {
+    /// Reads the update's matrices for a weight of `columns` columns.
+    ///
+    /// # Errors
+    /// Any [`ReadError`].
+    pub fn load(low_rank: &LowRank, columns: u64) -> Result<Self, ReadError> {
+        let (rank, columns) = (low_rank.rank as usize, columns as usize);
+        let (mut left, mut right) = (low_rank.left.read_all_f32()?, low_rank.right.read_all_f32()?);
+        if low_rank.is_embedding {
+            left = transpose(&left, rank);
+            right = transpose(&right, columns);
+        }
+        let magnitude = low_rank.magnitude.as_ref().map(|m| m.read_all_f32()).transpose()?;
+        Ok(Self { left, right, rank, columns, scale: low_rank.scale, magnitude })
+    }
+
+    /// Merges the update into `weights`, the rows `rows` of the weight.
+    pub fn apply(&self, rows: Range<u64>, weights: &mut [f32]) {
+        let mut product = vec![0.0; self.columns];
+        for (row, weights) in rows.zip(weights.chunks_exact_mut(self.columns)) {
+            let row = row as usize;
+            product.fill(0.0);
+            let left = &self.left[row * self.rank..][..self.rank];
+            for (l, right) in left.iter().zip(self.right.chunks_exact(self.columns)) {
+                for (p, r) in product.iter_mut().zip(right) {
+                    *p += l * r;
+                }
+            }
+            for (w, p) in weights.iter_mut().zip(&product) {
+                *w += p * self.scale;
+            }
+            if let Some(magnitude) = &self.magnitude {
+                let length = weights.iter().map(|w| f64::from(*w) * f64::from(*w)).sum::<f64>().sqrt();
+                let factor = magnitude[row] / length as f32;
+                weights.iter_mut().for_each(|w| *w *= factor);
+            }
+        }
+    }
+}
+
+/// `matrix` has `rows` rows; its transpose.
+fn transpose(matrix: &[f32], rows: usize) -> Vec<f32> {
+    let columns = matrix.len() / rows;
+    (0..columns).flat_map(|c| (0..rows).map(move |r| matrix[r * columns + c])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn update(magnitude: Option<Vec<f32>>) -> Update {
+        // B = [[1, 2], [0, 1]], A = [[1, 0, 1], [0, 1, 1]]: B·A = [[1, 2, 3], [0, 1, 1]]
+        Update {
+            left: vec![1.0, 2.0, 0.0, 1.0],
+            right: vec![1.0, 0.0, 1.0, 0.0, 1.0, 1.0],
+            rank: 2,
+            columns: 3,
+            scale: 0.5,
+            magnitude,
+        }
+    }
+
+    #[test]
+    fn adds_the_scaled_product() {
+        let mut weights = [1.0, 1.0, 1.0, 2.0, 2.0, 2.0];
+        update(None).apply(0..2, &mut weights);
+        assert_eq!(weights, [1.5, 2.0, 2.5, 2.0, 2.5, 2.5]);
+    }
+
+    #[test]
+    fn a_chunk_is_the_same_as_its_rows_of_the_whole() {
+        let mut weights = [2.0, 2.0, 2.0];
+        update(None).apply(1..2, &mut weights);
+        assert_eq!(weights, [2.0, 2.5, 2.5]);
+    }
+
+    #[test]
+    fn dora_sets_each_rows_length() {
+        let mut weights = [0.0, -0.5, 2.5, 2.0, 2.0, 2.0];
+        update(Some(vec![8.0, 1.0])).apply(0..2, &mut weights);
+        let length = |row: &[f32]| row.iter().map(|w| w * w).sum::<f32>().sqrt();
+        assert!((length(&weights[..3]) - 8.0).abs() < 1e-5);
+        assert!((length(&weights[3..]) - 1.0).abs() < 1e-6);
+        assert!((weights[2] / weights[0] - 8.0).abs() < 1e-5, "the direction stays");
+    }
+
+    #[test]
+    fn transposes() {
+        assert_eq!(transpose(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    }
+}

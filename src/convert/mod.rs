@@ -1,0 +1,228 @@
+//! Conversion: a Hugging Face checkpoint or a GGUF file, with or without a PEFT adapter, to a
+//! quantised GGUF file, in one pass and bounded memory.
+//!
+//! The way of a tensor: [`source`] finds it, [`plan`] decides its name ([`arch`]), its type
+//! ([`mixture`]) and what the [`adapter`] does to it, [`write`] reads it in row chunks, merges
+//! ([`lora`]), quantises ([`quant`]) and writes. [`vocab`] and [`special`] make the tokenizer's
+//! metadata, [`gguf`] the container, [`output`] and [`verify`] see to it that a file has its name
+//! only when it is whole and has answered a question. [`rewrite`] changes one value of a finished file.
+//!
+//! Nothing here knows the engine, and only [`quant`] and [`verify`] call llama.cpp.
+
+pub mod adapter;
+pub mod arch;
+pub mod gguf;
+pub mod hash;
+pub mod lora;
+pub mod mixture;
+pub mod output;
+pub mod plan;
+pub mod quant;
+pub mod rewrite;
+pub mod safetensors;
+pub mod source;
+pub mod special;
+pub mod tensor_type;
+pub mod verify;
+pub mod vocab;
+pub mod write;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::adapter::{Adapter, AdapterError};
+use self::arch::ArchError;
+use self::gguf::{GgufError, Value};
+use self::output::{Output, OutputError};
+use self::plan::Plan;
+use self::source::{Checkpoint, GgufBase, SourceError};
+use self::tensor_type::FileType;
+use self::verify::VerifyError;
+use self::vocab::VocabError;
+use self::write::{Control, Progress, WriteError};
+use crate::profile::{self, Profile, ProfileError};
+
+/// Why a conversion failed. Nothing is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    /// The base can't be opened.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The base's configuration can't be converted.
+    #[error(transparent)]
+    Arch(#[from] ArchError),
+    /// The base's GGUF header lacks something.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// The vocabulary can't be converted.
+    #[error(transparent)]
+    Vocab(#[from] VocabError),
+    /// The adapter can't be merged.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// The profile can't be written.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// A tensor can't be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The target can't be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The result failed its check.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// A tensor that the architecture does not have.
+    #[error("tensor {0:?} of the base is not known in this architecture")]
+    UnknownTensor(String),
+    /// A tensor that the architecture must have.
+    #[error("tensor {0:?} is missing in the base: the download is incomplete")]
+    MissingTensor(String),
+    /// A Gemma 2 with a head of its own.
+    #[error("config.json says tie_word_embeddings = false, but llama.cpp's Gemma 2 has no output head of its own")]
+    UntiedHead,
+    /// A GGUF in several files.
+    #[error("the base is one part of a split GGUF: join it first with llama-gguf-split --merge")]
+    SplitGguf,
+    /// Stopped by the user.
+    #[error("stopped: nothing was left behind")]
+    Cancelled,
+    /// A thread panicked.
+    #[error("a worker thread died; this is a bug")]
+    WorkerDied,
+}
+
+/// Where the weights come from.
+#[derive(Debug)]
+pub enum Base {
+    /// A folder of safetensors.
+    Checkpoint(Checkpoint),
+    /// A GGUF file.
+    Gguf(GgufBase),
+}
+
+impl Base {
+    /// Opens a folder or a GGUF file.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
+        if path.is_dir() { Checkpoint::open(path).map(Self::Checkpoint) } else { GgufBase::open(path).map(Self::Gguf) }
+    }
+
+    /// The files that hold the weights.
+    fn files(&self) -> &[PathBuf] {
+        match self {
+            Self::Checkpoint(checkpoint) => &checkpoint.files,
+            Self::Gguf(gguf) => std::slice::from_ref(&gguf.path),
+        }
+    }
+}
+
+/// What to convert, to what.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The base.
+    pub base: &'a Base,
+    /// What the base is called in the provenance, as in `rtzr/ko-gemma-2-9b-it`.
+    pub base_name: &'a str,
+    /// The adapter.
+    pub adapter: Option<&'a Adapter>,
+    /// What the adapter is called in the provenance.
+    pub adapter_name: Option<&'a str>,
+    /// The profile to put in.
+    pub profile: &'a Profile,
+    /// The result's type.
+    pub file_type: FileType,
+}
+
+/// What came of a conversion.
+#[derive(Debug)]
+pub struct Summary {
+    /// Time from the first byte to the name.
+    pub elapsed: Duration,
+    /// SHA-256 of the result.
+    pub sha256: String,
+    /// Size of the result, in bytes.
+    pub bytes: u64,
+}
+
+const PROVENANCE: &str = "ko_sentiment.provenance";
+/// Stands for the base's hash in the planned header until it is known; as long as one.
+const UNKNOWN_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Plans a conversion: reads headers and the vocabulary, writes nothing.
+///
+/// # Errors
+/// Whatever can be found wrong before the weights are read.
+pub fn plan(request: &Request) -> Result<Plan, ConvertError> {
+    let mut plan = match request.base {
+        Base::Checkpoint(checkpoint) => plan::plan_checkpoint(checkpoint, request.adapter, request.file_type)?,
+        Base::Gguf(gguf) => plan::plan_gguf(gguf, request.adapter, request.file_type)?,
+    };
+    let metadata = &mut plan.header.metadata;
+    if metadata.get("general.name").is_none() {
+        metadata.set("general.name", request.base_name.rsplit('/').next().unwrap_or_default());
+    }
+    metadata.set(profile::METADATA_KEY, request.profile.to_toml()?);
+    metadata.set(format!("{PROVENANCE}.tool"), concat!("ko-sentiment ", env!("CARGO_PKG_VERSION")));
+    metadata.set(format!("{PROVENANCE}.quantisation"), request.file_type.name());
+    metadata.set(format!("{PROVENANCE}.base"), request.base_name);
+    metadata.set(format!("{PROVENANCE}.base_sha256"), UNKNOWN_HASH);
+    if let Some(adapter) = request.adapter {
+        metadata.set(format!("{PROVENANCE}.adapter"), request.adapter_name.unwrap_or_default());
+        metadata.set(format!("{PROVENANCE}.adapter_sha256"), UNKNOWN_HASH);
+        metadata.set(format!("{PROVENANCE}.lora_rank"), Value::U32(adapter.config.r));
+        metadata.set(format!("{PROVENANCE}.lora_alpha"), Value::F32(adapter.config.lora_alpha as f32));
+    }
+    plan.header.refresh_data_start();
+    Ok(plan)
+}
+
+/// Carries a plan out: writes to a temporary file, checks it, gives it the name `target`.
+///
+/// # Errors
+/// Any [`ConvertError`]; the temporary file is gone then.
+pub fn convert(
+    mut plan: Plan,
+    request: &Request,
+    target: &Path,
+    force: bool,
+    control: Control,
+) -> Result<Summary, ConvertError> {
+    let started = Instant::now();
+    let output = Output::create(target, plan.file_size(), force)?;
+    let cancelled = || control.cancel.load(Ordering::Relaxed);
+    let failed = AtomicBool::new(false);
+    // The base is hashed beside the conversion, while its pages are in memory.
+    let (written, base_hash) = thread::scope(|scope| {
+        let stop = || cancelled() || failed.load(Ordering::Relaxed);
+        let hashing = scope.spawn(move || hash::files(request.base.files(), &stop));
+        let written = write::write_tensors(&plan, output.file(), control);
+        failed.store(written.is_err(), Ordering::Relaxed);
+        (written, hashing.join())
+    });
+    written?;
+    (control.progress)(Progress::Verifying);
+    let read_error = |source| SourceError::Io { path: request.base.files()[0].clone(), source };
+    let base_hash = base_hash.map_err(|_| ConvertError::WorkerDied)?.map_err(read_error)?;
+    plan.header.metadata.set(format!("{PROVENANCE}.base_sha256"), base_hash.ok_or(ConvertError::Cancelled)?);
+    if let Some(adapter) = request.adapter {
+        let hash = hash::file(&adapter.weights_path, &cancelled).map_err(read_error)?;
+        plan.header.metadata.set(format!("{PROVENANCE}.adapter_sha256"), hash.ok_or(ConvertError::Cancelled)?);
+    }
+    write_header(&plan, &output)?;
+    verify::check_header(output.path(), &plan.header)?;
+    verify::ask(output.path(), request.profile, control.threads)?;
+    let sha256 = hash::file(output.path(), &cancelled).map_err(|e| output.io_error(e))?;
+    let sha256 = sha256.ok_or(ConvertError::Cancelled)?;
+    output.finish(force)?;
+    Ok(Summary { elapsed: started.elapsed(), sha256, bytes: plan.file_size() })
+}
+
+fn write_header(plan: &Plan, output: &Output) -> Result<(), OutputError> {
+    use std::os::unix::fs::FileExt;
+    output.file().write_all_at(&plan.header.encode(), 0).map_err(|e| output.io_error(e))
+}

@@ -1,0 +1,244 @@
+//! Writing the tensors: read rows, merge, transform, quantise, write, in parallel row chunks.
+//!
+//! Each thread takes the next chunk of the tensor at hand and writes it at its own place, so that
+//! memory is a few chunks and the update's matrices, whatever the model's size.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use super::ConvertError;
+use super::lora::Update;
+use super::plan::{Plan, PlannedTensor};
+use super::quant::{self, QuantError, Rows};
+use super::source::ReadError;
+use super::tensor_type::TensorType;
+
+/// F32 numbers of a chunk: a few rows for each thread, small enough for its cache.
+const CHUNK_NUMBERS: u64 = 1 << 18;
+
+/// Why a tensor can't be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The base or the adapter can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The result can't be written.
+    #[error("cannot write the result: {0}")]
+    Io(#[from] io::Error),
+    /// NaN or an infinity before quantising.
+    #[error("tensor {name} holds {value} in row {row}{}: the {} is damaged; download it again",
+        if *.merged { " after merging" } else { "" }, if *.merged { "base or the adapter" } else { "base" })]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// NaN, inf or -inf.
+        value: f32,
+        /// The first such row.
+        row: u64,
+        /// Whether an adapter had a part in it.
+        merged: bool,
+    },
+    /// Blocks that ggml itself calls invalid.
+    #[error("tensor {name}: {source}")]
+    Quant {
+        /// The tensor.
+        name: String,
+        /// What ggml says.
+        source: QuantError,
+    },
+}
+
+/// How a conversion reports and is stopped.
+#[derive(Clone, Copy)]
+pub struct Control<'a> {
+    /// Threads that quantise.
+    pub threads: usize,
+    /// Set to stop: the temporary file is removed.
+    pub cancel: &'a AtomicBool,
+    /// Called after each chunk, from any thread.
+    pub progress: &'a (dyn Fn(Progress) + Sync),
+}
+
+/// What was just done.
+#[derive(Debug, Clone, Copy)]
+pub enum Progress<'a> {
+    /// Bytes of the result written so far, and the tensor at hand.
+    Written {
+        /// Bytes of tensor data.
+        bytes: u64,
+        /// The tensor's name.
+        tensor: &'a str,
+    },
+    /// All tensors are written; the result is checked.
+    Verifying,
+}
+
+/// Writes the data of all tensors of `plan` into `file`.
+///
+/// # Errors
+/// [`ConvertError::Write`] for the first thing that went wrong, [`ConvertError::Cancelled`].
+pub fn write_tensors(plan: &Plan, file: &File, control: Control) -> Result<(), ConvertError> {
+    let written = AtomicU64::new(0);
+    for tensor in &plan.tensors {
+        let writer = TensorWriter::new(plan, tensor, file, control, &written)?;
+        thread::scope(|scope| {
+            let extra = control.threads.saturating_sub(1).min(writer.n_chunks() as usize - 1);
+            let workers: Vec<_> = (0..extra).map(|_| scope.spawn(|| writer.work())).collect();
+            let mut result = writer.work();
+            for worker in workers {
+                let other = worker.join().unwrap_or(Err(ConvertError::WorkerDied));
+                result = result.and(other);
+            }
+            result
+        })?;
+    }
+    Ok(())
+}
+
+struct TensorWriter<'a> {
+    tensor: &'a PlannedTensor,
+    update: Option<Update>,
+    file: &'a File,
+    /// Where the tensor's data starts in the file.
+    start: u64,
+    chunk_rows: u64,
+    next_chunk: AtomicU64,
+    failed: AtomicBool,
+    written: &'a AtomicU64,
+    control: Control<'a>,
+}
+
+impl<'a> TensorWriter<'a> {
+    fn new(
+        plan: &Plan,
+        tensor: &'a PlannedTensor,
+        file: &'a File,
+        control: Control<'a>,
+        written: &'a AtomicU64,
+    ) -> Result<Self, WriteError> {
+        let update = tensor.low_rank.as_ref().map(|l| Update::load(l, tensor.info.columns())).transpose()?;
+        Ok(Self {
+            tensor,
+            update,
+            file,
+            start: plan.header.data_start + tensor.info.offset,
+            chunk_rows: (CHUNK_NUMBERS / tensor.info.columns()).max(1),
+            next_chunk: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+            written,
+            control,
+        })
+    }
+
+    fn n_chunks(&self) -> u64 {
+        self.tensor.info.rows().div_ceil(self.chunk_rows)
+    }
+
+    /// Takes chunks until there are none.
+    fn work(&self) -> Result<(), ConvertError> {
+        let mut buffers = Buffers::default();
+        loop {
+            let chunk = self.next_chunk.fetch_add(1, Ordering::Relaxed);
+            if chunk >= self.n_chunks() || self.failed.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            if self.control.cancel.load(Ordering::Relaxed) {
+                return Err(ConvertError::Cancelled);
+            }
+            if let Err(error) = self.chunk(chunk, &mut buffers) {
+                self.failed.store(true, Ordering::Relaxed);
+                return Err(error.into());
+            }
+        }
+    }
+
+    fn chunk(&self, chunk: u64, buffers: &mut Buffers) -> Result<(), WriteError> {
+        let info = &self.tensor.info;
+        let first = chunk * self.chunk_rows;
+        let rows = first..(first + self.chunk_rows).min(info.rows());
+        let Buffers { raw, numbers, blocks } = buffers;
+        let out = if self.tensor.is_copy() {
+            self.tensor.source.read_raw(rows.clone(), raw)?;
+            self.check_copy(first, raw, numbers)?;
+            raw
+        } else {
+            self.tensor.source.read_f32(rows.clone(), raw, numbers)?;
+            if let Some(update) = &self.update {
+                update.apply(rows.clone(), numbers);
+            }
+            self.check_finite(first, numbers)?;
+            if self.tensor.add_one {
+                self.add_one(numbers);
+            }
+            let count = rows.end - rows.start;
+            blocks.resize((count * info.tensor_type.row_bytes(info.columns())) as usize, 0);
+            let rows = Rows {
+                tensor_type: info.tensor_type,
+                rows: count as usize,
+                columns: info.columns() as usize,
+            };
+            quant::quantise(rows, numbers, blocks).map_err(|source| self.quant_error(source))?;
+            blocks
+        };
+        self.file.write_all_at(out, self.start + first * info.tensor_type.row_bytes(info.columns()))?;
+        let before = self.written.fetch_add(out.len() as u64, Ordering::Relaxed);
+        (self.control.progress)(Progress::Written { bytes: before + out.len() as u64, tensor: &info.name });
+        Ok(())
+    }
+
+    /// Gemma's norms. llama.cpp's converter adds in the checkpoint's own type where that is F16, so
+    /// the sum is rounded to it.
+    fn add_one(&self, numbers: &mut [f32]) {
+        let is_half = self.tensor.source.tensor_type == TensorType::F16;
+        for number in numbers {
+            *number += 1.0;
+            if is_half {
+                *number = half::f16::from_f32(*number).to_f32();
+            }
+        }
+    }
+
+    fn check_copy(&self, first: u64, raw: &[u8], numbers: &mut Vec<f32>) -> Result<(), WriteError> {
+        let info = &self.tensor.info;
+        if info.tensor_type.is_quantised() {
+            return quant::validate(info.tensor_type, raw).map_err(|source| self.quant_error(source));
+        }
+        let rows = raw.len() / self.tensor.source.row_bytes() as usize;
+        numbers.resize(rows * info.columns() as usize, 0.0);
+        let rows = Rows { tensor_type: info.tensor_type, rows, columns: info.columns() as usize };
+        quant::dequantise(rows, raw, numbers).map_err(|source| self.quant_error(source))?;
+        self.check_finite(first, numbers)
+    }
+
+    fn check_finite(&self, first: u64, numbers: &[f32]) -> Result<(), WriteError> {
+        // One pass without a branch in it: the product with 0 is NaN for NaN and for infinities.
+        if numbers.iter().map(|n| n * 0.0).sum::<f32>() == 0.0 {
+            return Ok(());
+        }
+        let columns = self.tensor.info.columns() as usize;
+        let bad = numbers.iter().enumerate().find(|(_, n)| !n.is_finite());
+        bad.map_or(Ok(()), |(i, &value)| {
+            Err(WriteError::NotFinite {
+                name: self.tensor.info.name.clone(),
+                value,
+                row: first + (i / columns) as u64,
+                merged: self.update.is_some(),
+            })
+        })
+    }
+
+    fn quant_error(&self, source: QuantError) -> WriteError {
+        WriteError::Quant { name: self.tensor.info.name.clone(), source }
+    }
+}
+
+/// One thread's scratch memory, kept from chunk to chunk.
+#[derive(Default)]
+struct Buffers {
+    raw: Vec<u8>,
+    numbers: Vec<f32>,
+    blocks: Vec<u8>,
+}
