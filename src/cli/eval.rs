@@ -45,7 +45,8 @@ struct MeasureArgs {
     #[arg(long, value_name = "OBJECTIVE", num_args = 0..=1, require_equals = true, default_missing_value = "likelihood")]
     calibrate: Option<Objective>,
 
-    /// Compare with a reference: another model, or a predictions file (.jsonl).
+    /// Compare with a reference: another model, or a predictions file (.jsonl). With --reproducible, only
+    /// the weights differ.
     #[arg(long, value_name = "FILE", requires = "model")]
     against: Option<PathBuf>,
 
@@ -113,7 +114,7 @@ async fn measured(args: &EvalArgs, data: &Data) -> Result<(Report, Vec<Predictio
         data: data.words.clone(),
         source,
         confusion: Confusion::of(predictions.iter().map(|p| (p.label, p.predicted))),
-        reliability: (measure.mode == Mode::Score).then(|| Reliability::of(&scored)),
+        reliability: (measure.mode == Mode::Score).then_some(Reliability::of(&scored)),
         calibration: None,
         fidelity,
         speed: (rows > 0).then(|| (rows, time.as_secs_f64())),

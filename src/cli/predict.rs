@@ -90,6 +90,11 @@ pub struct AskArgs {
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub in_flight: usize,
 
+    /// Compute each comment apart from the others, for the same numbers on every run: slower. Without it,
+    /// a probability moves a little with what shares its step, and verdicts near a border flip.
+    #[arg(long)]
+    pub reproducible: bool,
+
     /// Tokens that a free answer may have (--mode generate).
     #[arg(long, value_name = "N", default_value_t = DEFAULT_TOKENS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TOKENS)))]
     pub max_tokens: u32,
@@ -125,6 +130,7 @@ pub struct Answers {
 struct Subject {
     session: Session,
     mode: Mode,
+    reproducible: bool,
     max_tokens: u32,
 }
 
@@ -140,7 +146,7 @@ impl Predictor for Subject {
         };
         let mut session = self.session.clone();
         if self.mode == Mode::Score {
-            let verdict = session.classify(raw, false).await?.verdict;
+            let verdict = session.classify(raw, self.reproducible).await?.verdict;
             return Ok(Answer {
                 predicted: Some(verdict.sentiment),
                 log_probs: Some(verdict.log_probs),
@@ -181,7 +187,8 @@ pub async fn ask(session: &Session, mode: Mode, data: &Data, args: &AskArgs) -> 
         bar.inc(1);
         Ok(())
     };
-    let subject = Subject { session: session.clone(), mode, max_tokens: args.max_tokens };
+    let AskArgs { reproducible, max_tokens, .. } = *args;
+    let subject = Subject { session: session.clone(), mode, reproducible, max_tokens };
     answer_all(Arc::new(subject), data.rows.clone(), &todo, args.in_flight, keep).await?;
     let computed = (todo.len(), start.elapsed());
     bar.finish_and_clear();

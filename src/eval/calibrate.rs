@@ -75,9 +75,9 @@ pub fn fit(rows: &[Scored], objective: Objective) -> Result<Calibration, FitErro
         return Err(FitError::NotFinite(i));
     }
     let theta = match objective {
-        Objective::Likelihood => minimise(rows, |l| affine_features(l))?,
+        Objective::Likelihood => minimise(rows, affine_features)?,
         Objective::MacroF1 => {
-            let likely: [f64; 3] = minimise(rows, |l| affine_features(l))?;
+            let likely: [f64; 3] = minimise(rows, affine_features)?;
             let offsets = best_offsets(rows, [likely[1] / likely[0], likely[2] / likely[0]]);
             let [a] = minimise(rows, |l| [[l[0], l[1] + offsets[0], l[2] + offsets[1]]])?;
             [a, a * offsets[0], a * offsets[1]]
