@@ -1,1 +1,11 @@
+//! The integration tests, in one binary.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod command_line;
+mod embedded;
+mod layers;
+mod python;
+mod rpc;
+mod stopping;
+mod support;
