@@ -1,3 +1,12 @@
-//! The one integration binary.
+//! The integration tests, in one binary.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod command_line;
+mod embedded;
 mod eval;
+mod layers;
+mod python;
+mod rpc;
+mod stopping;
+mod support;

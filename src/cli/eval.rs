@@ -8,7 +8,7 @@ use super::predict::{Answers, AskArgs, Data, DataArgs, ask};
 use super::session::Session;
 use super::text_args::AnswererArgs;
 use super::{CliResult, block_on};
-use crate::eval::calibrate::Objective;
+use crate::eval::calibrate::{Objective, check_labels};
 use crate::eval::fidelity::{Fidelity, Pair};
 use crate::eval::metrics::Confusion;
 use crate::eval::picture;
@@ -72,6 +72,9 @@ pub fn run(args: &EvalArgs) -> CliResult {
         );
     }
     let data = args.data.read()?;
+    if measure.calibrate.is_some() {
+        check_labels(&data.labels())?;
+    }
     let (mut report, predictions) = block_on(measured(args, &data))??;
     // What was measured is shown even where nothing can be fitted.
     let fitted = measure.calibrate.map(|goal| Recalibration::of(&predictions, goal)).transpose();
