@@ -4,6 +4,7 @@
 
 mod command_line;
 mod embedded;
+mod eval;
 mod layers;
 mod python;
 mod rpc;

@@ -2,11 +2,14 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod calibrate;
 mod classify;
 mod completions;
 mod convert;
+mod eval;
 mod health;
 mod model_args;
+mod predict;
 mod reason;
 mod serve;
 mod session;
@@ -48,6 +51,10 @@ enum Command {
     Reason(reason::ReasonArgs),
     /// Merge a Hugging Face checkpoint and its LoRA adapter into a quantised GGUF file.
     ConvertModel(convert::ConvertArgs),
+    /// Measure a model on labelled comments.
+    Eval(eval::EvalArgs),
+    /// Fit a model's temperature and class biases to labelled comments, and write them into its profile.
+    Calibrate(calibrate::CalibrateArgs),
     /// Ask a server whether it serves: exit code 0 if it does, for probes.
     Health(health::HealthArgs),
     /// Write a shell's completion script.
@@ -67,6 +74,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Classify(args) => classify::run(args),
         Command::Reason(args) => reason::run(args),
         Command::ConvertModel(args) => convert::run(args).map_err(Into::into),
+        Command::Eval(args) => eval::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
         Command::Health(args) => health::run(args),
         Command::Completions(args) => completions::run(args),
     });
