@@ -137,7 +137,7 @@ async fn a_deadline_is_kept_however_long_a_step_takes() {
 async fn dropping_a_stream_frees_its_place() {
     let fake = Fake { step: Duration::from_millis(5), ..Fake::default() };
     let server = TestServer::start(fake.classifier()).await;
-    let request = StreamReasonRequest { comment: "길게".into(), max_tokens: 8_000, ..Default::default() };
+    let request = StreamReasonRequest { comment: "길게".into(), max_tokens: 7_000, ..Default::default() };
     let mut stream = server.client().await.stream_reason(request).await.unwrap().into_inner();
     stream.next().await.unwrap().unwrap();
     assert_eq!(server.classifier.engine().jobs(), 1);

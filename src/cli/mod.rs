@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod calibrate;
 mod classify;
 mod completions;
@@ -55,6 +56,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Fit a model's temperature and class biases to labelled comments, and write them into its profile.
     Calibrate(calibrate::CalibrateArgs),
+    /// Measure speed and latency under load.
+    Bench(bench::BenchArgs),
     /// Ask a server whether it serves: exit code 0 if it does, for probes.
     Health(health::HealthArgs),
     /// Write a shell's completion script.
@@ -76,6 +79,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::ConvertModel(args) => convert::run(args).map_err(Into::into),
         Command::Eval(args) => eval::run(args),
         Command::Calibrate(args) => calibrate::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Health(args) => health::run(args),
         Command::Completions(args) => completions::run(args),
     });
