@@ -229,7 +229,7 @@ fn solve<const K: usize>(mut matrix: [[f64; K]; K], mut right: [f64; K]) -> [f64
 const STEPS: usize = 60;
 const WIDTH: f64 = 0.05;
 /// Macro F1 is averaged over this many steps to either side: a plateau beats a lucky peak.
-const SMOOTH: usize = 2;
+const SMOOTH: usize = 5;
 
 /// Offsets of 중립 and 부정 against 긍정, in nats of log-probability, that maximise macro F1;
 /// searched within 3 nats of `centre`.

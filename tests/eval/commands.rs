@@ -46,7 +46,7 @@ fn data(folder: &Path, name: &str, rows: impl IntoIterator<Item = (String, Senti
 }
 
 fn answers(path: &str) -> Vec<Prediction> {
-    predictions::read(Path::new(path)).unwrap().1.into_values().collect()
+    predictions::read(Path::new(path)).unwrap().into_values().collect()
 }
 
 fn counted(n: usize) -> impl Iterator<Item = (String, Sentiment)> {
