@@ -1,5 +1,9 @@
-//! temp
-use clap::Parser;
-#[derive(Parser)]
-enum Cli { ConvertModel(ko_sentiment::cli::convert::ConvertArgs) }
-fn main() { let Cli::ConvertModel(a)=Cli::parse(); if let Err(e)=ko_sentiment::cli::convert::run(&a) { eprintln!("error: {e}"); std::process::exit(1) } }
+//! The `ko-sentiment` binary: parse, dispatch, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    ko_sentiment::cli::run(ko_sentiment::cli::Cli::parse())
+}

@@ -1,2 +1,85 @@
-//! cli
-pub mod convert;
+//! The command line: one file a subcommand. The only place that prints.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod classify;
+mod completions;
+mod convert;
+mod health;
+mod model_args;
+mod reason;
+mod serve;
+mod session;
+mod text_args;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::telemetry::{self, LogFormat};
+
+/// A failure on its way to the terminal.
+type CliResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// How Korean YouTube viewers feel: 긍정 / 중립 / 부정, with probabilities and reasons.
+#[derive(Debug, Parser)]
+#[command(name = "ko-sentiment", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Lines for people, or JSON for machines.
+    #[arg(long, global = true, value_enum, default_value_t, env = "KO_SENTIMENT_LOG_FORMAT")]
+    log_format: LogFormat,
+
+    /// error, warn, info, debug or trace, or directives such as `info,llama-cpp-2=debug`.
+    /// [default: info for serve, else warn]
+    #[arg(long, global = true, env = "KO_SENTIMENT_LOG_LEVEL")]
+    log_level: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the model over gRPC.
+    Serve(serve::ServeArgs),
+    /// Classify one comment.
+    Classify(classify::ClassifyArgs),
+    /// Classify one comment and tell why, token by token.
+    Reason(reason::ReasonArgs),
+    /// Merge a Hugging Face checkpoint and its LoRA adapter into a quantised GGUF file.
+    ConvertModel(convert::ConvertArgs),
+    /// Ask a server whether it serves: exit code 0 if it does, for probes.
+    Health(health::HealthArgs),
+    /// Write a shell's completion script.
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs a parsed command line. The code is 0, or 1 on a failure (and 2, from the parser, on a wrong usage).
+pub fn run(cli: Cli) -> ExitCode {
+    let level = match (&cli.log_level, &cli.command) {
+        (Some(level), _) => level,
+        (None, Command::Serve(_)) => "info",
+        (None, _) => "warn",
+    };
+    let result = telemetry::init(cli.log_format, level).map_err(|e| format!("--log-level: {e}").into());
+    let result = result.and_then(|()| match &cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Classify(args) => classify::run(args),
+        Command::Reason(args) => reason::run(args),
+        Command::ConvertModel(args) => convert::run(args).map_err(Into::into),
+        Command::Health(args) => health::run(args),
+        Command::Completions(args) => completions::run(args),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a future on a runtime of its own.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, std::io::Error> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future))
+}

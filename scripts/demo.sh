@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Starts the server on a free port, classifies three comments, streams the reasons of one, stops the server.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+binary=target/release/ko-sentiment
+model=models/ko-gemma3-270m-sentiment-q4_k_m.gguf
+log=$(mktemp)
+server=
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -f "$log"' EXIT
+
+"$binary" serve --model "$model" --listen 127.0.0.1:0 --log-format json 2>"$log" &
+server=$!
+endpoint=
+for _ in $(seq 300); do
+  endpoint=$(sed -n 's/.*"address":"\([0-9.:]*\)".*/\1/p' "$log")
+  [ -n "$endpoint" ] && "$binary" health --endpoint "$endpoint" >/dev/null 2>&1 && break
+  kill -0 "$server" 2>/dev/null || { echo "the server did not start:" >&2; cat "$log" >&2; exit 1; }
+  sleep 0.1
+done
+"$binary" health --endpoint "$endpoint"
+echo
+
+ask() {
+  printf '\033[1m%s\033[0m\n' "$1"
+  "$binary" classify --endpoint "$endpoint" "$@"
+  echo
+}
+ask '정말 감동이었습니다. 눈물이 났어요. 잘 보고 갑니다~'
+ask '광고가 너무 많아서 도저히 못 보겠네요. 구독 취소합니다.'
+ask '결국 또 졌네 ㅋㅋㅋ' --title '[하이라이트] 한국 대 일본 평가전' \
+  --summary '한국 축구 대표팀이 평가전에서 일본에 0 대 3으로 졌다. 수비 실책이 잇따랐고 감독은 경기 뒤 사과했다.'
+
+printf '\033[1m%s\033[0m\n' '이 영상 덕분에 힘든 하루를 버텼어요. 고맙습니다!'
+"$binary" reason --endpoint "$endpoint" --max-tokens 160 '이 영상 덕분에 힘든 하루를 버텼어요. 고맙습니다!'
+
+kill -TERM "$server"
+wait "$server"
+server=
+echo
+echo "The server stopped cleanly. Start your own: $binary serve --model $model"

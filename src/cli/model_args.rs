@@ -1,0 +1,117 @@
+//! Flags that say how a model is run. Their defaults are the library's own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::engine::EngineConfig;
+use crate::engine::llama::KvType;
+use crate::load::LoadOptions;
+use crate::profile::{self, Profile, ProfileError};
+
+/// How a model is run.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Model options")]
+pub struct ModelArgs {
+    /// Prompt and labels, in place of the model's own: a TOML file, or `default` for the model card's.
+    #[arg(long, value_name = "FILE", env = "KO_SENTIMENT_PROFILE")]
+    profile: Option<PathBuf>,
+
+    /// Layers to compute on the GPU [default: all, where a GPU backend is built in and a GPU is there].
+    #[arg(long, value_name = "N", env = "KO_SENTIMENT_N_GPU_LAYERS")]
+    n_gpu_layers: Option<u32>,
+
+    /// CPU threads [default: one a core].
+    #[arg(long, short = 't', value_name = "N", env = "KO_SENTIMENT_THREADS")]
+    threads: Option<usize>,
+
+    /// Tokens that the KV cache holds, of all requests and videos together.
+    #[arg(long, short = 'c', value_name = "N", default_value_t = LoadOptions::default().context, env = "KO_SENTIMENT_CTX_SIZE")]
+    ctx_size: usize,
+
+    /// Tokens computed in one step.
+    #[arg(long, short = 'b', value_name = "N", default_value_t = LoadOptions::default().batch, env = "KO_SENTIMENT_BATCH_SIZE")]
+    batch_size: usize,
+
+    /// Type of the KV cache's entries.
+    #[arg(long, value_enum, default_value_t, env = "KO_SENTIMENT_CACHE_TYPE")]
+    cache_type: KvType,
+
+    /// Requests computed at once.
+    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().parallel, env = "KO_SENTIMENT_PARALLEL")]
+    parallel: usize,
+
+    /// Videos whose title and summary are kept computed.
+    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().videos, env = "KO_SENTIMENT_MAX_VIDEOS")]
+    max_videos: usize,
+
+    /// Tokens of prompt and answer that one request may have; at most the model's own context.
+    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_request_tokens, env = "KO_SENTIMENT_MAX_REQUEST_TOKENS")]
+    max_request_tokens: usize,
+
+    /// Requests that may run and wait together; beyond it, RESOURCE_EXHAUSTED.
+    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_jobs, env = "KO_SENTIMENT_MAX_REQUESTS")]
+    max_requests: usize,
+
+    /// Tokens that these requests may need together.
+    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_queued_tokens, env = "KO_SENTIMENT_MAX_QUEUED_TOKENS")]
+    max_queued_tokens: usize,
+
+    /// While texts are being written, a step takes no longer than this, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = default_step_ms(), env = "KO_SENTIMENT_STEP_TARGET_MS")]
+    step_target_ms: u64,
+}
+
+fn default_step_ms() -> u64 {
+    u64::try_from(EngineConfig::default().step_target.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Why `--profile` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileArgError {
+    /// The file.
+    #[error("cannot read the profile {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// Its content.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+}
+
+impl ModelArgs {
+    /// The options that these flags stand for.
+    pub fn options(&self) -> Result<LoadOptions, ProfileArgError> {
+        Ok(LoadOptions {
+            profile: self.profile.as_ref().map(read_profile).transpose()?,
+            gpu_layers: self.n_gpu_layers,
+            context: self.ctx_size,
+            batch: self.batch_size,
+            threads: self.threads,
+            kv_type: self.cache_type,
+            engine: EngineConfig {
+                parallel: self.parallel,
+                videos: self.max_videos,
+                step_target: Duration::from_millis(self.step_target_ms),
+                max_jobs: self.max_requests,
+                max_queued_tokens: self.max_queued_tokens,
+                max_request_tokens: self.max_request_tokens,
+                ..EngineConfig::default()
+            },
+        })
+    }
+}
+
+/// A profile by file, or `default`.
+pub fn read_profile(path: &PathBuf) -> Result<Profile, ProfileArgError> {
+    if path.as_os_str() == "default" {
+        return Ok(Profile::from_toml(profile::DEFAULT_TOML)?);
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ProfileArgError::Read { path: path.clone(), source })?;
+    Ok(Profile::from_toml(&text)?)
+}

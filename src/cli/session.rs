@@ -1,0 +1,112 @@
+//! Who answers, behind one face: a model in this process, or a server.
+
+use std::sync::Arc;
+
+use super::text_args::AnswererArgs;
+use crate::classify::{Classified, Classifier, ModelCard, Options, ReasonEvent, ReasonOptions};
+use crate::engine::EngineError;
+use crate::grpc::{Client, ClientError, RemoteReason};
+use crate::input::{Input, RawInput, Violation};
+use crate::load::{LoadError, load};
+
+use super::model_args::ProfileArgError;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The model cannot be run.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// `--profile` cannot be used.
+    #[error(transparent)]
+    Profile(#[from] ProfileArgError),
+    /// Neither `--model` nor `--endpoint`.
+    #[error("name a model with --model FILE, or a server with --endpoint HOST:PORT")]
+    Nobody,
+    /// The input breaks the contract.
+    #[error("{}", violations_text(.0))]
+    Invalid(Vec<Violation>),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The server.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+fn violations_text(violations: &[Violation]) -> String {
+    let faults: Vec<String> = violations.iter().map(|v| format!("{} {}", v.field, v.description)).collect();
+    faults.join("; ")
+}
+
+/// A model in this process, or a connection to a server.
+#[derive(Clone)]
+pub enum Session {
+    /// In this process.
+    Local(Arc<Classifier>),
+    /// Elsewhere.
+    Remote(Client),
+}
+
+impl Session {
+    /// Loads the model, or connects.
+    pub async fn open(args: &AnswererArgs) -> Result<Self, SessionError> {
+        match (&args.endpoint, &args.model) {
+            (Some(endpoint), _) => Ok(Self::Remote(Client::connect(endpoint).await?)),
+            (None, Some(model)) => Ok(Self::Local(Arc::new(load(model, args.options.options()?)?))),
+            (None, None) => Err(SessionError::Nobody),
+        }
+    }
+
+    /// Which model answers.
+    pub async fn model(&mut self) -> Result<ModelCard, SessionError> {
+        match self {
+            Self::Local(classifier) => Ok(classifier.card().clone()),
+            Self::Remote(client) => Ok(client.model().await?),
+        }
+    }
+
+    /// The sentiment of a comment.
+    pub async fn classify(&mut self, raw: RawInput<'_>, reproducible: bool) -> Result<Classified, SessionError> {
+        match self {
+            Self::Local(classifier) => {
+                let input = Input::new(raw).map_err(SessionError::Invalid)?;
+                let options = Options { reproducible, ..Options::default() };
+                Ok(classifier.classify(&input, options).await?)
+            }
+            Self::Remote(client) => Ok(client.classify(raw, reproducible).await?),
+        }
+    }
+
+    /// The reasons: `on_event` sees every event.
+    pub async fn reason(
+        &mut self,
+        raw: RawInput<'_>,
+        options: RemoteReason,
+        mut on_event: impl FnMut(ReasonEvent),
+    ) -> Result<(), SessionError> {
+        match self {
+            Self::Local(classifier) => {
+                let input = Input::new(raw).map_err(SessionError::Invalid)?;
+                let options = ReasonOptions {
+                    deadline: None,
+                    max_tokens: options.max_tokens as usize,
+                    temperature: options.temperature,
+                    seed: options.seed,
+                    free_answer: options.free_answer,
+                };
+                let mut events = classifier.reason(&input, options)?;
+                while let Some(event) = events.next().await {
+                    on_event(event?);
+                }
+            }
+            Self::Remote(client) => {
+                let mut events = client.reason(raw, options).await?;
+                while let Some(event) = events.next().await? {
+                    on_event(event);
+                }
+            }
+        }
+        Ok(())
+    }
+}

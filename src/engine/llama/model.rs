@@ -1,0 +1,172 @@
+//! A model file and its vocabulary.
+
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::model::params::LlamaModelParams;
+use llama_cpp_2::token::LlamaToken;
+
+use crate::llama_backend::backend;
+use crate::vocabulary::{Token, Vocabulary};
+
+/// Why a model file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// There is no such file, or it may not be read.
+    #[error("cannot read the model file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// llama.cpp was initialised elsewhere in this process.
+    #[error("llama.cpp cannot be initialised: {0}")]
+    Backend(String),
+    /// llama.cpp refuses the file.
+    #[error("llama.cpp cannot load {}: the file is damaged, or newer than this build; its log says more (--log-level info)", path.display())]
+    Load {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not one of the Gemma models.
+    #[error("{} holds a model of architecture `{architecture}`; this server runs gemma2 and gemma3", path.display())]
+    Architecture {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        architecture: String,
+    },
+}
+
+/// Architectures whose prompt format and cache the engine knows.
+const ARCHITECTURES: [&str; 2] = ["gemma2", "gemma3"];
+
+/// Names of `llama_ftype`'s values (llama.h).
+const FILE_TYPES: [(u32, &str); 14] = [
+    (0, "F32"),
+    (1, "F16"),
+    (2, "Q4_0"),
+    (7, "Q8_0"),
+    (8, "Q5_0"),
+    (10, "Q2_K"),
+    (11, "Q3_K_S"),
+    (12, "Q3_K_M"),
+    (14, "Q4_K_S"),
+    (15, "Q4_K_M"),
+    (16, "Q5_K_S"),
+    (17, "Q5_K_M"),
+    (18, "Q6_K"),
+    (32, "BF16"),
+];
+
+/// A loaded model.
+pub struct Model {
+    inner: LlamaModel,
+}
+
+impl Model {
+    /// Loads the weights, by memory map. `gpu_layers`: layers to offload; `None` for all, where a GPU is.
+    ///
+    /// # Errors
+    /// See [`ModelError`].
+    pub fn load(path: &Path, gpu_layers: Option<u32>) -> Result<Self, ModelError> {
+        let params = LlamaModelParams::default();
+        let params = match gpu_layers {
+            Some(layers) => params.with_n_gpu_layers(layers),
+            None => params,
+        };
+        let model = Self::open(path, params)?;
+        let architecture = model.metadata("general.architecture").unwrap_or_default();
+        if !ARCHITECTURES.contains(&architecture.as_str()) {
+            return Err(ModelError::Architecture { path: path.to_owned(), architecture });
+        }
+        Ok(model)
+    }
+
+    fn open(path: &Path, params: LlamaModelParams) -> Result<Self, ModelError> {
+        let backend = backend().map_err(|e| ModelError::Backend(e.to_string()))?;
+        std::fs::File::open(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        let params = pin!(params);
+        let inner = LlamaModel::load_from_file(backend, path, &params)
+            .map_err(|_| ModelError::Load { path: path.to_owned() })?;
+        Ok(Self { inner })
+    }
+
+    /// A metadata value as text.
+    pub fn metadata(&self, key: &str) -> Option<String> {
+        self.inner.meta_val_str(key).ok()
+    }
+
+    /// Tokens in the vocabulary.
+    pub fn vocabulary_size(&self) -> usize {
+        usize::try_from(self.inner.n_vocab()).unwrap_or(0)
+    }
+
+    /// Tokens of context that the model was trained with.
+    pub fn trained_context(&self) -> usize {
+        self.inner.n_ctx_train() as usize
+    }
+
+    /// Number of weights.
+    pub fn parameters(&self) -> u64 {
+        self.inner.n_params()
+    }
+
+    /// Size of the weights in bytes.
+    pub fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    /// Name of the mixture of quantisations, such as `Q4_K_M`, from the file's metadata.
+    pub fn quantization(&self) -> String {
+        let Some(number) = self.metadata("general.file_type") else { return "unknown".into() };
+        let known = number.parse().ok().and_then(|n: u32| FILE_TYPES.iter().find(|(id, _)| *id == n));
+        known.map_or_else(|| format!("file type {number}"), |(_, name)| (*name).to_owned())
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut llama_cpp_sys_2::llama_model {
+        const { assert!(size_of::<LlamaModel>() == size_of::<*mut llama_cpp_sys_2::llama_model>()) };
+        // SAFETY: in the pinned version `LlamaModel` is `repr(transparent)` over `Ptr`, which is
+        // `repr(transparent)` over `NonNull<llama_model>`; the size is asserted above.
+        unsafe { *(&raw const self.inner).cast::<*mut llama_cpp_sys_2::llama_model>() }
+    }
+}
+
+impl Vocabulary for Model {
+    fn tokenize_template(&self, text: &str) -> Vec<Token> {
+        self.tokenize(text, true)
+    }
+
+    fn tokenize_text(&self, text: &str) -> Vec<Token> {
+        self.tokenize(text, false)
+    }
+
+    fn bos(&self) -> Option<Token> {
+        let bos = self.inner.vocab().bos().0;
+        (bos >= 0).then_some(bos)
+    }
+
+    fn is_control(&self, token: Token) -> bool {
+        self.inner.vocab().is_control(LlamaToken(token))
+    }
+
+    fn is_end(&self, token: Token) -> bool {
+        self.inner.vocab().is_eog(LlamaToken(token))
+    }
+
+    fn piece(&self, token: Token, bytes: &mut Vec<u8>) {
+        self.inner.vocab().token_to_piece_into(LlamaToken(token), bytes, false, None);
+    }
+}
+
+impl Model {
+    fn tokenize(&self, text: &str, parse_special: bool) -> Vec<Token> {
+        if text.is_empty() {
+            return Vec::new();
+        }
+        let tokens = self.inner.vocab().tokenize(text.as_bytes(), false, parse_special);
+        tokens.into_iter().map(|t| t.0).collect()
+    }
+}

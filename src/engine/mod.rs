@@ -1,0 +1,31 @@
+//! The engine: tokens in, scores or tokens out. It knows no label, prompt or wire format.
+//!
+//! | file | job |
+//! | --- | --- |
+//! | `job` | what a caller asks, and the events that answer |
+//! | `admission` | how much may wait |
+//! | `worker` | the one thread that owns the backend |
+//! | `scheduler` | which tokens make the next step |
+//! | `prefix` | segments that jobs share |
+//! | `pace` | how many tokens fit a step's time |
+//! | `logits` | reductions over a row |
+//! | `backend` | what the scheduler needs of llama.cpp |
+//! | `llama` | llama.cpp |
+//! | `fake` | a deterministic stand-in for tests and load experiments |
+
+mod admission;
+pub mod backend;
+mod error;
+pub mod fake;
+mod job;
+pub mod llama;
+pub mod logits;
+mod pace;
+mod prefix;
+mod scheduler;
+mod worker;
+
+pub use error::{EngineError, StartError};
+pub use job::{Event, Finish, Generation, JobHandle, JobSpec, Stats};
+pub use scheduler::StepCounts;
+pub use worker::{Engine, EngineConfig, EngineState, Purpose};

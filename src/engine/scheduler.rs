@@ -1,0 +1,589 @@
+//! Continuous batching: which tokens of which jobs make the next step.
+//!
+//! A step takes, in this order and up to its budget: the next token of every running text,
+//! then prompts, first come first served, in chunks. A prompt whose labels are to be scored
+//! carries one sequence a label; when its last token fits a step, so do the label tokens
+//! (each in its own sequence), and the whole joint score comes out of that one step.
+//!
+//! Invariants, which `tests/engine` drives at random:
+//! - every cell and every sequence is either free or owned by one job or one node;
+//! - a job admitted has all the cells it may ever need, so no step runs out of room;
+//! - a failed step ends the jobs in it and no others.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::backend::{Backend, Batch, BatchToken, SeqId};
+use super::error::EngineError;
+use super::job::{Event, Finish, Job, Stats};
+use super::logits::log_sum_exp;
+use super::pace::Pace;
+use super::prefix::{NodeId, PrefixTree};
+use crate::vocabulary::Token;
+
+/// A shared segment shorter than this is computed with the job: a node of its own would cost more than it saves.
+const SHORTEST_NODE: usize = 16;
+
+/// Prompts go on by at least this many tokens a step, however many texts are being written.
+/// A prompt's last token and its label tokens must fit.
+pub const MIN_READ: usize = 16;
+
+/// How the scheduler works.
+#[derive(Debug, Clone, Copy)]
+pub struct SchedulerConfig {
+    /// Jobs that run at once.
+    pub parallel: usize,
+    /// Videos kept in the KV cache.
+    pub videos: usize,
+    /// Longest step while texts are being written.
+    pub step_target: Duration,
+    /// Tokens of a step, exactly and always, where results must not depend on measured time.
+    pub fixed_step: Option<usize>,
+}
+
+/// What the steps did, summed up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StepCounts {
+    /// Steps.
+    pub steps: u64,
+    /// Tokens computed.
+    pub tokens: u64,
+    /// Rows of logits computed.
+    pub outputs: u64,
+    /// Prompt tokens that were not computed again.
+    pub cached: u64,
+    /// Time in the backend.
+    pub busy: Duration,
+}
+
+/// What a running job does next.
+enum Stage {
+    /// Its shared segment is being computed.
+    Waiting,
+    /// Its tokens are being read.
+    Reading { tokens: Vec<Token>, done: usize },
+    /// It writes: this token comes next.
+    Writing { next: Token },
+}
+
+struct Running {
+    job: Job,
+    /// The first holds prompt and text; the others hold labels.
+    seqs: Vec<SeqId>,
+    cells: usize,
+    node: Option<NodeId>,
+    /// Cells of `seqs[0]` so far.
+    pos: usize,
+    stage: Stage,
+    scored: bool,
+    started: Option<Instant>,
+    stats: Stats,
+    ended: bool,
+}
+
+/// What a part of the batch is for.
+enum Work {
+    Node { id: NodeId, count: usize },
+    /// `last` is the row of the last prompt token, `branches` the rows of label tokens, if the prompt ends here.
+    Read { slot: usize, count: usize, last: Option<usize>, branches: Vec<Vec<usize>> },
+    Write { slot: usize, row: usize },
+}
+
+/// Plans and runs steps on a backend.
+pub struct Scheduler<B> {
+    backend: B,
+    config: SchedulerConfig,
+    clock: Box<dyn Fn() -> Instant + Send>,
+    pinned: (SeqId, usize),
+    free_seqs: Vec<SeqId>,
+    free_cells: usize,
+    tree: PrefixTree,
+    queue: VecDeque<Job>,
+    running: Vec<Running>,
+    pace: Pace,
+    batch: Batch,
+    work: Vec<Work>,
+    counts: StepCounts,
+}
+
+impl<B: Backend> Scheduler<B> {
+    /// Computes the pinned prefix, which all jobs share.
+    ///
+    /// # Errors
+    /// [`EngineError::Decode`], or [`EngineError::TooLong`] if the prefix leaves no room.
+    pub fn new(
+        mut backend: B,
+        config: SchedulerConfig,
+        pinned: &[Token],
+        clock: Box<dyn Fn() -> Instant + Send>,
+    ) -> Result<Self, EngineError> {
+        let limits = backend.limits();
+        if pinned.len() >= limits.cells {
+            return Err(EngineError::TooLong { tokens: pinned.len(), limit: limits.cells });
+        }
+        let mut pace = Pace::new(config.step_target);
+        let mut batch = Batch::default();
+        for (chunk, tokens) in pinned.chunks(limits.batch).enumerate() {
+            batch.clear();
+            for (i, token) in tokens.iter().enumerate() {
+                let pos = chunk * limits.batch + i;
+                batch.push(BatchToken { token: *token, pos, seqs: vec![0], output: false });
+            }
+            let start = clock();
+            backend.decode(&batch).map_err(|e| EngineError::Decode(e.0))?;
+            pace.record(tokens.len(), clock() - start);
+        }
+        let last = SeqId::try_from(limits.sequences).unwrap_or(SeqId::MAX);
+        Ok(Self {
+            backend,
+            config,
+            clock,
+            pinned: (0, pinned.len()),
+            free_seqs: (1..last).rev().collect(),
+            free_cells: limits.cells - pinned.len(),
+            tree: PrefixTree::default(),
+            queue: VecDeque::new(),
+            running: Vec::new(),
+            pace,
+            batch,
+            work: Vec::new(),
+            counts: StepCounts::default(),
+        })
+    }
+
+    /// Queues a job.
+    pub fn push(&mut self, job: Job) {
+        self.queue.push_back(job);
+    }
+
+    /// No job is queued or running.
+    pub fn idle(&self) -> bool {
+        self.queue.is_empty() && self.running.is_empty()
+    }
+
+    /// What the steps did so far.
+    pub fn counts(&self) -> StepCounts {
+        self.counts
+    }
+
+    /// The measured speed.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Runs one step. `false` if there was nothing to compute.
+    ///
+    /// # Errors
+    /// The step failed; the jobs in it have been told.
+    pub fn step(&mut self) -> Result<bool, EngineError> {
+        self.sweep();
+        self.admit();
+        self.compose();
+        if self.batch.is_empty() {
+            return Ok(false);
+        }
+        let start = (self.clock)();
+        for work in &self.work {
+            if let Work::Read { slot, .. } = work {
+                self.running[*slot].start(start);
+            }
+        }
+        let result = self.backend.decode(&self.batch);
+        let elapsed = (self.clock)() - start;
+        self.counts.steps += 1;
+        self.counts.busy += elapsed;
+        let result = match result {
+            Ok(()) => {
+                self.counts.tokens += self.batch.len() as u64;
+                self.counts.outputs += self.batch.outputs as u64;
+                self.pace.record(self.batch.len(), elapsed);
+                self.collect();
+                Ok(true)
+            }
+            Err(e) => {
+                let error = EngineError::Decode(e.0);
+                self.fail_step(&error);
+                Err(error)
+            }
+        };
+        self.remove_ended();
+        result
+    }
+
+    /// Ends jobs that nobody waits for and jobs out of time.
+    fn sweep(&mut self) {
+        let now = (self.clock)();
+        self.queue.retain(|job| {
+            if !job.cancelled() && job.expired(now) {
+                job.fail(EngineError::DeadlineExceeded);
+            }
+            !job.cancelled() && !job.expired(now)
+        });
+        for r in &mut self.running {
+            if r.job.cancelled() {
+                r.ended = true;
+            } else if r.job.expired(now) {
+                r.fail(EngineError::DeadlineExceeded);
+            }
+        }
+        self.remove_ended();
+    }
+
+    /// Moves jobs from the queue to the running ones, in order, while there is room.
+    fn admit(&mut self) {
+        while self.running.len() < self.config.parallel {
+            let Some(job) = self.queue.pop_front() else { break };
+            if let Err(job) = self.start(job) {
+                self.queue.push_front(*job);
+                break;
+            }
+        }
+    }
+
+    /// Gives a job its cells and sequences, evicting unused videos for them, or gives the job back.
+    fn start(&mut self, job: Job) -> Result<(), Box<Job>> {
+        let spec = &job.spec;
+        let seqs = if spec.branch_cells() > 0 { spec.branches.len() } else { 1 };
+        let shared = spec.shared.clone();
+        let found = self.tree.find(&shared);
+        let mut own = spec.own_cells();
+        let wants_node = found.is_some() || (shared.len() >= SHORTEST_NODE && self.config.videos > 0);
+        let (mut new_seqs, mut new_cells) = (seqs, own);
+        if found.is_none() {
+            // As a node or with the job, the shared tokens need their cells.
+            new_cells += shared.len();
+            new_seqs += usize::from(wants_node);
+        }
+        while self.free_seqs.len() < new_seqs
+            || self.free_cells < new_cells
+            || (wants_node && found.is_none() && self.tree.len() >= self.config.videos)
+        {
+            let Some(node) = self.tree.evict(found) else { break };
+            self.forget(node.seq, node.tokens.len());
+        }
+        let has_place = found.is_some() || self.tree.len() < self.config.videos;
+        let as_node = wants_node && has_place && self.free_seqs.len() >= new_seqs;
+        if self.free_cells < new_cells || self.free_seqs.len() < seqs {
+            return Err(Box::new(job));
+        }
+        let (pinned_seq, pinned_len) = self.pinned;
+        let mut tokens = job.spec.tokens.clone();
+        let mut stats = Stats { cached_tokens: pinned_len, ..Stats::default() };
+        stats.prompt_tokens = pinned_len + shared.len() + tokens.len();
+        let node = if as_node {
+            let id = match found {
+                Some(id) => {
+                    stats.cached_tokens += shared.len();
+                    id
+                }
+                None => {
+                    // There is one: `new_seqs` were counted free above.
+                    let Some(seq) = self.free_seqs.pop() else { return Err(Box::new(job)) };
+                    self.free_cells -= shared.len();
+                    self.backend.share(pinned_seq, seq, pinned_len);
+                    self.tree.insert(shared, seq)
+                }
+            };
+            self.tree.acquire(id);
+            Some(id)
+        } else {
+            own += shared.len();
+            tokens.splice(0..0, shared.iter().copied());
+            None
+        };
+        self.free_cells -= own;
+        self.counts.cached += stats.cached_tokens as u64;
+        let seqs = self.free_seqs.split_off(self.free_seqs.len() - seqs);
+        let mut running = Running {
+            job,
+            seqs,
+            cells: own,
+            node,
+            pos: pinned_len,
+            stage: Stage::Waiting,
+            scored: false,
+            started: None,
+            stats,
+            ended: false,
+        };
+        running.job.spec.tokens = tokens;
+        self.running.push(running);
+        self.fork(self.running.len() - 1);
+        Ok(())
+    }
+
+    /// Lets a waiting job begin to read, if its shared segment is there.
+    fn fork(&mut self, slot: usize) {
+        let r = &mut self.running[slot];
+        let (from, end) = match r.node.map(|id| self.tree.get(id)) {
+            Some(Some(node)) if node.ready() => (node.seq, self.pinned.1 + node.tokens.len()),
+            Some(_) => return,
+            None => self.pinned,
+        };
+        for seq in &r.seqs {
+            self.backend.share(from, *seq, end);
+        }
+        r.pos = end;
+        r.stage = Stage::Reading { tokens: std::mem::take(&mut r.job.spec.tokens), done: 0 };
+    }
+
+    /// Fills the batch.
+    fn compose(&mut self) {
+        self.batch.clear();
+        self.work.clear();
+        let limits = self.backend.limits();
+        for (slot, r) in self.running.iter().enumerate() {
+            if let Stage::Writing { next } = r.stage {
+                let seqs = vec![r.seqs[0]];
+                let row = self.batch.push(BatchToken { token: next, pos: r.pos, seqs, output: true });
+                self.work.push(Work::Write { slot, row });
+            }
+        }
+        let budget = match self.config.fixed_step {
+            Some(tokens) => tokens.min(limits.batch),
+            None if self.batch.is_empty() => limits.batch,
+            None => self.pace.step_tokens().max(self.batch.len() + MIN_READ).min(limits.batch),
+        };
+        let mut planned_nodes: Vec<NodeId> = Vec::new();
+        for slot in 0..self.running.len() {
+            let room = budget.saturating_sub(self.batch.len());
+            if room == 0 {
+                break;
+            }
+            match &self.running[slot].stage {
+                Stage::Waiting => {
+                    if let Some(id) = self.running[slot].node.filter(|id| !planned_nodes.contains(id)) {
+                        planned_nodes.push(id);
+                        self.plan_node(id, room);
+                    }
+                }
+                Stage::Reading { .. } => self.plan_read(slot, room, limits.outputs),
+                Stage::Writing { .. } => {}
+            }
+        }
+    }
+
+    fn plan_node(&mut self, id: NodeId, room: usize) {
+        let Some(node) = self.tree.get(id) else { return };
+        let start = self.pinned.1 + node.done;
+        let rest = &node.tokens[node.done..];
+        let count = rest.len().min(room);
+        for (i, token) in rest[..count].iter().enumerate() {
+            self.batch.push(BatchToken { token: *token, pos: start + i, seqs: vec![node.seq], output: false });
+        }
+        self.work.push(Work::Node { id, count });
+    }
+
+    fn plan_read(&mut self, slot: usize, room: usize, max_outputs: usize) {
+        let r = &self.running[slot];
+        let Stage::Reading { tokens, done } = &r.stage else { return };
+        let branches: &[Vec<Token>] = if r.scored { &[] } else { &r.job.spec.branches };
+        let branch_cells: usize = branches.iter().map(|b| b.len().saturating_sub(1)).sum();
+        let rest = &tokens[*done..];
+        let finishes = room >= rest.len() + branch_cells && max_outputs >= self.batch.outputs + 1 + branch_cells;
+        // The last token and the labels go together; until they fit, the last token waits.
+        let count = if finishes { rest.len() } else { room.min(rest.len() - 1) };
+        if count == 0 {
+            return;
+        }
+        let seqs: &[SeqId] = if branch_cells > 0 { &r.seqs } else { &r.seqs[..1] };
+        let mut last = None;
+        for (i, token) in rest[..count].iter().enumerate() {
+            let output = finishes && i + 1 == count;
+            let row = self.batch.push(BatchToken { token: *token, pos: r.pos + i, seqs: seqs.to_vec(), output });
+            last = output.then_some(row);
+        }
+        let mut rows = Vec::new();
+        if finishes {
+            for (branch, seq) in branches.iter().zip(&r.seqs) {
+                let known = &branch[..branch.len().saturating_sub(1)];
+                let row = known.iter().enumerate().map(|(i, token)| {
+                    let pos = r.pos + count + i;
+                    self.batch.push(BatchToken { token: *token, pos, seqs: vec![*seq], output: true })
+                });
+                rows.push(row.collect());
+            }
+        }
+        self.work.push(Work::Read { slot, count, last, branches: rows });
+    }
+
+    /// Takes the step's results to the jobs.
+    fn collect(&mut self) {
+        let now = (self.clock)();
+        let mut ready = false;
+        for work in std::mem::take(&mut self.work) {
+            match work {
+                Work::Node { id, count } => {
+                    self.tree.advance(id, count);
+                    ready = true;
+                }
+                Work::Read { slot, count, last, branches } => {
+                    let r = &mut self.running[slot];
+                    r.pos += count;
+                    if let Stage::Reading { done, .. } = &mut r.stage {
+                        *done += count;
+                    }
+                    let Some(last) = last else { continue };
+                    if r.scored || r.job.spec.branches.is_empty() {
+                        self.write(slot, last, now);
+                    } else {
+                        self.score(slot, last, &branches, now);
+                    }
+                }
+                Work::Write { slot, row } => {
+                    self.running[slot].pos += 1;
+                    self.write(slot, row, now);
+                }
+            }
+        }
+        if ready {
+            for slot in 0..self.running.len() {
+                if matches!(self.running[slot].stage, Stage::Waiting) {
+                    self.fork(slot);
+                }
+            }
+        }
+    }
+
+    /// A prompt and its label tokens are computed: scores the labels, and goes on to the text.
+    fn score(&mut self, slot: usize, last: usize, rows: &[Vec<usize>], now: Instant) {
+        let branches: Arc<[Vec<Token>]> = self.running[slot].job.spec.branches.clone();
+        let scores = joint_log_probs(&self.backend, last, rows, &branches);
+        let r = &mut self.running[slot];
+        let Some(scores) = scores else { return r.fail(EngineError::NotFinite) };
+        r.scored = true;
+        r.stats.compute = r.compute(now);
+        let begin = r.job.spec.generation.as_mut().map(|g| {
+            let begin = std::mem::replace(&mut g.begin, Box::new(|_| Vec::new()));
+            begin(&scores)
+        });
+        if let Err(error) = r.job.send(Event::Scored(scores, r.stats)) {
+            return r.fail(error);
+        }
+        match begin {
+            None => r.finish(Finish::Stop, now),
+            // Without a beginning there is no row to write from.
+            Some(tokens) if tokens.is_empty() => r.finish(Finish::Stop, now),
+            Some(tokens) => {
+                for seq in r.seqs.drain(1..) {
+                    self.backend.truncate(seq, 0);
+                    self.free_seqs.push(seq);
+                }
+                self.backend.truncate(r.seqs[0], r.pos);
+                r.stage = Stage::Reading { tokens, done: 0 };
+            }
+        }
+    }
+
+    /// Chooses a text's next token from a row.
+    fn write(&mut self, slot: usize, row: usize, now: Instant) {
+        let r = &mut self.running[slot];
+        let Some(generation) = r.job.spec.generation.as_mut() else { return r.finish(Finish::Stop, now) };
+        let Some(token) = self.backend.logits(row).and_then(|row| generation.sampler.sample(row)) else {
+            return r.fail(EngineError::NotFinite);
+        };
+        if (generation.is_end)(token) {
+            return r.finish(Finish::Stop, now);
+        }
+        let max_tokens = generation.max_tokens;
+        r.stats.generated_tokens += 1;
+        if let Err(error) = r.job.send(Event::Token(token)) {
+            return r.fail(error);
+        }
+        if r.stats.generated_tokens >= max_tokens {
+            return r.finish(Finish::Length, now);
+        }
+        r.stage = Stage::Writing { next: token };
+    }
+
+    /// The step was not computed: ends the jobs in it, and those that wait for a segment in it.
+    fn fail_step(&mut self, error: &EngineError) {
+        for work in std::mem::take(&mut self.work) {
+            match work {
+                Work::Node { id, .. } => {
+                    for r in self.running.iter_mut().filter(|r| r.node == Some(id)) {
+                        r.fail(error.clone());
+                        r.node = None;
+                    }
+                    if let Some(node) = self.tree.remove(id) {
+                        self.forget(node.seq, node.tokens.len());
+                    }
+                }
+                Work::Read { slot, .. } | Work::Write { slot, .. } => self.running[slot].fail(error.clone()),
+            }
+        }
+    }
+
+    fn forget(&mut self, seq: SeqId, cells: usize) {
+        self.backend.truncate(seq, 0);
+        self.free_seqs.push(seq);
+        self.free_cells += cells;
+    }
+
+    fn remove_ended(&mut self) {
+        for r in self.running.extract_if(.., |r| r.ended) {
+            for seq in r.seqs {
+                self.backend.truncate(seq, 0);
+                self.free_seqs.push(seq);
+            }
+            self.free_cells += r.cells;
+            if let Some(id) = r.node {
+                self.tree.release(id);
+            }
+        }
+    }
+}
+
+impl Running {
+    /// The job's first step begins.
+    fn start(&mut self, now: Instant) {
+        if self.started.is_none() {
+            self.started = Some(now);
+            self.stats.queue = now.saturating_duration_since(self.job.submitted);
+        }
+    }
+
+    fn compute(&self, now: Instant) -> Duration {
+        self.started.map_or(Duration::ZERO, |start| now.saturating_duration_since(start))
+    }
+
+    fn fail(&mut self, error: EngineError) {
+        if !self.ended {
+            self.job.fail(error);
+            self.ended = true;
+        }
+    }
+
+    fn finish(&mut self, finish: Finish, now: Instant) {
+        self.stats.compute = self.compute(now);
+        self.job.finish(Event::Done(finish, self.stats));
+        self.ended = true;
+    }
+}
+
+/// ln P(branch | prompt) for each branch, in nats: the sum over its tokens of
+/// logit − log-sum-exp, at the row of the token before. `None` if a row is not finite.
+fn joint_log_probs<B: Backend>(
+    backend: &B,
+    last: usize,
+    rows: &[Vec<usize>],
+    branches: &[Vec<Token>],
+) -> Option<Vec<f64>> {
+    let row = backend.logits(last)?;
+    let first = (row, log_sum_exp(row));
+    let mut scores = Vec::with_capacity(branches.len());
+    for (branch, rows) in branches.iter().zip(rows) {
+        let mut score = 0.0;
+        let mut at = first;
+        for (i, token) in branch.iter().enumerate() {
+            score += f64::from(*at.0.get(usize::try_from(*token).ok()?)?) - at.1;
+            if let Some(row) = rows.get(i) {
+                let row = backend.logits(*row)?;
+                at = (row, log_sum_exp(row));
+            }
+        }
+        scores.push(score);
+    }
+    scores.iter().all(|s| s.is_finite()).then_some(scores)
+}

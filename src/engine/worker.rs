@@ -1,0 +1,329 @@
+//! The engine's thread and the handle to it.
+
+use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tracing::{error, warn};
+
+use super::admission::{Admission, Bounds};
+use super::backend::{Backend, Limits};
+use super::error::{EngineError, StartError};
+use super::job::{Job, JobHandle, JobSpec};
+use super::scheduler::{MIN_READ, Scheduler, SchedulerConfig, StepCounts};
+use crate::vocabulary::Token;
+
+/// Steps in a row that may fail before the engine gives up.
+const FAILED_STEPS: u32 = 3;
+/// Tokens of a step of a reproducible job: fixed, so that a text being written waits for no long prompt.
+const REPRODUCIBLE_STEP: usize = 128;
+/// Places of a job's channel besides those for text: scores, the last token's turn, the end.
+const EXTRA_PLACES: usize = 3;
+
+/// How the engine works. Each default stands here alone.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineConfig {
+    /// Jobs that run at once.
+    pub parallel: usize,
+    /// Videos whose computation is kept.
+    pub videos: usize,
+    /// Longest step while texts are being written.
+    pub step_target: Duration,
+    /// Jobs queued and running together.
+    pub max_jobs: usize,
+    /// Tokens that these may need together.
+    pub max_queued_tokens: usize,
+    /// Tokens of prompt and text that one job may have.
+    pub max_request_tokens: usize,
+    /// Tokens of text that may wait for a slow reader.
+    pub stream_buffer: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            parallel: 16,
+            videos: 32,
+            step_target: Duration::from_millis(200),
+            max_jobs: 1024,
+            max_queued_tokens: 1 << 20,
+            max_request_tokens: 8192,
+            stream_buffer: 256,
+        }
+    }
+}
+
+/// What a backend is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Many jobs in a step.
+    Shared,
+    /// Reproducible jobs, one at a time. Made when the first one comes.
+    Reproducible,
+}
+
+/// Whether the engine works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineState {
+    /// It works.
+    Running,
+    /// Its handles are gone and it ended.
+    Stopped,
+    /// It gave up or panicked.
+    Died,
+}
+
+/// A handle to the engine's thread. The thread ends, after its running jobs, when the last handle is dropped.
+pub struct Engine {
+    jobs: std_mpsc::Sender<Job>,
+    admission: Admission,
+    config: EngineConfig,
+    pinned: usize,
+    state: watch::Receiver<EngineState>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// What the thread tells of itself after each step.
+#[derive(Debug, Default)]
+struct Shared {
+    counts: StepCounts,
+    seconds_per_token: f64,
+}
+
+impl Engine {
+    /// Starts the thread, makes its backend there, and computes the `pinned` tokens.
+    /// Returns when the engine can work.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start<B, F>(config: EngineConfig, pinned: Arc<[Token]>, make: F) -> Result<Self, StartError>
+    where
+        B: Backend + 'static,
+        F: Fn(Purpose) -> Result<B, StartError> + Send + 'static,
+    {
+        let (jobs, receiver) = std_mpsc::channel();
+        let (state_sender, state) = watch::channel(EngineState::Running);
+        let (ready_sender, ready) = std_mpsc::channel();
+        let shared: Arc<Mutex<Shared>> = Arc::default();
+        let pinned_len = pinned.len();
+        let worker_shared = shared.clone();
+        std::thread::Builder::new().name("engine".into()).spawn(move || {
+            let announce = Announce(state_sender);
+            let worker = Worker::new(config, pinned, make, receiver, worker_shared);
+            match worker {
+                Ok(mut worker) => {
+                    let _ = ready_sender.send(Ok(()));
+                    if worker.run() {
+                        announce.stopped();
+                    }
+                }
+                Err(error) => {
+                    let _ = ready_sender.send(Err(error));
+                }
+            }
+        })?;
+        match ready.recv() {
+            Ok(result) => result?,
+            Err(_) => return Err(StartError::Backend("the engine's thread died while it started".into())),
+        }
+        let bounds = Bounds { jobs: config.max_jobs, tokens: config.max_queued_tokens };
+        Ok(Self { jobs, admission: Admission::new(bounds), config, pinned: pinned_len, state, shared })
+    }
+
+    /// Hands a job to the engine.
+    ///
+    /// # Errors
+    /// [`EngineError::TooLong`], [`EngineError::Overloaded`] or [`EngineError::Stopped`].
+    pub fn submit(&self, spec: JobSpec) -> Result<JobHandle, EngineError> {
+        let tokens = self.pinned + spec.shared.len() + spec.own_cells();
+        let limit = self.config.max_request_tokens;
+        if tokens > limit || spec.branch_cells() >= MIN_READ {
+            return Err(EngineError::TooLong { tokens, limit });
+        }
+        let permit = self.admission.enter(tokens).map_err(|full| {
+            let wait = self.seconds_per_token() * full.tokens as f64;
+            EngineError::Overloaded { retry_after: Duration::from_secs_f64(wait.clamp(0.1, 60.0)) }
+        })?;
+        let text = spec.generation.as_ref().map_or(0, |g| g.max_tokens.min(self.config.stream_buffer));
+        let (events, receiver) = mpsc::channel(text + EXTRA_PLACES);
+        let permit = Arc::new(permit);
+        let job = Job { spec, submitted: Instant::now(), events, _permit: permit.clone() };
+        self.jobs.send(job).map_err(|_| EngineError::Stopped)?;
+        Ok(JobHandle { events: receiver, _permit: permit })
+    }
+
+    /// Tokens of prompt and text that one job may have.
+    pub fn max_request_tokens(&self) -> usize {
+        self.config.max_request_tokens
+    }
+
+    /// Jobs queued and running.
+    pub fn jobs(&self) -> usize {
+        self.admission.jobs()
+    }
+
+    /// Tells when the engine ends.
+    pub fn state(&self) -> watch::Receiver<EngineState> {
+        self.state.clone()
+    }
+
+    /// What the steps did so far.
+    pub fn counts(&self) -> StepCounts {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).counts
+    }
+
+    fn seconds_per_token(&self) -> f64 {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).seconds_per_token
+    }
+}
+
+/// Tells of the thread's end, also when it panics.
+struct Announce(watch::Sender<EngineState>);
+
+impl Announce {
+    fn stopped(self) {
+        self.0.send_replace(EngineState::Stopped);
+    }
+}
+
+impl Drop for Announce {
+    fn drop(&mut self) {
+        self.0.send_if_modified(|state| {
+            let died = *state == EngineState::Running;
+            if died {
+                *state = EngineState::Died;
+            }
+            died
+        });
+    }
+}
+
+/// The thread's work.
+struct Worker<B, F> {
+    config: EngineConfig,
+    pinned: Arc<[Token]>,
+    make: F,
+    jobs: std_mpsc::Receiver<Job>,
+    main: Scheduler<B>,
+    /// Jobs that want to be computed apart have a scheduler, and so a KV cache, of their own.
+    apart: Option<Scheduler<B>>,
+    shared: Arc<Mutex<Shared>>,
+    failed_steps: u32,
+}
+
+impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
+    fn new(
+        config: EngineConfig,
+        pinned: Arc<[Token]>,
+        make: F,
+        jobs: std_mpsc::Receiver<Job>,
+        shared: Arc<Mutex<Shared>>,
+    ) -> Result<Self, StartError> {
+        let backend = make(Purpose::Shared)?;
+        check(&config, backend.limits())?;
+        let scheduler = SchedulerConfig {
+            parallel: config.parallel,
+            videos: config.videos,
+            step_target: config.step_target,
+            fixed_step: None,
+        };
+        let main = Scheduler::new(backend, scheduler, &pinned, Box::new(Instant::now)).map_err(StartError::WarmUp)?;
+        Ok(Self { config, pinned, make, jobs, main, apart: None, shared, failed_steps: 0 })
+    }
+
+    /// Works until no handle is left. `false` if the engine gave up.
+    fn run(&mut self) -> bool {
+        let mut connected = true;
+        loop {
+            while let Ok(job) = self.jobs.try_recv() {
+                self.push(job);
+            }
+            let worked = self.step();
+            if self.failed_steps >= FAILED_STEPS {
+                error!("{FAILED_STEPS} steps failed in a row; the engine gives up");
+                return false;
+            }
+            if worked {
+                continue;
+            }
+            if !connected {
+                return true;
+            }
+            match self.jobs.recv() {
+                Ok(job) => self.push(job),
+                Err(_) => connected = false,
+            }
+        }
+    }
+
+    /// One step of each scheduler. `false` if neither had anything to compute.
+    fn step(&mut self) -> bool {
+        let mut worked = false;
+        for scheduler in std::iter::once(&mut self.main).chain(&mut self.apart) {
+            match scheduler.step() {
+                Ok(did) => {
+                    worked |= did;
+                    self.failed_steps = if did { 0 } else { self.failed_steps };
+                }
+                Err(error) => {
+                    warn!(%error, "a step failed, and the requests in it");
+                    self.failed_steps += 1;
+                    worked = true;
+                }
+            }
+        }
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.counts = self.main.counts();
+        shared.seconds_per_token = self.main.pace().time_for(1).as_secs_f64();
+        worked
+    }
+
+    fn push(&mut self, job: Job) {
+        if !job.spec.reproducible {
+            return self.main.push(job);
+        }
+        match self.apart() {
+            Ok(scheduler) => scheduler.push(job),
+            Err(error) => {
+                warn!(%error, "no room for reproducible requests");
+                job.fail(EngineError::Overloaded { retry_after: Duration::from_secs(60) });
+            }
+        }
+    }
+
+    fn apart(&mut self) -> Result<&mut Scheduler<B>, StartError> {
+        if self.apart.is_none() {
+            let config = SchedulerConfig {
+                parallel: 1,
+                videos: 0,
+                step_target: self.config.step_target,
+                fixed_step: Some(REPRODUCIBLE_STEP),
+            };
+            let backend = (self.make)(Purpose::Reproducible)?;
+            let scheduler = Scheduler::new(backend, config, &self.pinned, Box::new(Instant::now));
+            self.apart = Some(scheduler.map_err(StartError::WarmUp)?);
+        }
+        self.apart.as_mut().ok_or_else(|| StartError::Config("no scheduler".into()))
+    }
+}
+
+/// Refuses settings under which some request could wait for ever.
+fn check(config: &EngineConfig, limits: Limits) -> Result<(), StartError> {
+    let refuse = |text: String| Err(StartError::Config(text));
+    if config.parallel == 0 {
+        return refuse("at least one request must be able to run: set --parallel to 1 or more".into());
+    }
+    if limits.batch < config.parallel + MIN_READ {
+        let need = config.parallel + MIN_READ;
+        return refuse(format!("--batch-size {} is too small for --parallel {}: at least {need}", limits.batch, config.parallel));
+    }
+    if limits.outputs < config.parallel + MIN_READ {
+        return refuse(format!("{} rows of logits are too few for --parallel {}", limits.outputs, config.parallel));
+    }
+    if limits.cells < config.max_request_tokens {
+        let (cells, request) = (limits.cells, config.max_request_tokens);
+        return refuse(format!("--ctx-size {cells} is smaller than --max-request-tokens {request}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! A request's id, its span and log line, and the count of requests that a stop waits for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tokio::sync::watch;
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
+use tonic::{Code, Response, Status};
+use tracing::{Span, field, info, info_span};
+
+use super::status;
+use crate::engine::Stats;
+
+/// Header with the caller's id of a request.
+const REQUEST_ID: &str = "x-request-id";
+/// Characters of it that are kept.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Lets requests in until the server stops, and counts those inside.
+#[derive(Clone)]
+pub struct Gate {
+    closed: Arc<AtomicBool>,
+    inside: watch::Sender<usize>,
+}
+
+impl Gate {
+    /// Open, and nobody inside.
+    pub fn new() -> Self {
+        Self { closed: Arc::default(), inside: watch::Sender::new(0) }
+    }
+
+    /// Lets nobody in any more.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until nobody is inside.
+    pub async fn empty(&self) {
+        // The sender is `self`, so the channel cannot close.
+        let _ = self.inside.subscribe().wait_for(|inside| *inside == 0).await;
+    }
+
+    /// Begins a request.
+    pub fn enter(&self, method: &'static str, metadata: &MetadataMap) -> Result<Call, Status> {
+        self.inside.send_modify(|inside| *inside += 1);
+        let id = request_id(metadata);
+        let span = info_span!(
+            "request",
+            id = id.to_str().unwrap_or_default(),
+            method,
+            code = field::Empty,
+            prompt_tokens = field::Empty,
+            cached_tokens = field::Empty,
+            generated_tokens = field::Empty,
+            queue_ms = field::Empty,
+            compute_ms = field::Empty,
+            total_ms = field::Empty,
+        );
+        let call = Call { gate: self.clone(), span, id, begun: Instant::now(), code: None };
+        if self.closed.load(Ordering::SeqCst) { Err(call.fail(status::stopping())) } else { Ok(call) }
+    }
+}
+
+/// A request while it lasts. Dropped without an end, it was cancelled by its caller.
+pub struct Call {
+    gate: Gate,
+    span: Span,
+    id: AsciiMetadataValue,
+    begun: Instant,
+    code: Option<Code>,
+}
+
+impl Call {
+    /// The request's span.
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// When the request came.
+    pub fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// Notes what the request cost.
+    pub fn record(&self, stats: &Stats) {
+        self.span.record("prompt_tokens", stats.prompt_tokens);
+        self.span.record("cached_tokens", stats.cached_tokens);
+        self.span.record("generated_tokens", stats.generated_tokens);
+        self.span.record("queue_ms", milliseconds(stats.queue));
+        self.span.record("compute_ms", milliseconds(stats.compute));
+    }
+
+    /// Ends the request well.
+    pub fn ok<T>(mut self, message: T) -> Response<T> {
+        self.code = Some(Code::Ok);
+        self.respond(message)
+    }
+
+    /// A response that begins now and ends later, with [`Self::end`].
+    pub fn respond<T>(&self, message: T) -> Response<T> {
+        let mut response = Response::new(message);
+        response.metadata_mut().insert(REQUEST_ID, self.id.clone());
+        response
+    }
+
+    /// Ends a streamed request well.
+    pub fn end(mut self) {
+        self.code = Some(Code::Ok);
+    }
+
+    /// Ends the request with an error.
+    pub fn fail(mut self, mut status: Status) -> Status {
+        self.code = Some(status.code());
+        status.metadata_mut().insert(REQUEST_ID, self.id.clone());
+        status
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let code = self.code.unwrap_or(Code::Cancelled);
+        self.span.record("code", field::debug(code));
+        self.span.record("total_ms", milliseconds(self.begun.elapsed()));
+        self.span.in_scope(|| info!("done"));
+        self.gate.inside.send_modify(|inside| *inside -= 1);
+    }
+}
+
+fn milliseconds(duration: std::time::Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// The caller's id, or a new one.
+fn request_id(metadata: &MetadataMap) -> AsciiMetadataValue {
+    if let Some(id) = metadata.get(REQUEST_ID) {
+        let fits = id.to_str().is_ok_and(|text| (1..=MAX_REQUEST_ID).contains(&text.len()));
+        if fits {
+            return id.clone();
+        }
+    }
+    let id = format!("{:016x}", new_id());
+    AsciiMetadataValue::try_from(id).unwrap_or_else(|_| AsciiMetadataValue::from_static("-"))
+}
+
+/// 64 bits that no other request has: the standard library's randomly keyed hash of a fresh key.
+fn new_id() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(Instant::now())
+}

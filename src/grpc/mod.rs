@@ -1,0 +1,29 @@
+//! The contract on the wire. The only place that knows tonic and the generated types.
+//!
+//! | file | job |
+//! | --- | --- |
+//! | `service` | the methods |
+//! | `wire` | between the domain's types and the generated ones |
+//! | `status` | the one map from errors to gRPC codes |
+//! | `call` | a request's id, span, count and log line |
+//! | `server` | listening, health, reflection, draining |
+//! | `client` | the same contract from the other side, for the command line |
+
+mod call;
+mod client;
+mod server;
+mod service;
+mod status;
+mod wire;
+
+pub use client::{Client, ClientError, Reasons, RemoteReason};
+pub use server::{Server, ServerError, ServerOptions};
+
+/// Generated from `proto/ko_sentiment/v1`.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod pb {
+    tonic::include_proto!("ko_sentiment.v1");
+
+    /// Descriptors of the contract, for reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ko_sentiment_descriptor.bin"));
+}

@@ -1,0 +1,351 @@
+//! The methods of `SentimentService`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{Stream, StreamExt as _, stream};
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Request, Response, Status, Streaming};
+use tracing::Instrument as _;
+
+use super::call::{Call, Gate};
+use super::pb::{self, sentiment_service_server::SentimentService, stream_reason_response::Event};
+use super::{status, wire};
+use crate::classify::{Classifier, Options, ReasonEvent, ReasonOptions, ReasonStream};
+use crate::engine::EngineError;
+use crate::input::{DEFAULT_TOKENS, MAX_ID, MAX_TEMPERATURE, MAX_TOKENS, Violation};
+use crate::labels::Sentiment;
+
+/// Comments of one batch.
+const MAX_BATCH: usize = 1_000;
+/// Comments of one call that wait in the engine at once: enough to fill its steps, and no more,
+/// so that other callers' requests find their place between them.
+const IN_FLIGHT: usize = 64;
+/// tonic ends a call at its deadline with CANCELLED; the right answer leaves this much earlier.
+const DEADLINE_MARGIN: Duration = Duration::from_millis(5);
+
+/// Answers with a [`Classifier`].
+#[derive(Clone)]
+pub struct Sentiments {
+    classifier: Arc<Classifier>,
+    gate: Gate,
+    model: pb::Model,
+}
+
+impl Sentiments {
+    /// Requests enter through `gate`.
+    pub fn new(classifier: Arc<Classifier>, gate: Gate) -> Self {
+        let model = wire::model(classifier.card(), classifier.profile());
+        Self { classifier, gate, model }
+    }
+
+    /// One classification, as every method answers it.
+    async fn classify_one(
+        &self,
+        request: &pb::ClassifyRequest,
+        deadline: Option<Instant>,
+        call: Option<&Call>,
+    ) -> Result<pb::ClassifyResponse, Status> {
+        let input = wire::input(&request.comment, request.video.as_ref()).map_err(|v| status::invalid(&v))?;
+        let options = Options { deadline, reproducible: request.reproducible };
+        let work = self.classifier.classify(&input, options);
+        let classified = before(deadline, work).await.map_err(|e| status::engine_error(&e))?;
+        if let Some(call) = call {
+            call.record(&classified.stats);
+        }
+        Ok(wire::classified(&classified, self.model.clone()))
+    }
+
+    /// One of many: an error is a result like any other.
+    async fn classify_item(&self, request: pb::ClassifyRequest, deadline: Option<Instant>) -> pb::ItemResult {
+        use pb::item_result::Outcome;
+        let outcome = match self.classify_one(&request, deadline, None).await {
+            Ok(response) => Outcome::Response(response),
+            Err(status) => {
+                Outcome::Error(pb::ItemError { code: status.code().into(), message: status.message().to_owned() })
+            }
+        };
+        pb::ItemResult { outcome: Some(outcome) }
+    }
+}
+
+type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl SentimentService for Sentiments {
+    async fn classify(
+        &self,
+        request: Request<pb::ClassifyRequest>,
+    ) -> Result<Response<pb::ClassifyResponse>, Status> {
+        let call = self.gate.enter("Classify", request.metadata())?;
+        let deadline = deadline(request.metadata(), call.begun());
+        let span = call.span().clone();
+        let result = self.classify_one(request.get_ref(), deadline, Some(&call)).instrument(span).await;
+        match result {
+            Ok(response) => Ok(call.ok(response)),
+            Err(status) => Err(call.fail(status)),
+        }
+    }
+
+    type StreamReasonStream = BoxStream<pb::StreamReasonResponse>;
+
+    async fn stream_reason(
+        &self,
+        request: Request<pb::StreamReasonRequest>,
+    ) -> Result<Response<Self::StreamReasonStream>, Status> {
+        let call = self.gate.enter("StreamReason", request.metadata())?;
+        let deadline = deadline(request.metadata(), call.begun());
+        let request = request.get_ref();
+        let begun = reason_options(request, deadline)
+            .and_then(|options| Ok((wire::input(&request.comment, request.video.as_ref())?, options)))
+            .map_err(|violations| status::invalid(&violations))
+            .and_then(|(input, options)| {
+                self.classifier.reason(&input, options).map_err(|e| status::engine_error(&e))
+            });
+        match begun {
+            Ok(reasons) => {
+                let response = call.respond(());
+                let events = ReasonEvents { reasons, call, model: self.model.clone(), deadline };
+                Ok(response_with(response, events.stream()))
+            }
+            Err(status) => Err(call.fail(status)),
+        }
+    }
+
+    async fn classify_batch(
+        &self,
+        request: Request<pb::ClassifyBatchRequest>,
+    ) -> Result<Response<pb::ClassifyBatchResponse>, Status> {
+        let call = self.gate.enter("ClassifyBatch", request.metadata())?;
+        let deadline = deadline(request.metadata(), call.begun());
+        let pb::ClassifyBatchRequest { comments, video } = request.into_inner();
+        if !(1..=MAX_BATCH).contains(&comments.len()) {
+            let description = format!("must hold 1 to {MAX_BATCH} comments, and holds {}", comments.len());
+            return Err(call.fail(status::invalid(&[Violation { field: "comments", description }])));
+        }
+        let items = comments.into_iter().map(|comment| {
+            let request = pb::ClassifyRequest { comment, video: video.clone(), reproducible: false };
+            self.classify_item(request, deadline)
+        });
+        let span = call.span().clone();
+        let results = stream::iter(items).buffered(IN_FLIGHT).collect().instrument(span).await;
+        Ok(call.ok(pb::ClassifyBatchResponse { results }))
+    }
+
+    type ClassifyStreamStream = BoxStream<pb::ClassifyStreamResponse>;
+
+    async fn classify_stream(
+        &self,
+        request: Request<Streaming<pb::ClassifyStreamRequest>>,
+    ) -> Result<Response<Self::ClassifyStreamStream>, Status> {
+        let call = self.gate.enter("ClassifyStream", request.metadata())?;
+        let deadline = deadline(request.metadata(), call.begun());
+        let response = call.respond(());
+        let this = self.clone();
+        let results = request.into_inner().map(move |item| {
+            let this = this.clone();
+            async move {
+                let pb::ClassifyStreamRequest { id, request } = item?;
+                let result = if id.chars().count() > MAX_ID {
+                    let message = format!("`id` has more than {MAX_ID} characters");
+                    let error = pb::ItemError { code: Code::InvalidArgument.into(), message };
+                    pb::ItemResult { outcome: Some(pb::item_result::Outcome::Error(error)) }
+                } else {
+                    this.classify_item(request.unwrap_or_default(), deadline).await
+                };
+                Ok(pb::ClassifyStreamResponse { id, result: Some(result) })
+            }
+        });
+        // At most this many are read ahead: the sender feels the server's speed through flow control.
+        let results = results.buffer_unordered(IN_FLIGHT);
+        let with_end = stream::unfold((results, Some(call)), |(mut results, call)| async move {
+            match results.next().await {
+                Some(result) => Some((result, (results, call))),
+                None => {
+                    if let Some(call) = call {
+                        call.end();
+                    }
+                    None
+                }
+            }
+        });
+        Ok(response_with(response, with_end))
+    }
+
+    async fn get_model_info(
+        &self,
+        request: Request<pb::GetModelInfoRequest>,
+    ) -> Result<Response<pb::GetModelInfoResponse>, Status> {
+        let call = self.gate.enter("GetModelInfo", request.metadata())?;
+        let card = self.classifier.card();
+        let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let label = |s: Sentiment| pb::get_model_info_response::Label {
+            sentiment: pb::Sentiment::from(s).into(),
+            text: self.classifier.profile().labels.get(s).clone(),
+        };
+        Ok(call.ok(pb::GetModelInfoResponse {
+            model: Some(self.model.clone()),
+            architecture: card.architecture.clone(),
+            parameters: card.parameters,
+            size_bytes: card.size,
+            vocabulary_size: small(card.vocabulary),
+            max_request_tokens: small(self.classifier.engine().max_request_tokens()),
+            labels: Sentiment::ALL.map(label).into(),
+            server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }))
+    }
+}
+
+fn response_with<T>(
+    response: Response<()>,
+    stream: impl Stream<Item = Result<T, Status>> + Send + 'static,
+) -> Response<BoxStream<T>> {
+    let stream: BoxStream<T> = Box::pin(stream);
+    response.map(|()| stream)
+}
+
+/// A running explanation on its way to the wire.
+struct ReasonEvents {
+    reasons: ReasonStream,
+    call: Call,
+    model: pb::Model,
+    deadline: Option<Instant>,
+}
+
+impl ReasonEvents {
+    fn stream(self) -> impl Stream<Item = Result<pb::StreamReasonResponse, Status>> + Send {
+        let events = stream::unfold(Some(self), |state| async move {
+            let mut this = state?;
+            let span = this.call.span().clone();
+            let next = before(this.deadline, async { this.reasons.next().await.transpose() });
+            let (events, state) = match next.instrument(span).await {
+                Ok(Some(event)) => this.wire(event),
+                // The stream ends with `Done` or an error; there is no other end.
+                Ok(None) => return None,
+                Err(error) => (vec![Err(this.call.fail(status::engine_error(&error)))], None),
+            };
+            Some((stream::iter(events), state))
+        });
+        events.flatten()
+    }
+
+    /// An event as messages, and what is left to do after it.
+    fn wire(self, event: ReasonEvent) -> (Vec<Result<pb::StreamReasonResponse, Status>>, Option<Self>) {
+        let message = |event| Ok(pb::StreamReasonResponse { event: Some(event) });
+        match event {
+            ReasonEvent::Verdict(classified) => {
+                let verdict = wire::classified(&classified, self.model.clone());
+                (vec![message(Event::Verdict(verdict))], Some(self))
+            }
+            ReasonEvent::Text(text) => (vec![message(Event::Text(text))], Some(self)),
+            ReasonEvent::Done(done) => {
+                let mut events = Vec::new();
+                if !self.reasons.scored() {
+                    events.push(message(Event::Verdict(wire::stated(&done, self.model))));
+                }
+                events.push(message(Event::Done(wire::done(&done))));
+                self.call.record(&done.stats);
+                self.call.end();
+                (events, None)
+            }
+        }
+    }
+}
+
+/// Checks what a request for reasons says of their writing.
+fn reason_options(
+    request: &pb::StreamReasonRequest,
+    deadline: Option<Instant>,
+) -> Result<ReasonOptions, Vec<Violation>> {
+    let mut violations = Vec::new();
+    if request.max_tokens > MAX_TOKENS {
+        let description = format!("must be at most {MAX_TOKENS}; 0 stands for {DEFAULT_TOKENS}");
+        violations.push(Violation { field: "max_tokens", description });
+    }
+    if !(0.0..=MAX_TEMPERATURE).contains(&request.temperature) {
+        let description = format!("must be 0 (greedy) to {MAX_TEMPERATURE}");
+        violations.push(Violation { field: "temperature", description });
+    }
+    if !violations.is_empty() {
+        return Err(violations);
+    }
+    let tokens = if request.max_tokens == 0 { DEFAULT_TOKENS } else { request.max_tokens };
+    Ok(ReasonOptions {
+        deadline,
+        max_tokens: tokens as usize,
+        temperature: request.temperature,
+        seed: request.seed,
+        free_answer: request.free_answer,
+    })
+}
+
+/// Work that ends at the deadline, however long a step takes.
+async fn before<T>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    match deadline {
+        None => work.await,
+        Some(deadline) => {
+            tokio::time::timeout_at(deadline.into(), work).await.unwrap_or(Err(EngineError::DeadlineExceeded))
+        }
+    }
+}
+
+/// The caller's deadline, from `grpc-timeout`: digits and a unit
+/// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
+fn deadline(metadata: &MetadataMap, begun: Instant) -> Option<Instant> {
+    let value = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    let number: u64 = digits.parse().ok()?;
+    let timeout = match unit {
+        "H" => Duration::from_secs(number.checked_mul(3600)?),
+        "M" => Duration::from_secs(number.checked_mul(60)?),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    };
+    begun.checked_add(timeout.saturating_sub(DEADLINE_MARGIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_are_read_as_the_protocol_says() {
+        let begun = Instant::now();
+        let check = |value: &str, expect: Option<Duration>| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", value.parse().unwrap());
+            let got = deadline(&metadata, begun).map(|d| d - begun);
+            assert_eq!(got, expect.map(|d| d.saturating_sub(DEADLINE_MARGIN)), "{value}");
+        };
+        check("2S", Some(Duration::from_secs(2)));
+        check("1500m", Some(Duration::from_millis(1500)));
+        check("3H", Some(Duration::from_secs(10_800)));
+        check("1n", Some(Duration::ZERO));
+        check("5x", None);
+        check("S", None);
+        assert_eq!(deadline(&MetadataMap::new(), begun), None);
+    }
+
+    #[test]
+    fn sampling_is_checked() {
+        let check = |max_tokens, temperature, expect: &[&str]| {
+            let request = pb::StreamReasonRequest { max_tokens, temperature, ..Default::default() };
+            let fields: Vec<_> = match reason_options(&request, None) {
+                Ok(_) => Vec::new(),
+                Err(v) => v.iter().map(|v| v.field).collect(),
+            };
+            assert_eq!(fields, expect);
+        };
+        check(0, 0.0, &[]);
+        check(8192, 2.0, &[]);
+        check(8193, -0.1, &["max_tokens", "temperature"]);
+        check(1, f32::NAN, &["temperature"]);
+    }
+}

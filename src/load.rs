@@ -1,0 +1,155 @@
+//! A model file to a running [`Classifier`].
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::classify::{Classifier, ModelCard};
+use crate::engine::llama::{ContextOptions, KvType, LlamaContext, Model, ModelError};
+use crate::engine::{Engine, EngineConfig, Purpose, StartError};
+use crate::profile::{METADATA_KEY, Profile, ProfileError};
+use crate::prompt::{PromptError, Prompter};
+
+/// Rows of logits in a step beyond one for each running request.
+const SPARE_OUTPUTS: usize = 32;
+
+/// How a model is run. Each default stands here alone.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// A profile that takes the place of the model's own.
+    pub profile: Option<Profile>,
+    /// Layers to offload; `None` for all, where a GPU is.
+    pub gpu_layers: Option<u32>,
+    /// Cells of the KV cache.
+    pub context: usize,
+    /// Tokens in a step.
+    pub batch: usize,
+    /// CPU threads; `None` for one a core.
+    pub threads: Option<usize>,
+    /// Entries of the KV cache.
+    pub kv_type: KvType,
+    /// The engine's own settings.
+    pub engine: EngineConfig,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            profile: None,
+            gpu_layers: None,
+            context: 16_384,
+            batch: 512,
+            threads: None,
+            kv_type: KvType::default(),
+            engine: EngineConfig::default(),
+        }
+    }
+}
+
+/// Why a model cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The file holds no profile, and none was given.
+    #[error("{} holds no profile (prompt and labels); name one with --profile, or convert the model with `ko-sentiment convert-model`", .0.display())]
+    NoProfile(PathBuf),
+    /// The profile.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// Profile and vocabulary do not fit.
+    #[error("the profile does not fit the model: {0}")]
+    Prompt(#[from] PromptError),
+    /// The engine.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// Loads a model, checks that its profile fits, and starts its engine.
+///
+/// # Errors
+/// See [`LoadError`].
+pub fn load(path: &Path, options: LoadOptions) -> Result<Classifier, LoadError> {
+    let hash = {
+        let path = path.to_owned();
+        std::thread::spawn(move || sha256(&path))
+    };
+    let model = Arc::new(Model::load(path, options.gpu_layers)?);
+    let profile = match options.profile {
+        Some(profile) => profile,
+        None => {
+            let text = model.metadata(METADATA_KEY).ok_or_else(|| LoadError::NoProfile(path.to_owned()))?;
+            Profile::from_toml(&text)?
+        }
+    };
+    let profile = Arc::new(profile);
+    let prompter = Prompter::new(model.clone(), profile.clone())?;
+    let mut engine = options.engine;
+    engine.max_request_tokens = engine.max_request_tokens.min(model.trained_context());
+    let labels = prompter.labels().len();
+    let context = ContextOptions {
+        cells: options.context,
+        batch: options.batch,
+        ubatch: options.batch,
+        // The pinned prompt, the videos, and one a label for each running request.
+        sequences: 1 + engine.videos + labels * engine.parallel,
+        outputs: (engine.parallel + SPARE_OUTPUTS).min(options.batch),
+        threads: options.threads.unwrap_or_else(cores),
+        kv_type: options.kv_type,
+    };
+    let for_engine = model.clone();
+    let make = move |purpose| {
+        let context = match purpose {
+            Purpose::Shared => context,
+            Purpose::Reproducible => ContextOptions {
+                cells: engine.max_request_tokens,
+                sequences: 1 + labels,
+                outputs: 1 + SPARE_OUTPUTS,
+                ..context
+            },
+        };
+        LlamaContext::new(for_engine.clone(), context)
+    };
+    let engine = Engine::start(engine, prompter.static_tokens(), make)?;
+    let sha256 = match hash.join() {
+        Ok(Ok(hash)) => hash,
+        Ok(Err(source)) => return Err(ModelError::Read { path: path.to_owned(), source }.into()),
+        Err(_) => String::new(),
+    };
+    let card = ModelCard {
+        name: model.metadata("general.name").unwrap_or_default(),
+        sha256,
+        quantization: model.quantization(),
+        architecture: model.metadata("general.architecture").unwrap_or_default(),
+        parameters: model.parameters(),
+        size: model.size(),
+        vocabulary: model.vocabulary_size(),
+    };
+    Ok(Classifier::new(engine, prompter, profile, model, card))
+}
+
+/// Threads that compute without waiting for each other.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// The operating system's.
+pub fn sha256(path: &Path) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
