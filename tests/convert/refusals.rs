@@ -229,20 +229,19 @@ fn turn_markers_that_a_user_could_type() {
     checkpoint.write();
     let mut config = fixture_json("checkpoint/tokenizer_config.json");
     let tokens = config["added_tokens_decoder"].as_object_mut().unwrap();
-    for token in tokens.values_mut().filter(|t| t["content"] == "<end_of_turn>") {
+    for token in tokens.values_mut().filter(|t| t["content"] == "<start_of_turn>") {
         token["special"] = json!(false);
     }
     checkpoint.write_json("tokenizer_config.json", &config);
     check("a forgeable marker", checkpoint.path(), None, |e| {
-        matches!(e, ConvertError::Verify(VerifyError::NotControl(marker)) if marker == "<end_of_turn>")
+        matches!(e, ConvertError::Verify(VerifyError::NotControl(marker)) if marker == "<start_of_turn>")
     });
 }
 
 #[test]
 fn adapters() {
     type Change = fn(&mut AdapterFolder);
-    let head = "base_model.model.lm_head.weight";
-    let cases: [(&str, &str, Change, Expect); 21] = [
+    let cases: [(&str, &str, Change, Expect); 23] = [
         ("LoHa", "lora", |a| a.config["peft_type"] = json!("LOHA"), |e| {
             matches!(e, ConvertError::Adapter(AdapterError::PeftType(name)) if name == "LOHA")
         }),
@@ -293,8 +292,17 @@ fn adapters() {
         ("a vocabulary that grew", "saved", |a| *named(a, "embed_tokens") = embedding(770), |e| {
             matches!(e, ConvertError::Adapter(AdapterError::VocabularyGrew { adapter: 770, base: 768 }))
         }),
-        ("a trained head", "embedding", |a| named(a, "lm_head").bytes[7] ^= 1, |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::TiedHead(_)))
+        ("a trained head", "saved", |a| {
+            let mut head = named(a, "embed_tokens").clone();
+            head.name = "base_model.model.lm_head.weight".to_owned();
+            head.bytes[7] ^= 1;
+            a.tensors.push(head);
+        }, |e| matches!(e, ConvertError::Adapter(AdapterError::TiedHead(_)))),
+        ("an embedding without its head", "saved", |a| a.config["ensure_weight_tying"] = json!(false), |e| {
+            matches!(e, ConvertError::Adapter(AdapterError::UntiedEmbedding))
+        }),
+        ("LoRA on an embedding without its head", "embedding", |a| a.config["ensure_weight_tying"] = json!(false), |e| {
+            matches!(e, ConvertError::Adapter(AdapterError::UntiedEmbedding))
         }),
         ("LoRA on the head", "lora", |a| {
             a.config["target_modules"] = json!(["lm_head", "q_proj"]);
@@ -313,7 +321,6 @@ fn adapters() {
                 if name == "blk.3.ffn_up.weight")
         }),
     ];
-    assert!(AdapterFolder::of("embedding").tensors.iter().any(|t| t.name == head));
     let checkpoint = Checkpoint::tiny();
     let base = checkpoint.write();
     for (what, kind, change, expect) in cases {
