@@ -14,7 +14,7 @@ use super::{CliResult, block_on};
 use crate::bench::{Run, Sample, peak_memory};
 use crate::classify::{Classifier, ReasonEvent};
 use crate::engine::StepCounts;
-use crate::eval::dataset::{self, Columns};
+use crate::eval::dataset::{self, Columns, Row};
 use crate::grpc::{Client, RemoteReason, Server, ServerOptions};
 use crate::input::RawInput;
 
@@ -49,7 +49,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 128)]
     max_tokens: u32,
 
-    /// Spread the comments over this many videos, interleaved.
+    /// Spread the comments over this many made-up videos, interleaved. [default: the data set's own]
     #[arg(long, value_name = "K", default_value_t = 0)]
     videos: usize,
 
@@ -77,7 +77,14 @@ pub struct BenchArgs {
 #[derive(Debug, Clone)]
 struct Item {
     comment: String,
+    title: String,
     summary: String,
+}
+
+impl Item {
+    fn input(&self) -> RawInput<'_> {
+        RawInput { comment: &self.comment, video_id: "", title: &self.title, summary: &self.summary }
+    }
 }
 
 pub fn run(args: &BenchArgs) -> CliResult {
@@ -93,22 +100,27 @@ pub fn run(args: &BenchArgs) -> CliResult {
 
 /// The requests to make, in order.
 fn items(args: &BenchArgs) -> Result<Vec<Item>, Box<dyn std::error::Error + Send + Sync>> {
-    let comments: Vec<String> = if args.data.extension().is_some_and(|e| e == "txt") {
+    let rows: Vec<Item> = if args.data.extension().is_some_and(|e| e == "txt") {
         let text = std::fs::read_to_string(&args.data).map_err(|e| format!("{}: {e}", args.data.display()))?;
-        text.lines().map(str::to_owned).filter(|line| !line.trim().is_empty()).collect()
+        let item = |line: &str| Item { comment: line.to_owned(), title: String::new(), summary: String::new() };
+        text.lines().filter(|line| !line.trim().is_empty()).map(item).collect()
     } else {
-        dataset::read(&args.data, &Columns::default())?.rows.into_iter().map(|row| row.comment).collect()
+        let item = |row: Row| Item {
+            comment: row.comment,
+            title: row.video_title.unwrap_or_default(),
+            summary: row.video_summary.unwrap_or_default(),
+        };
+        dataset::read(&args.data, &Columns::default())?.rows.into_iter().map(item).collect()
     };
-    if comments.is_empty() {
+    if rows.is_empty() {
         return Err(format!("{} holds no comments", args.data.display()).into());
     }
-    let at = |i: usize| comments[i % comments.len()].as_str();
-    // Summaries come from the far end, so that they share no text with the first comments.
+    let at = |i: usize| &rows[i % rows.len()];
     let summary = |video: usize| {
         let mut text = String::new();
         let mut i = 0;
         while text.chars().count() < args.summary_chars {
-            text += at(comments.len() + 1 + video * 7 + i);
+            text += &at(1 + video * 7 + i).comment;
             text.push(' ');
             i += 1;
         }
@@ -117,8 +129,11 @@ fn items(args: &BenchArgs) -> Result<Vec<Item>, Box<dyn std::error::Error + Send
     let summaries: Vec<String> = (0..args.videos).map(summary).collect();
     let mut items: Vec<Item> = Vec::with_capacity(args.requests);
     for i in 0..args.requests {
-        let summary = if summaries.is_empty() { String::new() } else { summaries[i % summaries.len()].clone() };
-        items.push(Item { comment: at(i).to_owned(), summary });
+        let mut item = at(i).clone();
+        if !summaries.is_empty() {
+            item.summary.clone_from(&summaries[i % summaries.len()]);
+        }
+        items.push(item);
     }
     // A duplicate repeats a request from far enough back to be answered already.
     for i in (0..items.len()).filter(|i| i % 100 < usize::from(args.duplicates)) {
@@ -229,8 +244,7 @@ fn collect(samples: impl Iterator<Item = Option<Sample>>) -> Run {
 
 async fn classify(mut session: Session, item: &Item) -> Option<Sample> {
     let begun = Instant::now();
-    let raw = RawInput { comment: &item.comment, summary: &item.summary, ..RawInput::default() };
-    let answer = session.classify(raw, false).await.ok()?;
+    let answer = session.classify(item.input(), false).await.ok()?;
     Some(Sample { stats: answer.stats, total: begun.elapsed(), pieces: Vec::new() })
 }
 
@@ -247,11 +261,10 @@ async fn explain(
     let mut i = first;
     loop {
         let Some(item) = items.get(i % items.len().max(1)) else { break };
-        let raw = RawInput { comment: &item.comment, summary: &item.summary, ..RawInput::default() };
         let begun = Instant::now();
         let mut sample = Sample::default();
         let answered = session
-            .reason(raw, options, |event| match event {
+            .reason(item.input(), options, |event| match event {
                 ReasonEvent::Text(_) => sample.pieces.push(begun.elapsed()),
                 ReasonEvent::Done(done) => sample.stats = done.stats,
                 ReasonEvent::Verdict(_) => {}

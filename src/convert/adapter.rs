@@ -93,6 +93,9 @@ pub enum AdapterError {
     /// A trained output head on a model whose head is its embedding.
     #[error("the adapter trains lm_head, but the base ties it to embed_tokens: untie them in transformers, or train without lm_head ({0})")]
     TiedHead(String),
+    /// A trained embedding whose head was left as it was.
+    #[error("the adapter trains embed_tokens apart from the lm_head that the base ties to it: merged, the two differ, but llama.cpp's Gemma 2 has one matrix for both; train with ensure_weight_tying=True or without embed_tokens")]
+    UntiedEmbedding,
     /// DoRA on an embedding.
     #[error("DoRA on {0} is not supported: merge it with PEFT's merge_and_unload and convert the result")]
     EmbeddingDora(String),
@@ -145,6 +148,9 @@ pub struct AdapterConfig {
     alpha_pattern: Option<Map<String, Json>>,
     init_lora_weights: Option<Json>,
     bias: Option<String>,
+    /// Whether a trained embedding was tied to the head in training, too.
+    #[serde(default)]
+    ensure_weight_tying: bool,
     /// The base that the adapter was trained on.
     pub base_model_name_or_path: Option<String>,
     #[serde(flatten)]
@@ -155,10 +161,9 @@ pub struct AdapterConfig {
 ///
 /// `fan_in_fan_out` is among them because PEFT itself sets it to false for `nn.Linear`, and Gemma's
 /// projections are all that; `eva_config` only chooses how A and B start.
-const HARMLESS: [&str; 18] = [
+const HARMLESS: [&str; 17] = [
     "auto_mapping",
     "corda_config",
-    "ensure_weight_tying",
     "eva_config",
     "fan_in_fan_out",
     "inference_mode",
@@ -423,6 +428,14 @@ impl Adapter {
         } else {
             self.replaced.insert(name.to_owned(), source);
         }
+    }
+
+    /// Whether the embedding is trained and the head, tied in the base, is not: PEFT's
+    /// `merge_and_unload` unties them then.
+    pub fn unties_embedding(&self) -> bool {
+        let trains_embedding =
+            self.modules.contains_key("model.embed_tokens") || self.replaced.contains_key("model.embed_tokens.weight");
+        trains_embedding && !self.config.ensure_weight_tying && !self.replaced.contains_key("lm_head.weight")
     }
 
     /// Modules that the adapter has LoRA tensors for.

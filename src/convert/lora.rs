@@ -1,7 +1,6 @@
 //! The arithmetic of a LoRA merge, on rows of F32.
 //!
-//! W + scale · B·A (Hu et al. 2021, arXiv 2106.09685), the sum over the rank in F32 as PEFT's
-//! `get_delta_weight` has it; with DoRA (Liu et al. 2024, arXiv 2402.09353) each row is then set
+//! W + scale · B·A (Hu et al. 2021, arXiv 2106.09685), in F32 as PEFT's `get_delta_weight`; with DoRA (Liu et al. 2024, arXiv 2402.09353) each row is then set
 //! to its trained length: m · V / ‖V‖.
 
 use std::ops::Range;
@@ -43,13 +42,7 @@ impl Update {
         let mut product = vec![0.0; self.columns];
         for (row, weights) in rows.zip(weights.chunks_exact_mut(self.columns)) {
             let row = row as usize;
-            product.fill(0.0);
-            let left = &self.left[row * self.rank..][..self.rank];
-            for (l, right) in left.iter().zip(self.right.chunks_exact(self.columns)) {
-                for (p, r) in product.iter_mut().zip(right) {
-                    *p += l * r;
-                }
-            }
+            multiply(&self.left[row * self.rank..][..self.rank], &self.right, &mut product);
             for (w, p) in weights.iter_mut().zip(&product) {
                 *w += p * self.scale;
             }
@@ -58,6 +51,35 @@ impl Update {
                 let factor = magnitude[row] / length as f32;
                 weights.iter_mut().for_each(|w| *w *= factor);
             }
+        }
+    }
+}
+
+/// `product` = `left` (a row) · `right` (as many rows as `left` has numbers).
+///
+/// The sum runs over the rank with one rounding a step, which is what BLAS libraries do on
+/// processors with a fused multiply-add, so that a merge has the bits of PEFT's.
+fn multiply(left: &[f32], right: &[f32], product: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("fma") && is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has what the function is compiled for.
+        return unsafe { multiply_avx2(left, right, product) };
+    }
+    multiply_portable(left, right, product);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn multiply_avx2(left: &[f32], right: &[f32], product: &mut [f32]) {
+    multiply_portable(left, right, product);
+}
+
+#[inline(always)]
+fn multiply_portable(left: &[f32], right: &[f32], product: &mut [f32]) {
+    product.fill(0.0);
+    for (l, right) in left.iter().zip(right.chunks_exact(product.len())) {
+        for (p, r) in product.iter_mut().zip(right) {
+            *p = l.mul_add(*r, *p);
         }
     }
 }

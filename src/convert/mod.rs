@@ -13,6 +13,8 @@ pub mod adapter;
 pub mod arch;
 pub mod gguf;
 pub mod hash;
+#[cfg(target_arch = "x86_64")]
+mod kquants;
 pub mod lora;
 pub mod mixture;
 pub mod output;

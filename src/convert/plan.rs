@@ -176,6 +176,9 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, file_type: FileType) -> Resul
     let n_layers = base.metadata.require_u64(&format!("{}.block_count", base.architecture))?;
     check_tensor_names(&base, n_layers)?;
     let replaced = adapter.map(|a| replacements(a, &base)).transpose()?.unwrap_or_default();
+    if base.is_tied && adapter.is_some_and(Adapter::unties_embedding) {
+        untie(&mut base)?;
+    }
 
     let mut names: Vec<String> = base.tensors.keys().cloned().collect();
     names.sort_by(|a, b| tensor_order(a).cmp(&tensor_order(b)));
@@ -234,6 +237,17 @@ fn check_tensor_names(base: &Base, n_layers: u64) -> Result<(), ConvertError> {
         Some(unknown) => Err(ConvertError::UnknownTensor(unknown.clone())),
         None => Ok(()),
     }
+}
+
+/// Gives the model a head of its own: the embedding as it was before training.
+fn untie(base: &mut Base) -> Result<(), AdapterError> {
+    if base.architecture == Architecture::Gemma2 {
+        return Err(AdapterError::UntiedEmbedding);
+    }
+    let embedding = base.tensors["token_embd.weight"].clone();
+    base.tensors.insert("output.weight".to_owned(), embedding);
+    base.is_tied = false;
+    Ok(())
 }
 
 fn low_rank_of(

@@ -1,4 +1,5 @@
-//! Numbers to blocks and back: ggml's own quantisers, so that the bytes are llama.cpp's.
+//! Numbers to blocks and back, with llama.cpp's own bytes: by ggml's quantisers, or by `kquants`
+//! where that is the same and faster.
 
 use llama_cpp_sys_2 as ggml;
 
@@ -60,7 +61,29 @@ impl Rows {
 /// large for a block's half-precision scale.
 pub fn quantise(rows: Rows, numbers: &[f32], blocks: &mut [u8]) -> Result<(), QuantError> {
     rows.check(numbers.len(), blocks.len())?;
-    // SAFETY: `check` made sure that the source holds rows × columns numbers, the target exactly
+    match fast_kernel(rows.tensor_type) {
+        Some(kernel) => kernel(numbers, blocks),
+        None => quantise_with_ggml(rows, numbers, blocks),
+    }
+    validate(rows.tensor_type, blocks)
+}
+
+/// A quantiser of our own with ggml's bytes.
+fn fast_kernel(tensor_type: TensorType) -> Option<fn(&[f32], &mut [u8])> {
+    #[cfg(target_arch = "x86_64")]
+    match tensor_type {
+        TensorType::Q4K => return Some(super::kquants::quantise_q4k),
+        TensorType::Q5K => return Some(super::kquants::quantise_q5k),
+        TensorType::Q6K => return Some(super::kquants::quantise_q6k),
+        _ => {}
+    }
+    let _none = tensor_type;
+    None
+}
+
+/// `numbers` and `blocks` must have passed [`Rows::check`].
+fn quantise_with_ggml(rows: Rows, numbers: &[f32], blocks: &mut [u8]) {
+    // SAFETY: the caller made sure that the source holds rows × columns numbers, the target exactly
     // ggml_row_size × rows bytes, and a row a whole number of blocks; none of the supported types
     // needs an importance matrix.
     let written = unsafe {
@@ -75,7 +98,6 @@ pub fn quantise(rows: Rows, numbers: &[f32], blocks: &mut [u8]) -> Result<(), Qu
         )
     };
     debug_assert_eq!(written, blocks.len());
-    validate(rows.tensor_type, blocks)
 }
 
 /// Turns `blocks` into `numbers` (`rows` × `columns`), with ggml's `to_float` of the type.
@@ -124,6 +146,53 @@ mod tests {
             let (len, bytes) = unsafe { (ggml::ggml_blck_size(id), ggml::ggml_type_size(id)) };
             assert_eq!(tensor_type.block_len(), len as u64, "{tensor_type}");
             assert_eq!(tensor_type.row_bytes(tensor_type.block_len()), bytes as u64, "{tensor_type}");
+        }
+    }
+
+    /// Numbers of every kind that a weight may have, and some that it will not.
+    fn patterns() -> Vec<(&'static str, Vec<f32>)> {
+        let mut state = 1u64;
+        let mut unit = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 * 2f32.powi(-23) - 1.0
+        };
+        let n = 256 * 37;
+        let mut make = |f: &dyn Fn(f32, f32, usize) -> f32| (0..n).map(|i| f(unit(), unit(), i)).collect();
+        vec![
+            ("uniform", make(&|a, _, _| a)),
+            ("bell", make(&|a, b, _| (a + b) * a * 0.02)),
+            ("heavy tails", make(&|a, b, _| a / (b.abs() + 1e-3))),
+            ("positive", make(&|a, _, _| a.abs() + 0.1)),
+            ("negative", make(&|a, _, _| -a.abs() - 0.1)),
+            ("few values", make(&|a, _, _| (a * 3.0).round())),
+            ("constant blocks", make(&|_, _, i| (i / 32) as f32 * 0.1 - 3.0)),
+            ("zeros", make(&|_, _, _| 0.0)),
+            ("negative zeros", make(&|_, _, _| -0.0)),
+            ("some zero blocks", make(&|a, _, i| if i / 32 % 3 == 0 { 0.0 } else { a })),
+            ("spikes", make(&|a, _, i| if i % 97 == 0 { a * 100.0 } else { a * 1e-3 })),
+            ("tiny", make(&|a, _, _| a * 1e-12)),
+            ("below epsilon", make(&|a, _, _| a * 1e-16)),
+            ("subnormal", make(&|a, _, _| a * 1e-40)),
+            ("mixed sizes", make(&|a, b, _| a * 2f32.powi((b * 40.0) as i32))),
+            ("large", make(&|a, _, _| a * 1e6)),
+            ("brain floats", make(&|a, _, _| half::bf16::from_f32(a * 0.05).to_f32())),
+        ]
+    }
+
+    #[test]
+    fn fast_kernels_have_ggmls_bytes() {
+        for tensor_type in TensorType::ALL {
+            let Some(kernel) = fast_kernel(tensor_type) else { continue };
+            for (what, numbers) in patterns() {
+                let rows = Rows { tensor_type, rows: 37, columns: 256 };
+                let size = 37 * tensor_type.row_bytes(256) as usize;
+                let (mut ours, mut ggmls) = (vec![0xaa; size], vec![0x55; size]);
+                kernel(&numbers, &mut ours);
+                quantise_with_ggml(rows, &numbers, &mut ggmls);
+                let block = tensor_type.row_bytes(256) as usize;
+                let different = ours.chunks(block).zip(ggmls.chunks(block)).position(|(a, b)| a != b);
+                assert_eq!(different, None, "{tensor_type}, {what}: the first super-block that differs");
+            }
         }
     }
 

@@ -1,0 +1,9 @@
+//! `convert-model` against llama.cpp's converter and quantiser, PEFT and transformers.
+
+mod adapters;
+mod containers;
+mod goldens;
+mod output;
+mod refusals;
+mod support;
+mod types;

@@ -1,0 +1,110 @@
+//! The mixture of types against `llama_model_quantize` of the linked llama.cpp.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use ko_sentiment::convert::tensor_type::FileType;
+use llama_cpp_sys_2 as llama;
+
+use super::support::{AdapterFolder, Checkpoint, Converted, Job};
+
+fn llama_quantize(from: &Path, to: &Path, file_type: FileType) {
+    let path = |p: &Path| CString::new(p.to_str().unwrap()).unwrap();
+    let (from, to) = (path(from), path(to));
+    ko_sentiment::llama_backend::backend().unwrap();
+    // SAFETY: the paths are C strings that live until the call returns; the parameters are
+    // llama.cpp's defaults with another type.
+    let code = unsafe {
+        let mut params = llama::llama_model_quantize_default_params();
+        params.ftype = file_type.id() as llama::llama_ftype;
+        params.nthread = 2;
+        params.allow_requantize = true;
+        llama::llama_model_quantize(from.as_ptr(), to.as_ptr(), &params)
+    };
+    assert_eq!(code, 0);
+}
+
+fn check_same_tensors(ours: &Path, theirs: &Path, what: &str) {
+    let (ours, theirs) = (Converted::read(ours), Converted::read(theirs));
+    assert_eq!(ours.header.tensors, theirs.header.tensors, "{what}: types, order and offsets");
+    for tensor in &ours.header.tensors {
+        assert!(ours.data(&tensor.name) == theirs.data(&tensor.name), "{what}: {}", tensor.name);
+    }
+}
+
+/// Layers enough for every rule that counts them: Gemma 2's own numbers, and one that 8 does not
+/// divide.
+#[test]
+fn mixtures_are_llama_cpps_for_any_number_of_layers() {
+    for (n_layers, file_types) in [
+        (26, &[FileType::Q4KM, FileType::Q4KS][..]),
+        (42, &[FileType::Q4KM, FileType::Q5KM]),
+        (5, &FileType::ALL),
+    ] {
+        let checkpoint = Checkpoint::with_layers(n_layers);
+        let base = checkpoint.write();
+        let full = base.join("full.gguf");
+        Job::new(base, FileType::F32, &full).run().unwrap();
+        for file_type in file_types {
+            let (ours, theirs) = (base.join("ours.gguf"), base.join("theirs.gguf"));
+            let job = Job { force: true, ..Job::new(base, *file_type, &ours) };
+            job.run().unwrap();
+            llama_quantize(&full, &theirs, *file_type);
+            check_same_tensors(&ours, &theirs, &format!("{n_layers} layers, {file_type}"));
+        }
+    }
+}
+
+/// From a GGUF base: the same requantisation as llama-quantize's, and a plain copy where the type
+/// stays.
+#[test]
+fn gguf_bases_are_requantised_as_llama_quantize_does() {
+    let checkpoint = Checkpoint::tiny();
+    let base = checkpoint.write();
+    let quantised = base.join("base.gguf");
+    Job::new(base, FileType::Q4KM, &quantised).run().unwrap();
+    for file_type in [FileType::Q4KM, FileType::Q8_0, FileType::Q6K, FileType::F16] {
+        let (ours, theirs) = (base.join("ours.gguf"), base.join("theirs.gguf"));
+        let job = Job { force: true, ..Job::new(&quantised, file_type, &ours) };
+        job.run().unwrap();
+        llama_quantize(&quantised, &theirs, file_type);
+        check_same_tensors(&ours, &theirs, &format!("Q4_K_M to {file_type}"));
+    }
+}
+
+/// Merging into a GGUF base is merging into the checkpoint, but for the base's own rounding.
+#[test]
+fn an_exact_gguf_base_merges_like_its_checkpoint() {
+    let checkpoint = Checkpoint::tiny();
+    let base = checkpoint.write();
+    let exact = base.join("exact.gguf");
+    Job::new(base, FileType::F32, &exact).run().unwrap();
+    for kind in ["lora", "saved", "dora", "embedding"] {
+        let adapter = AdapterFolder::of(kind);
+        let adapter = adapter.write();
+        let (long, short) = (base.join("long.gguf"), base.join("short.gguf"));
+        let job = Job { force: true, ..Job::new(base, FileType::Q4KM, &long) };
+        job.with_adapter(adapter).run().unwrap();
+        let job = Job { force: true, ..Job::new(&exact, FileType::Q4KM, &short) };
+        job.with_adapter(adapter).run().unwrap();
+        check_same_tensors(&long, &short, kind);
+    }
+}
+
+/// Only what the adapter touches changes in a quantised base.
+#[test]
+fn a_quantised_base_changes_where_the_adapter_is() {
+    let checkpoint = Checkpoint::tiny();
+    let base = checkpoint.write();
+    let quantised = base.join("base.gguf");
+    Job::new(base, FileType::Q4KM, &quantised).run().unwrap();
+    let adapter = AdapterFolder::of("layers");
+    let merged = base.join("merged.gguf");
+    Job::new(&quantised, FileType::Q4KM, &merged).with_adapter(adapter.write()).run().unwrap();
+    let (before, after) = (Converted::read(&quantised), Converted::read(&merged));
+    for tensor in &before.header.tensors {
+        let touched = ["blk.0.ffn_up.weight", "blk.0.attn_k.weight", "blk.7.ffn_up.weight", "blk.7.attn_k.weight"];
+        let changed = before.data(&tensor.name) != after.data(&tensor.name);
+        assert_eq!(changed, touched.contains(&tensor.name.as_str()), "{}", tensor.name);
+    }
+}
