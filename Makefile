@@ -11,8 +11,13 @@ BINARY := target/release/ko-sentiment
 demo: $(MODEL)
 	@scripts/demo.sh
 
-test: $(MODEL)
+test: $(MODEL) .python/.stamp
 	cargo test --release
+
+# A Python client for the tests, in a folder of its own.
+.python/.stamp: tests/python/requirements.txt
+	python3 -m pip install --quiet --disable-pip-version-check --upgrade --target .python -r $<
+	@touch $@
 
 # What CI checks beside the tests.
 lint: setup
@@ -32,9 +37,8 @@ $(BASE): models/manifest.json models/fetch.py
 
 # The embedded default: base and adapter, merged and quantised by our own converter.
 $(MODEL): $(BASE) $(wildcard $(ADAPTER)/adapter_*) models/profiles/ko-youtube-sentiment.toml | build
-	$(BINARY) convert-model --force --base $(BASE) --out $@ \
-	  $(if $(wildcard $(ADAPTER)/adapter_config.json),--adapter $(ADAPTER))
+	$(BINARY) convert-model --force --base $(BASE) --out $@ $(if $(wildcard $(ADAPTER)/adapter_config.json),--adapter $(ADAPTER))
 
 clean:
 	cargo clean
-	rm -rf models/.cache models/*.gguf
+	rm -rf .python models/.cache models/*.gguf

@@ -9,15 +9,19 @@
 //! | [`engine`] | tokens in, scores or tokens out, many requests a step | `vocabulary` |
 //! | [`prompt`], [`profile`], [`score`], [`labels`], [`utf8`], [`vocabulary`] | pure | each other |
 //! | [`convert`] | checkpoint and adapter to GGUF | `profile` |
+//! | [`eval`] | how good the answers are: metrics, calibration, pictures | `profile`, `score`, `labels` |
+//! | [`bench`] | what a load run measured | `engine`'s numbers |
 //! | [`telemetry`] | logs | – |
 //! | [`cli`] | one file a subcommand; the only place that prints | all of the above |
 //!
 //! `tests/layers.rs` keeps these edges.
 
+pub mod bench;
 pub mod classify;
 pub mod cli;
 pub mod convert;
 pub mod engine;
+pub mod eval;
 pub mod grpc;
 pub mod input;
 pub mod labels;

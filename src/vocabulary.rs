@@ -24,3 +24,51 @@ pub trait Vocabulary: Send + Sync {
     /// Appends the token's bytes, which may be part of a character only. Control tokens have none.
     fn piece(&self, token: Token, bytes: &mut Vec<u8>);
 }
+
+/// Bytes as tokens, and three control tokens: a vocabulary without a model, beside
+/// [`FakeBackend`](crate::engine::fake::FakeBackend) for tests and load experiments.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ByteVocabulary;
+
+impl ByteVocabulary {
+    /// The control tokens.
+    pub const CONTROL: [(&str, Token); 3] = [("<bos>", 256), ("<start_of_turn>", 257), ("<end_of_turn>", 258)];
+    /// Number of tokens.
+    pub const SIZE: usize = 259;
+}
+
+impl Vocabulary for ByteVocabulary {
+    fn tokenize_template(&self, text: &str) -> Vec<Token> {
+        let mut tokens = Vec::new();
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            let (token, length) = match Self::CONTROL.iter().find(|(name, _)| rest.starts_with(name)) {
+                Some((name, id)) => (vec![*id], name.len()),
+                None => (self.tokenize_text(&rest[..c.len_utf8()]), c.len_utf8()),
+            };
+            tokens.extend(token);
+            rest = &rest[length..];
+        }
+        tokens
+    }
+
+    fn tokenize_text(&self, text: &str) -> Vec<Token> {
+        text.bytes().map(Token::from).collect()
+    }
+
+    fn bos(&self) -> Option<Token> {
+        Some(256)
+    }
+
+    fn is_control(&self, token: Token) -> bool {
+        token >= 256
+    }
+
+    fn is_end(&self, token: Token) -> bool {
+        token == 258
+    }
+
+    fn piece(&self, token: Token, bytes: &mut Vec<u8>) {
+        bytes.extend(u8::try_from(token));
+    }
+}

@@ -1,5 +1,13 @@
-//! The one integration binary: one link step, shared fixtures.
+//! The integration tests, in one binary.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod command_line;
 mod convert;
+mod embedded;
+mod eval;
+mod layers;
+mod python;
+mod rpc;
+mod stopping;
+mod support;

@@ -2,11 +2,17 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
+mod calibrate;
 mod classify;
 mod completions;
 mod convert;
+mod devices;
+mod eval;
 mod health;
+mod inspect;
 mod model_args;
+mod predict;
 mod reason;
 mod serve;
 mod session;
@@ -48,6 +54,16 @@ enum Command {
     Reason(reason::ReasonArgs),
     /// Merge a Hugging Face checkpoint and its LoRA adapter into a quantised GGUF file.
     ConvertModel(convert::ConvertArgs),
+    /// Tell what a GGUF file holds.
+    Inspect(inspect::InspectArgs),
+    /// Measure a model on labelled comments.
+    Eval(eval::EvalArgs),
+    /// Fit a model's temperature and class biases to labelled comments, and write them into its profile.
+    Calibrate(calibrate::CalibrateArgs),
+    /// Measure speed and latency under load.
+    Bench(bench::BenchArgs),
+    /// Tell what llama.cpp computes with on this machine.
+    Devices(devices::DevicesArgs),
     /// Ask a server whether it serves: exit code 0 if it does, for probes.
     Health(health::HealthArgs),
     /// Write a shell's completion script.
@@ -67,6 +83,11 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Classify(args) => classify::run(args),
         Command::Reason(args) => reason::run(args),
         Command::ConvertModel(args) => convert::run(args).map_err(Into::into),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Devices(args) => devices::run(args),
         Command::Health(args) => health::run(args),
         Command::Completions(args) => completions::run(args),
     });

@@ -84,6 +84,11 @@ pub enum ProfileArgError {
 }
 
 impl ModelArgs {
+    /// Tokens in a step.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
     /// The options that these flags stand for.
     pub fn options(&self) -> Result<LoadOptions, ProfileArgError> {
         Ok(LoadOptions {

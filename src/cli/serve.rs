@@ -12,6 +12,7 @@ use tracing::info;
 use super::model_args::ModelArgs;
 use super::{CliResult, block_on};
 use crate::grpc::{Server, ServerOptions};
+use crate::engine::llama::cpu_features;
 use crate::load::load;
 
 /// For example: ko-sentiment serve --model model.gguf --listen 0.0.0.0:50051
@@ -51,6 +52,7 @@ pub fn run(args: &ServeArgs) -> CliResult {
         sha256 = card.sha256,
         quantization = card.quantization,
         profile = classifier.profile().name,
+        cpu = cpu_features().join(" "),
         max_request_tokens = classifier.engine().max_request_tokens(),
         "model ready"
     );

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::text_args::AnswererArgs;
 use crate::classify::{Classified, Classifier, ModelCard, Options, ReasonEvent, ReasonOptions};
 use crate::engine::EngineError;
-use crate::grpc::{Client, ClientError, RemoteReason};
+use crate::grpc::{Client, ClientError, RemoteReason, ServerError};
 use crate::input::{Input, RawInput, Violation};
 use crate::load::{LoadError, load};
 
@@ -32,6 +32,9 @@ pub enum SessionError {
     /// The server.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// A server of our own.
+    #[error(transparent)]
+    Server(#[from] ServerError),
 }
 
 fn violations_text(violations: &[Violation]) -> String {

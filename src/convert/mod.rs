@@ -5,7 +5,7 @@
 //! ([`mixture`]) and what the [`adapter`] does to it, [`write`] reads it in row chunks, merges
 //! ([`lora`]), quantises ([`quant`]) and writes. [`vocab`] and [`special`] make the tokenizer's
 //! metadata, [`gguf`] the container, [`output`] and [`verify`] see to it that a file has its name
-//! only when it is whole and has answered a question.
+//! only when it is whole and has answered a question. [`rewrite`] changes one value of a finished file.
 //!
 //! Nothing here knows the engine, and only [`quant`] and [`verify`] call llama.cpp.
 
@@ -21,6 +21,7 @@ pub mod mixture;
 pub mod output;
 pub mod plan;
 pub mod quant;
+pub mod rewrite;
 pub mod safetensors;
 pub mod source;
 pub mod special;

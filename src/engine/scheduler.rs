@@ -5,7 +5,7 @@
 //! carries one sequence a label; when its last token fits a step, so do the label tokens
 //! (each in its own sequence), and the whole joint score comes out of that one step.
 //!
-//! Invariants, which `tests/engine` drives at random:
+//! Invariants, which `scheduler_tests` drives at random:
 //! - every cell and every sequence is either free or owned by one job or one node;
 //! - a job admitted has all the cells it may ever need, so no step runs out of room;
 //! - a failed step ends the jobs in it and no others.
@@ -155,11 +155,6 @@ impl<B: Backend> Scheduler<B> {
     /// Queues a job.
     pub fn push(&mut self, job: Job) {
         self.queue.push_back(job);
-    }
-
-    /// No job is queued or running.
-    pub fn idle(&self) -> bool {
-        self.queue.is_empty() && self.running.is_empty()
     }
 
     /// What the steps did so far.
@@ -587,3 +582,7 @@ fn joint_log_probs<B: Backend>(
     }
     scores.iter().all(|s| s.is_finite()).then_some(scores)
 }
+
+#[cfg(test)]
+#[path = "scheduler_tests.rs"]
+mod tests;

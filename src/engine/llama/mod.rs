@@ -1,7 +1,9 @@
 //! llama.cpp, pinned by `Cargo.toml`. The only place in the engine that calls it.
 
 mod context;
+mod hardware;
 mod model;
 
 pub use context::{ContextOptions, KvType, LlamaContext};
-pub use model::{Model, ModelError};
+pub use hardware::{cpu_features, devices};
+pub use model::{Model, ModelError, file_type_name};

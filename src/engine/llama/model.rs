@@ -61,6 +61,12 @@ const FILE_TYPES: [(u32, &str); 14] = [
     (32, "BF16"),
 ];
 
+/// The name of a `llama_ftype`.
+pub fn file_type_name(number: u32) -> String {
+    let known = FILE_TYPES.iter().find(|(id, _)| *id == number);
+    known.map_or_else(|| format!("file type {number}"), |(_, name)| (*name).to_owned())
+}
+
 /// A loaded model.
 pub struct Model {
     inner: LlamaModel,
@@ -121,9 +127,8 @@ impl Model {
 
     /// Name of the mixture of quantisations, such as `Q4_K_M`, from the file's metadata.
     pub fn quantization(&self) -> String {
-        let Some(number) = self.metadata("general.file_type") else { return "unknown".into() };
-        let known = number.parse().ok().and_then(|n: u32| FILE_TYPES.iter().find(|(id, _)| *id == n));
-        known.map_or_else(|| format!("file type {number}"), |(_, name)| (*name).to_owned())
+        let number = self.metadata("general.file_type").and_then(|number| number.parse().ok());
+        number.map_or_else(|| "unknown".to_owned(), file_type_name)
     }
 
     pub(super) fn as_ptr(&self) -> *mut llama_cpp_sys_2::llama_model {

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Ours against llama-server: the same model, the same prompts, alternating runs, medians and ratios.
+
+    cargo build --release
+    benches/peers/compare.py --llama-cpp BUILD/bin --data comments.txt
+
+BUILD/bin holds llama-server and llama-bench (README.md beside this file tells how to build them).
+llama-server answers with one scored token; ours scores all three labels whole, through gRPC.
+"""
+
+import argparse
+import http.client
+import json
+import socket
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BEST = ["--swa-full", "-kvu"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--llama-cpp", required=True, type=Path, help="folder with llama-server and llama-bench")
+    parser.add_argument("--data", required=True, type=Path, help="comments, one a line")
+    parser.add_argument("--model", type=Path, default=ROOT / "models/ko-gemma3-270m-sentiment-q4_k_m.gguf")
+    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/ko-sentiment")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=64)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--videos", type=int, default=0, help="interleaved videos with summaries of about 200 tokens")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+
+    # Every round has comments and videos of its own: no run finds the last one's work in a cache.
+    rounds = [make_items(args, i) for i in range(args.rounds)]
+    figures: dict[str, list[float]] = {"ko-sentiment, gRPC": [], "ko-sentiment, in process": []}
+    servers = {"llama-server, best flags": LlamaServer(args, BEST), "llama-server, defaults": LlamaServer(args, [])}
+    figures |= {name: [] for name in servers}
+    figures["tokens/s: ko-sentiment"] = []
+    figures["tokens/s: llama-bench pp512"] = []
+    try:
+        for i, items in enumerate(rounds):
+            for name, flags in (("ko-sentiment, gRPC", ["--grpc"]), ("ko-sentiment, in process", [])):
+                result = ours(args, items, flags)
+                figures[name].append(result["classifications_per_second"])
+            figures["tokens/s: ko-sentiment"].append(result["computed_tokens_per_busy_second"])
+            for name, server in servers.items():
+                figures[name].append(server.run(items, args.clients))
+            figures["tokens/s: llama-bench pp512"].append(llama_bench(args))
+            print(f"round {i + 1}: " + ", ".join(f"{name} {values[-1]:.2f}" for name, values in figures.items()), flush=True)
+    finally:
+        for server in servers.values():
+            server.stop()
+    report(figures)
+
+
+def report(figures: dict[str, list[float]]) -> None:
+    print(f"\n{'':32}{'median':>9}{'min':>9}{'max':>9}   ratio of gRPC to it, by pairs: median (min to max)")
+    ours = figures["ko-sentiment, gRPC"]
+    for name, values in figures.items():
+        row = f"{name:32}{statistics.median(values):9.2f}{min(values):9.2f}{max(values):9.2f}"
+        if not name.startswith("tokens/s"):
+            ratios = [a / b for a, b in zip(ours, values)]
+            row += f"   {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(row)
+    ratios = [a / b for a, b in zip(figures["tokens/s: ko-sentiment"], figures["tokens/s: llama-bench pp512"])]
+    print(f"computed tokens per second against pp512: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+def make_items(args: argparse.Namespace, round_number: int) -> list[dict]:
+    comments = [line for line in args.data.read_text(encoding="utf-8").splitlines() if line.strip()]
+    start = round_number * args.requests
+    items = []
+    for i in range(args.requests):
+        item = {"comment": comments[(start + i) % len(comments)], "label": "중립"}
+        if args.videos:
+            video = round_number * args.videos + i % args.videos
+            text = " ".join(comments[(video * 11 + k) % len(comments)] for k in range(20))
+            item["video_summary"] = text[:350]
+        items.append(item)
+    return items
+
+
+def ours(args: argparse.Namespace, items: list[dict], flags: list[str]) -> dict:
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
+        file.writelines(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
+        file.flush()
+        command = [args.binary, "bench", "--json", "--model", args.model, "--data", file.name, *flags]
+        command += ["--requests", len(items), "--clients", args.clients, "--threads", args.threads]
+        output = subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    return json.loads(output.stdout)
+
+
+def llama_bench(args: argparse.Namespace) -> float:
+    command = [args.llama_cpp / "llama-bench", "-m", args.model, "-t", args.threads, "-p", 512, "-n", 0, "-r", 2, "-o", "json"]
+    output = subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    return json.loads(output.stdout)[0]["avg_ts"]
+
+
+class LlamaServer:
+    """A llama-server with a slot a client."""
+
+    def __init__(self, args: argparse.Namespace, flags: list[str]) -> None:
+        self.profile = tomllib.loads((ROOT / "models/profiles/ko-youtube-sentiment.toml").read_text(encoding="utf-8"))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        command = [args.llama_cpp / "llama-server", "-m", args.model, "--port", self.port, "-t", args.threads]
+        command += ["-np", args.clients, "-c", 16384, "-b", 2048, "-ub", 512, "--no-webui", *flags]
+        quiet = subprocess.DEVNULL
+        self.process = subprocess.Popen([str(part) for part in command], stdout=quiet, stderr=quiet)
+        for _ in range(600):
+            try:
+                self.post("/tokenize", {"content": "네"})
+                return
+            except (OSError, ValueError):
+                time.sleep(0.1)
+        raise RuntimeError("llama-server does not start")
+
+    def stop(self) -> None:
+        self.process.terminate()
+
+    def prompt(self, item: dict) -> str:
+        p = self.profile
+        text = p["turn"]["user"] + p["instruction"]
+        if item.get("video_summary"):
+            text += p["video"]["summary"].replace("{summary}", item["video_summary"]) + p["video"]["end"]
+        return text + p["comment"].replace("{comment}", item["comment"]) + p["turn"]["model"] + p["answer"]["prefix"]
+
+    def run(self, items: list[dict], clients: int) -> float:
+        """Classifications per second: each of `clients` sends its next request when it has an answer."""
+        left = iter(items)
+        lock = threading.Lock()
+        failures = []
+
+        def client() -> None:
+            while True:
+                with lock:
+                    item = next(left, None)
+                if item is None:
+                    return
+                try:
+                    body = {"prompt": self.prompt(item), "n_predict": 1, "n_probs": 3, "cache_prompt": True, "temperature": 0}
+                    self.post("/completion", body)
+                except (OSError, ValueError) as error:
+                    failures.append(error)
+                    return
+
+        threads = [threading.Thread(target=client) for _ in range(clients)]
+        begun = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+        return len(items) / (time.perf_counter() - begun)
+
+    def post(self, path: str, body: dict) -> dict:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
+        try:
+            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+//! `ko-sentiment bench`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use tokio::task::JoinSet;
+
+use super::session::{Session, SessionError};
+use super::text_args::AnswererArgs;
+use super::{CliResult, block_on};
+use crate::bench::{Run, Sample, peak_memory};
+use crate::classify::{Classifier, ReasonEvent};
+use crate::engine::StepCounts;
+use crate::eval::dataset::{self, Columns, Row};
+use crate::grpc::{Client, RemoteReason, Server, ServerOptions};
+use crate::input::RawInput;
+
+/// For example: ko-sentiment bench --model model.gguf --data comments.txt --clients 16
+///
+/// Closed loop: each of N clients sends its next request when it has an answer. With --rate, open
+/// loop: requests arrive at random (Poisson) at that rate, whatever the answers do.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Comments: one a line (.txt), or a data set as `eval` reads it (.jsonl, .csv, .tsv, .parquet).
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+
+    /// Classifications to make; the comments are used again from the first when they run out.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    requests: usize,
+
+    /// Clients that classify at once.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    clients: usize,
+
+    /// Requests a second on average (open loop) instead of a fixed number of clients.
+    #[arg(long, value_name = "R", conflicts_with = "clients")]
+    rate: Option<f64>,
+
+    /// Beside them, this many explanations at once, one after the other, until the classifications
+    /// are done (each once if there are none).
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    streams: usize,
+
+    /// Tokens of an explanation.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    max_tokens: u32,
+
+    /// Spread the comments over this many made-up videos, interleaved. [default: the data set's own]
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    videos: usize,
+
+    /// Characters of each video's summary, which is made of comments.
+    #[arg(long, value_name = "N", default_value_t = 350)]
+    summary_chars: usize,
+
+    /// Send every n-th request twice: `10` makes a tenth of the requests duplicates.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=90))]
+    duplicates: u8,
+
+    /// With --model: through gRPC on the loopback interface instead of by function calls.
+    #[arg(long, conflicts_with = "endpoint")]
+    grpc: bool,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    answerer: AnswererArgs,
+}
+
+/// A request's texts.
+#[derive(Debug, Clone)]
+struct Item {
+    comment: String,
+    title: String,
+    summary: String,
+}
+
+impl Item {
+    fn input(&self) -> RawInput<'_> {
+        RawInput { comment: &self.comment, video_id: "", title: &self.title, summary: &self.summary }
+    }
+}
+
+pub fn run(args: &BenchArgs) -> CliResult {
+    let items = Arc::new(items(args)?);
+    let run = block_on(measure(args, items))??;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&run.figures())?);
+    } else {
+        print!("{}", run.table());
+    }
+    if run.failed > 0 { Err(format!("{} requests failed", run.failed).into()) } else { Ok(()) }
+}
+
+/// The requests to make, in order.
+fn items(args: &BenchArgs) -> Result<Vec<Item>, Box<dyn std::error::Error + Send + Sync>> {
+    let rows: Vec<Item> = if args.data.extension().is_some_and(|e| e == "txt") {
+        let text = std::fs::read_to_string(&args.data).map_err(|e| format!("{}: {e}", args.data.display()))?;
+        let item = |line: &str| Item { comment: line.to_owned(), title: String::new(), summary: String::new() };
+        text.lines().filter(|line| !line.trim().is_empty()).map(item).collect()
+    } else {
+        let item = |row: Row| Item {
+            comment: row.comment,
+            title: row.video_title.unwrap_or_default(),
+            summary: row.video_summary.unwrap_or_default(),
+        };
+        dataset::read(&args.data, &Columns::default())?.rows.into_iter().map(item).collect()
+    };
+    if rows.is_empty() {
+        return Err(format!("{} holds no comments", args.data.display()).into());
+    }
+    let at = |i: usize| &rows[i % rows.len()];
+    let summary = |video: usize| {
+        let mut text = String::new();
+        let mut i = 0;
+        while text.chars().count() < args.summary_chars {
+            text += &at(1 + video * 7 + i).comment;
+            text.push(' ');
+            i += 1;
+        }
+        text.chars().take(args.summary_chars).collect::<String>()
+    };
+    let summaries: Vec<String> = (0..args.videos).map(summary).collect();
+    let mut items: Vec<Item> = Vec::with_capacity(args.requests);
+    for i in 0..args.requests {
+        let mut item = at(i).clone();
+        if !summaries.is_empty() {
+            item.summary.clone_from(&summaries[i % summaries.len()]);
+        }
+        items.push(item);
+    }
+    // A duplicate repeats a request from far enough back to be answered already.
+    for i in (0..items.len()).filter(|i| i % 100 < usize::from(args.duplicates)) {
+        if i >= 100 {
+            items[i] = items[i - 50].clone();
+        }
+    }
+    Ok(items)
+}
+
+async fn measure(args: &BenchArgs, items: Arc<Vec<Item>>) -> Result<Run, SessionError> {
+    let mut session = Session::open(&args.answerer).await?;
+    let mut server = None;
+    let classifier = match &session {
+        Session::Local(classifier) => Some(classifier.clone()),
+        Session::Remote(_) => None,
+    };
+    if let (true, Some(classifier)) = (args.grpc, &classifier) {
+        let (client, task) = loopback(classifier.clone()).await?;
+        session = Session::Remote(client);
+        server = Some(task);
+    }
+    let steps = || classifier.as_ref().map(|c| c.engine().counts());
+    let before = steps();
+    let begun = Instant::now();
+    let done = Arc::new(AtomicUsize::new(0));
+    let mut streams = JoinSet::new();
+    for i in 0..args.streams {
+        let (session, items, done) = (session.clone(), items.clone(), done.clone());
+        let (step, max_tokens) = (args.streams, args.max_tokens);
+        streams.spawn(async move { explain(session, &items, (i, step), max_tokens, &done).await });
+    }
+    let mut run = match args.rate {
+        Some(rate) => open_loop(&session, &items, rate).await,
+        None => closed_loop(&session, &items, args.clients).await,
+    };
+    done.store(1, Ordering::Relaxed);
+    for (samples, failed) in streams.join_all().await {
+        run.explained.extend(samples);
+        run.failed += failed;
+    }
+    run.elapsed = begun.elapsed();
+    run.batch_size = args.answerer.options.batch_size();
+    run.peak_memory = classifier.is_some().then(peak_memory).flatten();
+    run.steps = steps().zip(before).map(|(after, before)| difference(&after, &before));
+    if let Some(server) = server {
+        server.abort();
+    }
+    Ok(run)
+}
+
+/// A server on a free port of the loopback interface, and a client of it.
+async fn loopback(
+    classifier: Arc<Classifier>,
+) -> Result<(Client, tokio::task::JoinHandle<()>), SessionError> {
+    let options = ServerOptions { listen: ([127, 0, 0, 1], 0).into(), ..ServerOptions::default() };
+    let server = Server::bind(classifier, options).await?;
+    let address = server.address().to_string();
+    let task = tokio::spawn(async move {
+        // It runs until it is aborted; an early end shows as failed requests.
+        let _ = server.run(std::future::pending(), std::future::pending()).await;
+    });
+    Ok((Client::connect(&address).await?, task))
+}
+
+async fn closed_loop(session: &Session, items: &Arc<Vec<Item>>, clients: usize) -> Run {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut tasks = JoinSet::new();
+    for _ in 0..clients {
+        let (session, items, next) = (session.clone(), items.clone(), next.clone());
+        tasks.spawn(async move {
+            let mut samples = Vec::new();
+            while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                samples.push(classify(session.clone(), item).await);
+            }
+            samples
+        });
+    }
+    collect(tasks.join_all().await.into_iter().flatten())
+}
+
+async fn open_loop(session: &Session, items: &Arc<Vec<Item>>, rate: f64) -> Run {
+    let mut tasks = JoinSet::new();
+    let mut at = tokio::time::Instant::now();
+    let mut state = 1_u64;
+    for i in 0..items.len() {
+        let (session, items) = (session.clone(), items.clone());
+        tasks.spawn(async move { classify(session, &items[i]).await });
+        // Exponential gaps, from a fixed seed (Lehmer's generator with MMIX's multiplier).
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let uniform = (state >> 11) as f64 / (1_u64 << 53) as f64;
+        at += Duration::from_secs_f64(-(1.0 - uniform).ln() / rate.max(1e-6));
+        tokio::time::sleep_until(at).await;
+    }
+    collect(tasks.join_all().await.into_iter())
+}
+
+fn collect(samples: impl Iterator<Item = Option<Sample>>) -> Run {
+    let mut run = Run::default();
+    for sample in samples {
+        match sample {
+            Some(sample) => run.classified.push(sample),
+            None => run.failed += 1,
+        }
+    }
+    run
+}
+
+async fn classify(mut session: Session, item: &Item) -> Option<Sample> {
+    let begun = Instant::now();
+    let answer = session.classify(item.input(), false).await.ok()?;
+    Some(Sample { stats: answer.stats, total: begun.elapsed(), pieces: Vec::new() })
+}
+
+/// Explains items one after the other until the classifications are done.
+async fn explain(
+    mut session: Session,
+    items: &[Item],
+    (first, step): (usize, usize),
+    max_tokens: u32,
+    done: &AtomicUsize,
+) -> (Vec<Sample>, usize) {
+    let options = RemoteReason { max_tokens, temperature: 0.0, seed: 0, free_answer: false };
+    let (mut samples, mut failed) = (Vec::new(), 0);
+    let mut i = first;
+    loop {
+        let Some(item) = items.get(i % items.len().max(1)) else { break };
+        let begun = Instant::now();
+        let mut sample = Sample::default();
+        let answered = session
+            .reason(item.input(), options, |event| match event {
+                ReasonEvent::Text(_) => sample.pieces.push(begun.elapsed()),
+                ReasonEvent::Done(done) => sample.stats = done.stats,
+                ReasonEvent::Verdict(_) => {}
+            })
+            .await;
+        sample.total = begun.elapsed();
+        match answered {
+            Ok(()) => samples.push(sample),
+            Err(_) => failed += 1,
+        }
+        i += step;
+        if done.load(Ordering::Relaxed) > 0 {
+            break;
+        }
+    }
+    (samples, failed)
+}
+
+fn difference(after: &StepCounts, before: &StepCounts) -> StepCounts {
+    StepCounts {
+        steps: after.steps - before.steps,
+        tokens: after.tokens - before.tokens,
+        outputs: after.outputs - before.outputs,
+        cached: after.cached - before.cached,
+        busy: after.busy - before.busy,
+    }
+}

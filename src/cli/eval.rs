@@ -1,0 +1,180 @@
+//! `ko-sentiment eval`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::predict::{Answers, AskArgs, Data, DataArgs, ask};
+use super::session::Session;
+use super::text_args::AnswererArgs;
+use super::{CliResult, block_on};
+use crate::eval::calibrate::Objective;
+use crate::eval::fidelity::{Fidelity, Pair};
+use crate::eval::metrics::Confusion;
+use crate::eval::picture;
+use crate::eval::predictions::{self, Mode, Prediction};
+use crate::eval::report::{Recalibration, Reliability, Report};
+use crate::profile::Calibration;
+use crate::score::probabilities;
+
+/// For example: ko-sentiment eval --model model.gguf --data comments.csv --pictures out
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    #[command(flatten)]
+    answerer: AnswererArgs,
+
+    #[command(flatten)]
+    data: DataArgs,
+
+    #[command(flatten)]
+    eval: MeasureArgs,
+}
+
+/// What is measured, and how it is shown.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Evaluation options")]
+struct MeasureArgs {
+    /// How answers are taken from the model.
+    #[arg(long, value_enum, default_value_t)]
+    mode: Mode,
+
+    #[command(flatten)]
+    ask: AskArgs,
+
+    /// Fit a calibration, and report what it would change; `ko-sentiment calibrate` writes it.
+    #[arg(long, value_name = "OBJECTIVE", num_args = 0..=1, require_equals = true, default_missing_value = "likelihood")]
+    calibrate: Option<Objective>,
+
+    /// Compare with a reference: another model, or a predictions file (.jsonl). With --reproducible, only
+    /// the weights differ.
+    #[arg(long, value_name = "FILE", requires = "model")]
+    against: Option<PathBuf>,
+
+    /// Write confusion.svg and reliability.svg into this folder.
+    #[arg(long, value_name = "DIR")]
+    pictures: Option<PathBuf>,
+
+    /// Print JSON.
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
+
+    /// Print Markdown.
+    #[arg(long)]
+    markdown: bool,
+}
+
+pub fn run(args: &EvalArgs) -> CliResult {
+    let measure = &args.eval;
+    if measure.mode == Mode::Generate && (measure.calibrate.is_some() || measure.against.is_some()) {
+        return Err(
+            "--calibrate and --against need probabilities, which free answers do not have: use --mode score"
+                .into(),
+        );
+    }
+    let data = args.data.read()?;
+    let (mut report, predictions) = block_on(measured(args, &data))??;
+    // What was measured is shown even where nothing can be fitted.
+    let fitted = measure.calibrate.map(|goal| Recalibration::of(&predictions, goal)).transpose();
+    report.calibration = fitted.as_ref().ok().cloned().flatten();
+    if let Some(folder) = &measure.pictures {
+        draw(&report, folder).map_err(|e| format!("cannot write pictures to {}: {e}", folder.display()))?;
+    }
+    if measure.json {
+        println!("{:#}", report.json());
+    } else if measure.markdown {
+        print!("{}", report.markdown());
+    } else {
+        print!("{}", report.text());
+    }
+    fitted?;
+    Ok(())
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+async fn measured(args: &EvalArgs, data: &Data) -> Result<(Report, Vec<Prediction>), Failure> {
+    let measure = &args.eval;
+    let mut session = Session::open(&args.answerer).await?;
+    let answers = ask(&session, measure.mode, data, &measure.ask).await?;
+    let model = describe(&args.answerer, &mut session).await?;
+    let fidelity = match (&measure.against, session) {
+        (Some(path), Session::Local(classifier)) => {
+            let calibration = classifier.profile().calibration.clone();
+            // One model in memory at a time.
+            drop(classifier);
+            let reference = reference(args, path, data).await?;
+            Some(Fidelity::of(&pairs(&answers.predictions, &reference, &calibration)?))
+        }
+        _ => None,
+    };
+    let Answers { source, predictions, computed: (rows, time) } = answers;
+    let scored = predictions::probabilities(&predictions);
+    let report = Report {
+        model,
+        data: data.words.clone(),
+        source,
+        confusion: Confusion::of(predictions.iter().map(|p| (p.label, p.predicted))),
+        reliability: (measure.mode == Mode::Score).then_some(Reliability::of(&scored)),
+        calibration: None,
+        fidelity,
+        speed: (rows > 0).then(|| (rows, time.as_secs_f64())),
+    };
+    Ok((report, predictions))
+}
+
+/// The model in words.
+pub async fn describe(args: &AnswererArgs, session: &mut Session) -> Result<String, Failure> {
+    let card = session.model().await?;
+    let place = match (&args.model, &args.endpoint) {
+        (Some(path), None) => path.display().to_string(),
+        (_, endpoint) => endpoint.clone().unwrap_or_default(),
+    };
+    let parts = [card.name, card.quantization].into_iter().filter(|part| !part.is_empty());
+    Ok(format!("{place} ({})", parts.collect::<Vec<_>>().join(", ")))
+}
+
+/// The reference's answers to the same rows.
+async fn reference(args: &EvalArgs, path: &Path, data: &Data) -> Result<Vec<Prediction>, Failure> {
+    if path.extension().is_some_and(|extension| extension == "jsonl") {
+        let (source, known) = predictions::read(path)?;
+        if source.data != data.fingerprint || source.mode != Mode::Score {
+            let name = path.display();
+            return Err(format!("{name} holds answers to other data or free answers; make it with --mode score and the same --data").into());
+        }
+        return Ok(known.into_values().collect());
+    }
+    let mut answerer = args.answerer.clone();
+    answerer.model = Some(path.to_owned());
+    let session = Session::open(&answerer).await?;
+    let asked = AskArgs { predictions: None, ..args.eval.ask.clone() };
+    Ok(ask(&session, Mode::Score, data, &asked).await?.predictions)
+}
+
+/// Both models' probabilities, row by row, under one calibration: what differs is the weights.
+fn pairs(
+    ours: &[Prediction],
+    theirs: &[Prediction],
+    calibration: &Calibration,
+) -> Result<Vec<Pair>, Failure> {
+    let reference = |row: usize| {
+        let found = theirs.binary_search_by_key(&row, |p| p.row).ok().and_then(|i| theirs[i].log_probs);
+        found.ok_or_else(|| format!("the reference has no answer to row {}", row + 1))
+    };
+    let mut pairs = Vec::with_capacity(ours.len());
+    for p in ours {
+        if let Some(log_probs) = p.log_probs {
+            let theirs = probabilities(reference(p.row)?, calibration);
+            pairs.push((p.label, probabilities(log_probs, calibration), theirs));
+        }
+    }
+    Ok(pairs)
+}
+
+fn draw(report: &Report, folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("confusion.svg"), picture::confusion(&report.confusion))?;
+    if let Some(Reliability { bins, .. }) = &report.reliability {
+        std::fs::write(folder.join("reliability.svg"), picture::reliability(bins))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! What llama.cpp computes with.
+
+use std::ffi::CStr;
+
+use llama_cpp_2::{LlamaBackendDevice, list_llama_ggml_backend_devices};
+
+use super::model::ModelError;
+use crate::llama_backend::backend;
+
+/// The devices that llama.cpp's backends found.
+///
+/// # Errors
+/// [`ModelError::Backend`].
+pub fn devices() -> Result<Vec<LlamaBackendDevice>, ModelError> {
+    backend().map_err(|e| ModelError::Backend(e.to_string()))?;
+    Ok(list_llama_ggml_backend_devices())
+}
+
+/// The CPU features that the loaded CPU backend was built for, such as `AVX2`
+/// (`llama_print_system_info`).
+pub fn cpu_features() -> Vec<String> {
+    // SAFETY: returns a C string that llama.cpp keeps.
+    let info = unsafe { CStr::from_ptr(llama_cpp_sys_2::llama_print_system_info()) }.to_string_lossy();
+    let pairs = info.split(['|', ':']).filter_map(|part| part.split_once('='));
+    pairs.filter(|(_, on)| on.trim() == "1").map(|(name, _)| name.trim().to_owned()).collect()
+}

@@ -1,0 +1,126 @@
+//! What the tests share: servers over the fake backend and over the embedded default.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ko_sentiment::classify::{Classifier, ModelCard};
+use ko_sentiment::engine::backend::Limits;
+use ko_sentiment::engine::fake::FakeBackend;
+use ko_sentiment::engine::{Engine, EngineConfig};
+use ko_sentiment::grpc::pb::sentiment_service_client::SentimentServiceClient;
+use ko_sentiment::grpc::{Server, ServerError, ServerOptions};
+use ko_sentiment::profile::{DEFAULT_TOML, Profile};
+use ko_sentiment::prompt::Prompter;
+use ko_sentiment::vocabulary::ByteVocabulary;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+
+/// A classifier without a model: bytes are tokens, logits are hashes.
+#[derive(Clone)]
+pub struct Fake {
+    pub config: EngineConfig,
+    /// Time that a step takes.
+    pub step: Duration,
+    /// Steps that fail.
+    pub failing: Vec<u64>,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        Self { config: EngineConfig::default(), step: Duration::ZERO, failing: Vec::new() }
+    }
+}
+
+impl Fake {
+    pub fn classifier(self) -> Arc<Classifier> {
+        let profile = Arc::new(Profile::from_toml(DEFAULT_TOML).unwrap());
+        let vocabulary = Arc::new(ByteVocabulary);
+        let prompter = Prompter::new(vocabulary.clone(), profile.clone()).unwrap();
+        let limits = Limits { cells: 65_536, batch: 1024, outputs: 256, sequences: 128 };
+        let Self { config, step, failing } = self;
+        let make = move |_| {
+            let mut backend = FakeBackend::new(limits, ByteVocabulary::SIZE);
+            backend.failing_steps = failing.clone();
+            let mut pinned = true;
+            backend.on_step = Box::new(move |_| {
+                // The pinned prompt is no request's step.
+                if !std::mem::take(&mut pinned) {
+                    std::thread::sleep(step);
+                }
+            });
+            Ok(backend)
+        };
+        let engine = Engine::start(config, prompter.static_tokens(), make).unwrap();
+        let card = ModelCard { name: "fake".into(), ..ModelCard::default() };
+        Arc::new(Classifier::new(engine, prompter, profile, vocabulary, card))
+    }
+}
+
+/// A running server.
+pub struct TestServer {
+    pub address: SocketAddr,
+    pub classifier: Arc<Classifier>,
+    pub stop: oneshot::Sender<()>,
+    pub done: JoinHandle<Result<(), ServerError>>,
+}
+
+impl TestServer {
+    pub async fn start(classifier: Arc<Classifier>) -> Self {
+        let options = ServerOptions { listen: "127.0.0.1:0".parse().unwrap(), ..ServerOptions::default() };
+        let server = Server::bind(classifier.clone(), options).await.unwrap();
+        let address = server.address();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let done = tokio::spawn(server.run(
+            async {
+                // A test that ends without a stop drops the sender.
+                if stopped.await.is_err() {
+                    std::future::pending().await
+                }
+            },
+            std::future::pending(),
+        ));
+        Self { address, classifier, stop, done }
+    }
+
+    pub async fn channel(&self) -> Channel {
+        let url = format!("http://{}", self.address);
+        Channel::from_shared(url).unwrap().connect().await.unwrap()
+    }
+
+    pub async fn client(&self) -> SentimentServiceClient<Channel> {
+        SentimentServiceClient::new(self.channel().await)
+    }
+}
+
+/// The repository's folder.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The embedded default.
+pub fn model() -> PathBuf {
+    made("models/ko-gemma3-270m-sentiment-q4_k_m.gguf")
+}
+
+/// The embedded default's base.
+pub fn base() -> PathBuf {
+    made("models/.cache/gemma-3-270m-q4_k_m.gguf")
+}
+
+fn made(path: &str) -> PathBuf {
+    let path = root().join(path);
+    assert!(path.exists(), "{} is missing: run `make test`, which makes it", path.display());
+    path
+}
+
+/// The binary.
+pub fn binary() -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ko-sentiment"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KO_SENTIMENT_")) {
+        command.env_remove(name);
+    }
+    command
+}
