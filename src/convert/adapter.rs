@@ -10,6 +10,7 @@ use fancy_regex::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+use super::lora::transpose;
 use super::safetensors::{SafetensorsError, SafetensorsFile};
 use super::source::{ReadError, SourceError, TensorSource, read_json};
 
@@ -436,6 +437,25 @@ impl Adapter {
         let trains_embedding =
             self.modules.contains_key("model.embed_tokens") || self.replaced.contains_key("model.embed_tokens.weight");
         trains_embedding && !self.config.ensure_weight_tying && !self.replaced.contains_key("lm_head.weight")
+    }
+
+    /// Whether the head's LoRA is the embedding's, the other way round: how PEFT saves the two tied.
+    ///
+    /// # Errors
+    /// Where the tensors can't be read.
+    pub fn head_mirrors_embedding(&self) -> Result<bool, AdapterError> {
+        let parts = |module: &str| {
+            let parts = self.modules.get(module)?;
+            Some((parts.a.as_ref()?, parts.b.as_ref()?))
+        };
+        let (Some((head_a, head_b)), Some((a, b))) = (parts("lm_head"), parts("model.embed_tokens")) else {
+            return Ok(false);
+        };
+        let mirrors = |head: &TensorSource, embedding: &TensorSource| -> Result<bool, AdapterError> {
+            let turned = transpose(&embedding.read_all_f32()?, embedding.rows() as usize);
+            Ok(head.shape.iter().eq(embedding.shape.iter().rev()) && head.read_all_f32()? == turned)
+        };
+        Ok(mirrors(head_a, b)? && mirrors(head_b, a)?)
     }
 
     /// Modules that the adapter has LoRA tensors for.

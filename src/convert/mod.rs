@@ -13,6 +13,7 @@ pub mod adapter;
 pub mod arch;
 pub mod gguf;
 pub mod hash;
+pub mod hub;
 #[cfg(target_arch = "x86_64")]
 mod kquants;
 pub mod lora;
@@ -52,6 +53,9 @@ pub enum ConvertError {
     /// The base can't be opened.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A model can't be downloaded.
+    #[error(transparent)]
+    Hub(#[from] hub::HubError),
     /// The base's configuration can't be converted.
     #[error(transparent)]
     Arch(#[from] ArchError),
