@@ -13,7 +13,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import eager_mask
+from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward
 
 ATTENTION = "packed_prefix"
 
@@ -81,10 +82,14 @@ def _inputs(block: Block) -> int:
 
 
 def _attention(module, query, key, value, attention_mask, scaling=None, softcap=None, **kwargs):
-    """Attention over a packed row (1, heads, L, head size); plain SDPA for any other."""
+    """Attention over a packed row (1, heads, L, head size); the usual one for any other."""
     gather = kwargs.pop("pack_gather", None)
     scatter = kwargs.pop("pack_scatter", None)
     if gather is None:
+        if softcap is not None:  # which SDPA doesn't know
+            return eager_attention_forward(
+                module, query, key, value, attention_mask, scaling=scaling, softcap=softcap
+            )
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
@@ -130,4 +135,4 @@ def _causal(query, key, value, scaling: float, softcap: float | None) -> torch.T
 
 
 AttentionInterface.register(ATTENTION, _attention)
-AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+AttentionMaskInterface.register(ATTENTION, eager_mask)
