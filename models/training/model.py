@@ -74,13 +74,18 @@ def load_tokenizer(base: str):
     return AutoTokenizer.from_pretrained(base)
 
 
-def add_lora(model, *, r: int, alpha: int, dropout: float, checkpointing: bool, four_bit: bool):
-    """Puts a fresh LoRA adapter on the seven projections of every layer."""
+def prepare(model, *, checkpointing: bool, four_bit: bool):
+    """Readies a base for training an adapter on it."""
     if four_bit:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=checkpointing)
-    elif checkpointing:
+        return prepare_model_for_kbit_training(model, use_gradient_checkpointing=checkpointing)
+    if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
+    return model
+
+
+def add_lora(model, *, r: int, alpha: int, dropout: float):
+    """Puts a fresh LoRA adapter on the seven projections of every layer."""
     config = LoraConfig(
         r=r,
         lora_alpha=alpha,
@@ -92,9 +97,10 @@ def add_lora(model, *, r: int, alpha: int, dropout: float, checkpointing: bool, 
     return get_peft_model(model, config)
 
 
-def load_adapter(model, adapter: Path):
-    """The model with a trained adapter on it, for inference."""
-    return PeftModel.from_pretrained(model, adapter).eval()
+def load_adapter(model, adapter: Path, *, trainable: bool = False):
+    """The model with an adapter on it, for inference or to train it further."""
+    model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+    return model if trainable else model.eval()
 
 
 def save_adapter(model, folder: Path, base_name: str) -> None:

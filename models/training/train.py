@@ -52,7 +52,7 @@ class PackedComments(Dataset):
         size, group = self.args.batch_size, int(os.environ.get("WORLD_SIZE", 1))
         packs = []
         for near in _chunks(blocks, 16 * size * group):
-            packs += _chunks(sorted(near, key=lambda block: len(block.tokens)), size)
+            packs += _chunks(sorted(near, key=lambda block: block.prompt_length), size)
         groups = _chunks(packs, group)
         chance.shuffle(groups)
         self.packs = [pack for group in groups for pack in group]
@@ -203,6 +203,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="KOTE's TSV, hub id, or JSONL/CSV/TSV")
     parser.add_argument("--out", type=Path, required=True, help="folder for all results")
     parser.add_argument("--profile", type=Path, default=DEFAULT_PROFILE, help="the prompt")
+    parser.add_argument("--start-from", type=Path, help="an adapter to train further")
     parser.add_argument("--r", type=int, default=8)
     parser.add_argument("--alpha", type=int, default=16)
     parser.add_argument("--dropout", type=float, default=0.05)
@@ -238,14 +239,11 @@ def train(args: argparse.Namespace) -> None:
     base = models.resolve_base(args.base)
     encoder = Encoder(models.load_tokenizer(base), profile)
     model = models.load_base(base, four_bit=cuda, wanted_dtype=args.compute_dtype)
-    model = models.add_lora(
-        model,
-        r=args.r,
-        alpha=args.alpha,
-        dropout=args.dropout,
-        checkpointing=not args.no_checkpointing,
-        four_bit=cuda,
-    )
+    model = models.prepare(model, checkpointing=not args.no_checkpointing, four_bit=cuda)
+    if args.start_from:
+        model = models.load_adapter(model, args.start_from, trainable=True)
+    else:
+        model = models.add_lora(model, r=args.r, alpha=args.alpha, dropout=args.dropout)
     half = cuda and models.compute_dtype(model.config, args.compute_dtype) == torch.float16
     settings = TrainingArguments(
         output_dir=str(args.out),
