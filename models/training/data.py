@@ -124,7 +124,10 @@ def _kote(id: str, text: str, emotions: Iterable[int]) -> Comment:
 def _read_hub(hub_id: str) -> list[Comment]:
     from datasets import load_dataset
 
-    rows = load_dataset(hub_id, split="train")
+    try:
+        rows = load_dataset(hub_id, split="train")
+    except RuntimeError:  # a data set that still ships a loading script: take the hub's Parquet
+        rows = load_dataset(hub_id, split="train", revision="refs/convert/parquet")
     return [_kote(str(row["ID"]), row["text"], row["labels"]) for row in rows]
 
 
