@@ -93,7 +93,8 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     let (base_path, base_name) = locate(&args.base)?;
     let located = args.adapter.as_deref().map(locate).transpose()?;
     let base = Base::open(&base_path).map_err(ConvertError::from)?;
-    let adapter = located.as_ref().map(|(path, _)| Adapter::open(path)).transpose().map_err(ConvertError::from)?;
+    let adapter =
+        located.as_ref().map(|(path, _)| Adapter::open(path)).transpose().map_err(ConvertError::from)?;
     let request = Request {
         base: &base,
         base_name: &base_name,
@@ -185,7 +186,9 @@ fn write_plan(screen: &mut impl Write, args: &ConvertArgs, plan: &Plan) -> io::R
 /// Lines of the table: tensors and bytes of each type.
 fn type_table(plan: &Plan) -> String {
     let types = plan.by_type();
-    let line = |(tensor_type, (count, bytes)): (&_, &(u64, u64))| format!("{tensor_type:<6} {count:>8} {bytes:>14}\n");
+    let line = |(tensor_type, (count, bytes)): (&_, &(u64, u64))| {
+        format!("{tensor_type:<6} {count:>8} {bytes:>14}\n")
+    };
     let (count, bytes) = types.values().fold((0, 0), |(c, b), (count, bytes)| (c + count, b + bytes));
     let lines: String = types.iter().map(line).collect();
     format!("type    tensors          bytes\n{lines}total  {count:>8} {bytes:>14}\n")
@@ -205,7 +208,11 @@ fn write_summary(
     writeln!(screen, "LoRA      {merged} tensors merged")?;
     writeln!(screen, "time      {seconds:.1} s ({:.0} MB/s)", summary.bytes as f64 / 1e6 / seconds)?;
     if let Some(peak) = peak_memory() {
-        writeln!(screen, "memory    {:.0} MiB at most, with the pages of files read", peak as f64 / 1048576.0)?;
+        writeln!(
+            screen,
+            "memory    {:.0} MiB at most, with the pages of files read",
+            peak as f64 / 1048576.0
+        )?;
     }
     writeln!(screen, "checked   read again, loaded, and one prompt answered")
 }

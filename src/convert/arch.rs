@@ -28,7 +28,9 @@ pub enum ArchError {
         expected: &'static str,
     },
     /// A setting that llama.cpp computes with another value.
-    #[error("config.json: {key} is {found}, but llama.cpp computes {arch} with {expected}: the result would be wrong")]
+    #[error(
+        "config.json: {key} is {found}, but llama.cpp computes {arch} with {expected}: the result would be wrong"
+    )]
     Mismatch {
         /// The setting.
         key: &'static str,
@@ -296,7 +298,12 @@ impl Config<'_> {
         }
     }
 
-    fn expect(&self, key: &'static str, expected: &str, holds: impl Fn(&Json) -> bool) -> Result<(), ArchError> {
+    fn expect(
+        &self,
+        key: &'static str,
+        expected: &str,
+        holds: impl Fn(&Json) -> bool,
+    ) -> Result<(), ArchError> {
         match self.get(key) {
             Some(value) if !holds(value) => Err(ArchError::Mismatch {
                 key,

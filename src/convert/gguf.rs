@@ -371,7 +371,9 @@ impl Metadata {
     /// [`GgufError::MissingKey`], [`GgufError::KeyType`].
     pub fn require_u64(&self, key: &str) -> Result<u64, GgufError> {
         let value = self.get(key).ok_or_else(|| GgufError::MissingKey(key.to_owned()))?;
-        value.as_u64().ok_or_else(|| GgufError::KeyType { key: key.to_owned(), expected: "an unsigned integer" })
+        value
+            .as_u64()
+            .ok_or_else(|| GgufError::KeyType { key: key.to_owned(), expected: "an unsigned integer" })
     }
 }
 

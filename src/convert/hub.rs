@@ -32,10 +32,14 @@ const INDEX: &str = "model.safetensors.index.json";
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// The hub does not let us see the repository.
-    #[error("{0}: the hub denies access: accept the model's licence on its page, then set HF_TOKEN to your token")]
+    #[error(
+        "{0}: the hub denies access: accept the model's licence on its page, then set HF_TOKEN to your token"
+    )]
     Denied(HubId),
     /// No such repository or revision.
-    #[error("{0}: no such repository or revision on the hub, or it is private: then set HF_TOKEN to your token")]
+    #[error(
+        "{0}: no such repository or revision on the hub, or it is private: then set HF_TOKEN to your token"
+    )]
     NotFound(HubId),
     /// The hub can't be reached, and the cache does not have the model.
     #[error("{id}: the download failed: {source}: run again, it goes on where it stopped")]
@@ -239,7 +243,8 @@ fn shards(id: &HubId, index: &std::path::Path) -> Result<BTreeSet<String>, HubEr
     let bad = |reason: String| HubError::Index { id: id.clone(), reason };
     let text = std::fs::read(index).map_err(|e| bad(e.to_string()))?;
     let json: Json = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
-    let map = json.get("weight_map").and_then(Json::as_object).ok_or_else(|| bad("no weight_map".to_owned()))?;
+    let map =
+        json.get("weight_map").and_then(Json::as_object).ok_or_else(|| bad("no weight_map".to_owned()))?;
     let shards: Option<BTreeSet<String>> = map.values().map(|v| v.as_str().map(str::to_owned)).collect();
     shards.ok_or_else(|| bad("weight_map must map tensor names to file names".to_owned()))
 }

@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn order_is_numeric_by_layer() {
-        let mut names = ["blk.10.attn_q.weight", "token_embd.weight", "blk.2.ffn_up.weight", "blk.2.attn_q.weight"];
+        let mut names =
+            ["blk.10.attn_q.weight", "token_embd.weight", "blk.2.ffn_up.weight", "blk.2.attn_q.weight"];
         names.sort_by(|a, b| tensor_order(a).cmp(&tensor_order(b)));
         assert_eq!(
             names,

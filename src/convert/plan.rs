@@ -155,7 +155,11 @@ fn count_tokens(
 ///
 /// # Errors
 /// As [`plan_checkpoint`].
-pub fn plan_gguf(base: &GgufBase, adapter: Option<&Adapter>, file_type: FileType) -> Result<Plan, ConvertError> {
+pub fn plan_gguf(
+    base: &GgufBase,
+    adapter: Option<&Adapter>,
+    file_type: FileType,
+) -> Result<Plan, ConvertError> {
     let architecture = Architecture::from_gguf(base.header.architecture()?)?;
     if base.header.metadata.get("split.count").and_then(Value::as_u64).is_some_and(|n| n > 1) {
         return Err(ConvertError::SplitGguf);
@@ -183,7 +187,8 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, file_type: FileType) -> Resul
     let mut names: Vec<String> = base.tensors.keys().cloned().collect();
     names.sort_by(|a, b| tensor_order(a).cmp(&tensor_order(b)));
     let shapes: Vec<&[u64]> = names.iter().map(|name| base.tensors[name].shape.as_slice()).collect();
-    let weights: Vec<Weight> = names.iter().zip(&shapes).map(|(name, shape)| Weight { name, shape }).collect();
+    let weights: Vec<Weight> =
+        names.iter().zip(&shapes).map(|(name, shape)| Weight { name, shape }).collect();
     let types = choose_types(file_type, &weights, n_layers);
 
     let base_is_quantised = base.tensors.values().any(|t| t.tensor_type.is_quantised());

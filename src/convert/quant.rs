@@ -12,7 +12,9 @@ pub enum QuantError {
     #[error("a block of type {0} holds NaN or an infinity")]
     InvalidBlocks(TensorType),
     /// Lengths that do not fit together, or rows that are no whole number of blocks.
-    #[error("{rows} rows of {columns} numbers as {tensor_type} do not fit buffers of {numbers} numbers and {bytes} bytes")]
+    #[error(
+        "{rows} rows of {columns} numbers as {tensor_type} do not fit buffers of {numbers} numbers and {bytes} bytes"
+    )]
     Lengths {
         /// The block type.
         tensor_type: TensorType,
@@ -129,7 +131,11 @@ pub fn dequantise(rows: Rows, blocks: &[u8], numbers: &mut [f32]) -> Result<(), 
 pub fn validate(tensor_type: TensorType, blocks: &[u8]) -> Result<(), QuantError> {
     // SAFETY: the pointer and the length are those of one slice; ggml only reads.
     let valid = unsafe {
-        ggml::ggml_validate_row_data(tensor_type.id() as ggml::ggml_type, blocks.as_ptr().cast(), blocks.len())
+        ggml::ggml_validate_row_data(
+            tensor_type.id() as ggml::ggml_type,
+            blocks.as_ptr().cast(),
+            blocks.len(),
+        )
     };
     if valid { Ok(()) } else { Err(QuantError::InvalidBlocks(tensor_type)) }
 }
@@ -213,9 +219,6 @@ mod tests {
         let rows = Rows { tensor_type: TensorType::Q8_0, rows: 1, columns: 32 };
         let mut numbers = [1.0; 32];
         numbers[5] = f32::INFINITY;
-        assert_eq!(
-            quantise(rows, &numbers, &mut [0; 34]),
-            Err(QuantError::InvalidBlocks(TensorType::Q8_0))
-        );
+        assert_eq!(quantise(rows, &numbers, &mut [0; 34]), Err(QuantError::InvalidBlocks(TensorType::Q8_0)));
     }
 }

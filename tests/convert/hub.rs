@@ -41,7 +41,8 @@ impl LocalHub {
             .collect();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared = Arc::new(Shared { files, token, break_once: AtomicBool::new(false), log: Mutex::default() });
+        let shared =
+            Arc::new(Shared { files, token, break_once: AtomicBool::new(false), log: Mutex::default() });
         let serving = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -80,10 +81,13 @@ impl Shared {
         let path = request.split(' ').nth(1).unwrap().to_owned();
         let range = headers.get("range").cloned().unwrap_or_default();
         self.log.lock().unwrap().push(format!("{path} {range}"));
-        let authorised = self.token.is_none_or(|token| headers.get("authorization") == Some(&format!("Bearer {token}")));
+        let authorised =
+            self.token.is_none_or(|token| headers.get("authorization") == Some(&format!("Bearer {token}")));
         let mut out = &stream;
         let mut reply = |status: &str, headers: &str, body: &[u8], announced: usize| {
-            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {announced}\r\nConnection: close\r\n{headers}\r\n");
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {announced}\r\nConnection: close\r\n{headers}\r\n"
+            );
             out.write_all(head.as_bytes()).unwrap();
             // The client may have seen enough.
             let _closed = out.write_all(body);
@@ -92,11 +96,14 @@ impl Shared {
             return reply("401 Unauthorized", "", b"", 0);
         }
         if path == "/api/models/me/model/revision/main" {
-            let siblings: Vec<_> = self.files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
+            let siblings: Vec<_> =
+                self.files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
             let body = serde_json::json!({"sha": SHA, "siblings": siblings}).to_string();
             return reply("200 OK", "Content-Type: application/json\r\n", body.as_bytes(), body.len());
         }
-        let file = path.strip_prefix(&format!("/me/model/resolve/{SHA}/")).and_then(|name| self.files.get_key_value(name));
+        let file = path
+            .strip_prefix(&format!("/me/model/resolve/{SHA}/"))
+            .and_then(|name| self.files.get_key_value(name));
         let Some((name, bytes)) = file else { return reply("404 Not Found", "", b"", 0) };
         let (start, end) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
         let start: usize = start.parse().unwrap();
@@ -145,7 +152,11 @@ fn a_checkpoint_comes_once_and_then_from_the_cache() {
     assert_eq!(client.folder(&id(), &|_, _, _| {}).unwrap(), folder);
     assert_eq!(hub.log(), ["/api/models/me/model/revision/main "], "nothing is downloaded again");
 
-    let offline = HubSettings { endpoint: Some("http://127.0.0.1:1".to_owned()), cache: Some(cache.path().to_owned()), token: None };
+    let offline = HubSettings {
+        endpoint: Some("http://127.0.0.1:1".to_owned()),
+        cache: Some(cache.path().to_owned()),
+        token: None,
+    };
     assert_eq!(Hub::new(offline).unwrap().folder(&id(), &|_, _, _| {}).unwrap(), folder);
 }
 

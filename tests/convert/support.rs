@@ -111,9 +111,9 @@ pub fn entries(path: &str) -> Vec<Entry> {
 }
 
 pub fn write_safetensors(path: &Path, tensors: &[Tensor]) {
-    let views = tensors.iter().map(|t| {
-        (t.name.as_str(), TensorView::new(t.dtype, t.shape.clone(), &t.bytes).unwrap())
-    });
+    let views = tensors
+        .iter()
+        .map(|t| (t.name.as_str(), TensorView::new(t.dtype, t.shape.clone(), &t.bytes).unwrap()));
     fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
