@@ -7,7 +7,7 @@ use super::session::Session;
 use super::text_args::AnswererArgs;
 use super::{CliResult, block_on};
 use crate::convert::rewrite::set_metadata;
-use crate::eval::calibrate::Objective;
+use crate::eval::calibrate::{Objective, check_labels};
 use crate::eval::predictions::Mode;
 use crate::eval::report::Recalibration;
 use crate::profile::METADATA_KEY;
@@ -52,6 +52,7 @@ pub fn run(args: &CalibrateArgs) -> CliResult {
         return Err("calibrate writes into a model file: name it with --model FILE".into());
     };
     let data = args.data.read()?;
+    check_labels(&data.labels())?;
     let answered = async {
         let session = Session::open(&args.answerer).await?;
         let answers = ask(&session, Mode::Score, &data, &fit.ask).await?;

@@ -8,7 +8,7 @@ use super::predict::{Answers, AskArgs, Data, DataArgs, ask};
 use super::session::Session;
 use super::text_args::AnswererArgs;
 use super::{CliResult, block_on};
-use crate::eval::calibrate::Objective;
+use crate::eval::calibrate::{Objective, check_labels};
 use crate::eval::fidelity::{Fidelity, Pair};
 use crate::eval::metrics::Confusion;
 use crate::eval::picture;
@@ -72,6 +72,9 @@ pub fn run(args: &EvalArgs) -> CliResult {
         );
     }
     let data = args.data.read()?;
+    if measure.calibrate.is_some() {
+        check_labels(&data.labels())?;
+    }
     let (mut report, predictions) = block_on(measured(args, &data))??;
     // What was measured is shown even where nothing can be fitted.
     let fitted = measure.calibrate.map(|goal| Recalibration::of(&predictions, goal)).transpose();
@@ -136,12 +139,7 @@ pub async fn describe(args: &AnswererArgs, session: &mut Session) -> Result<Stri
 /// The reference's answers to the same rows.
 async fn reference(args: &EvalArgs, path: &Path, data: &Data) -> Result<Vec<Prediction>, Failure> {
     if path.extension().is_some_and(|extension| extension == "jsonl") {
-        let (source, known) = predictions::read(path)?;
-        if source.data != data.fingerprint || source.mode != Mode::Score {
-            let name = path.display();
-            return Err(format!("{name} holds answers to other data or free answers; make it with --mode score and the same --data").into());
-        }
-        return Ok(known.into_values().collect());
+        return Ok(predictions::read(path)?.into_values().collect());
     }
     let mut answerer = args.answerer.clone();
     answerer.model = Some(path.to_owned());
@@ -156,16 +154,15 @@ fn pairs(
     theirs: &[Prediction],
     calibration: &Calibration,
 ) -> Result<Vec<Pair>, Failure> {
-    let reference = |row: usize| {
-        let found = theirs.binary_search_by_key(&row, |p| p.row).ok().and_then(|i| theirs[i].log_probs);
-        found.ok_or_else(|| format!("the reference has no answer to row {}", row + 1))
-    };
     let mut pairs = Vec::with_capacity(ours.len());
     for p in ours {
-        if let Some(log_probs) = p.log_probs {
-            let theirs = probabilities(reference(p.row)?, calibration);
-            pairs.push((p.label, probabilities(log_probs, calibration), theirs));
-        }
+        let found = theirs.binary_search_by_key(&p.row, |r| r.row).ok().map(|i| &theirs[i]);
+        let same = found.filter(|r| r.comment == p.comment);
+        let (Some(tested), Some(reference)) = (p.log_probs, same.and_then(|r| r.log_probs)) else {
+            let row = p.row + 1;
+            return Err(format!("the reference has no log-probabilities for the comment of row {row}; make it with --mode score and the same --data").into());
+        };
+        pairs.push((p.label, probabilities(tested, calibration), probabilities(reference, calibration)));
     }
     Ok(pairs)
 }

@@ -16,6 +16,7 @@ use crate::eval::predictions::{Mode, Prediction, PredictionsError, PredictionsFi
 use crate::eval::run::{Answer, Predictor, RunError, answer_all};
 use crate::grpc::RemoteReason;
 use crate::input::{DEFAULT_TOKENS, MAX_TOKENS, RawInput};
+use crate::labels::Sentiment;
 use crate::profile::ProfileError;
 
 /// A labelled data set.
@@ -56,6 +57,13 @@ pub struct Data {
     pub fingerprint: String,
     /// The data set in words.
     pub words: String,
+}
+
+impl Data {
+    /// The rows' labels.
+    pub fn labels(&self) -> Vec<Sentiment> {
+        self.rows.iter().map(|row| row.label).collect()
+    }
 }
 
 impl DataArgs {

@@ -59,21 +59,39 @@ fn softmax(logits: [f64; 3]) -> [f64; 3] {
     weights.map(|w| w / sum)
 }
 
+/// Whether rows of these labels can be calibrated with.
+///
+/// # Errors
+/// [`FitError::TooFew`], [`FitError::Missing`].
+pub fn check_labels(labels: &[Sentiment]) -> Result<(), FitError> {
+    if labels.len() < MIN_ROWS {
+        return Err(FitError::TooFew { rows: labels.len() });
+    }
+    match Sentiment::ALL.into_iter().find(|class| !labels.contains(class)) {
+        Some(class) => Err(FitError::Missing(class)),
+        None => Ok(()),
+    }
+}
+
+fn check(rows: &[Scored]) -> Result<(), FitError> {
+    check_labels(&rows.iter().map(|(label, _)| *label).collect::<Vec<_>>())?;
+    match rows.iter().position(|(_, l)| l.iter().any(|x| !x.is_finite())) {
+        Some(i) => Err(FitError::NotFinite(i)),
+        None => Ok(()),
+    }
+}
+
 /// Fit to rows of true label and log-probabilities in nats; biases sum to zero.
 /// `abstain_below` stays off.
 ///
 /// # Errors
 /// See [`FitError`].
 pub fn fit(rows: &[Scored], objective: Objective) -> Result<Calibration, FitError> {
-    if rows.len() < MIN_ROWS {
-        return Err(FitError::TooFew { rows: rows.len() });
-    }
-    if let Some(class) = Sentiment::ALL.into_iter().find(|c| rows.iter().all(|(l, _)| l != c)) {
-        return Err(FitError::Missing(class));
-    }
-    if let Some(i) = rows.iter().position(|(_, l)| l.iter().any(|x| !x.is_finite())) {
-        return Err(FitError::NotFinite(i));
-    }
+    check(rows)?;
+    fit_checked(rows, objective)
+}
+
+fn fit_checked(rows: &[Scored], objective: Objective) -> Result<Calibration, FitError> {
     let theta = match objective {
         Objective::Likelihood => minimise(rows, affine_features)?,
         Objective::MacroF1 => {
@@ -99,10 +117,11 @@ pub fn fit(rows: &[Scored], objective: Objective) -> Result<Calibration, FitErro
 /// # Errors
 /// See [`FitError`].
 pub fn cross_fitted(rows: &[Scored], objective: Objective) -> Result<Vec<[f64; 3]>, FitError> {
+    check(rows)?;
     let mut calibrated = vec![[0.0; 3]; rows.len()];
     for fold in 0..FOLDS {
         let seen: Vec<Scored> = (0..rows.len()).filter(|i| i % FOLDS != fold).map(|i| rows[i]).collect();
-        let calibration = fit(&seen, objective)?;
+        let calibration = fit_checked(&seen, objective)?;
         for i in (fold..rows.len()).step_by(FOLDS) {
             calibrated[i] = probabilities(rows[i].1, &calibration);
         }
@@ -210,7 +229,7 @@ fn solve<const K: usize>(mut matrix: [[f64; K]; K], mut right: [f64; K]) -> [f64
 const STEPS: usize = 60;
 const WIDTH: f64 = 0.05;
 /// Macro F1 is averaged over this many steps to either side: a plateau beats a lucky peak.
-const SMOOTH: usize = 2;
+const SMOOTH: usize = 5;
 
 /// Offsets of 중립 and 부정 against 긍정, in nats of log-probability, that maximise macro F1;
 /// searched within 3 nats of `centre`.
@@ -305,6 +324,14 @@ mod tests {
         check(&broken, FitError::NotFinite(7));
         let upside_down: Vec<Scored> = rows.iter().map(|(truth, l)| (*truth, l.map(|x| -10.0 * x))).collect();
         check(&upside_down, FitError::Uninformative);
+    }
+
+    #[test]
+    fn a_part_may_lack_a_class() {
+        let mut rows: Vec<Scored> =
+            shy_neutral().into_iter().filter(|(l, _)| *l != Neutral).take(29).collect();
+        rows.push((Neutral, [-3.0, -1.2, -0.4]));
+        assert!(cross_fitted(&rows, Objective::Likelihood).unwrap().iter().flatten().all(|p| p.is_finite()));
     }
 
     #[test]

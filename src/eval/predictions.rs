@@ -104,28 +104,31 @@ pub enum PredictionsError {
     },
 }
 
-/// Read the answers of a finished file, by row, and whose they are.
+/// Read the answers of a finished file, by row. The first line may be missing, so that another
+/// program's answers can be read too: a line needs [`Prediction`]'s `row`, `comment`, `label`,
+/// `predicted` and `log_probs`.
 ///
 /// # Errors
 /// See [`PredictionsError`].
-pub fn read(path: &Path) -> Result<(Source, BTreeMap<usize, Prediction>), PredictionsError> {
+pub fn read(path: &Path) -> Result<BTreeMap<usize, Prediction>, PredictionsError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| PredictionsError::Io { path: path.into(), source })?;
-    parse(path, &text)
+    let head = text.lines().next().unwrap_or("");
+    let skipped = usize::from(serde_json::from_str::<Source>(head).is_ok());
+    parse(path, &text, skipped)
 }
 
-fn parse(path: &Path, text: &str) -> Result<(Source, BTreeMap<usize, Prediction>), PredictionsError> {
-    let bad_line = |line: usize| move |source| PredictionsError::Line { path: path.into(), line, source };
-    let mut lines = text.lines();
-    let source = serde_json::from_str(lines.next().unwrap_or("")).map_err(bad_line(1))?;
-    let known = (2..)
-        .zip(lines)
-        .map(|(number, line)| {
-            let prediction: Prediction = serde_json::from_str(line).map_err(bad_line(number))?;
-            Ok((prediction.row, prediction))
-        })
-        .collect::<Result<_, _>>()?;
-    Ok((source, known))
+/// The answers after the first `skipped` lines.
+fn parse(path: &Path, text: &str, skipped: usize) -> Result<BTreeMap<usize, Prediction>, PredictionsError> {
+    let prediction = |(i, line)| {
+        let prediction: Prediction = serde_json::from_str(line).map_err(bad_line(path, i + 1))?;
+        Ok((prediction.row, prediction))
+    };
+    text.lines().enumerate().skip(skipped).map(prediction).collect()
+}
+
+fn bad_line(path: &Path, line: usize) -> impl Fn(serde_json::Error) -> PredictionsError {
+    move |source| PredictionsError::Line { path: path.into(), line, source }
 }
 
 /// An open predictions file.
@@ -156,8 +159,9 @@ impl PredictionsFile {
         }
         // A first line that was cut off is left for `parse` to refuse: the file may be anything.
         let end = text.rfind('\n').map_or(text.len(), |last| last + 1);
-        let (found, known) = parse(path, &text[..end])?;
-        check_source(path, found, source)?;
+        let head = text.lines().next().unwrap_or("");
+        check_source(path, serde_json::from_str(head).map_err(bad_line(path, 1))?, source)?;
+        let known = parse(path, &text[..end], 1)?;
         opened.file.set_len(end as u64).map_err(io_error)?;
         Ok((opened, known))
     }
@@ -229,6 +233,26 @@ mod tests {
         file.append(&prediction(2)).unwrap();
         let (_, known) = PredictionsFile::open(&path, &source()).unwrap();
         assert_eq!(known.len(), 3);
+    }
+
+    #[test]
+    fn the_first_line_may_be_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("predictions.jsonl");
+        let line = serde_json::to_string(&prediction(3)).unwrap();
+        let check = |text: String, expect: Result<Vec<Prediction>, &str>| {
+            std::fs::write(&path, text).unwrap();
+            match (read(&path), expect) {
+                (Ok(found), Ok(expect)) => assert_eq!(found.into_values().collect::<Vec<_>>(), expect),
+                (Err(error), Err(expect)) => assert!(error.to_string().contains(expect), "{error}"),
+                (found, expect) => panic!("{found:?} is not {expect:?}"),
+            }
+        };
+        let head = serde_json::to_string(&source()).unwrap();
+        check(format!("{head}\n{line}\n"), Ok(vec![prediction(3)]));
+        check(format!("{line}\n"), Ok(vec![prediction(3)]));
+        check(format!("{line}\n{{}}\n"), Err("line 2: not a prediction"));
+        check("id,text\n".into(), Err("line 1: not a prediction"));
     }
 
     #[test]
