@@ -280,7 +280,8 @@ impl Config<'_> {
             Architecture::Gemma2 => 2,
             Architecture::Gemma3 => 6,
         };
-        let expected = |i: usize| if (i + 1) % period == 0 { "full_attention" } else { "sliding_attention" };
+        let expected =
+            |i: usize| if (i + 1).is_multiple_of(period) { "full_attention" } else { "sliding_attention" };
         let layers = layer_types.as_array();
         layers.is_some_and(|layers| layers.iter().enumerate().all(|(i, layer)| layer == expected(i)))
     }

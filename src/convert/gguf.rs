@@ -409,7 +409,7 @@ impl TensorInfo {
     fn check_shape(&self) -> Result<(), GgufError> {
         let elements = self.shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d));
         let fits = elements.is_some_and(|n| n > 0 && n < 1 << 58);
-        let whole_blocks = self.columns() % self.tensor_type.block_len() == 0;
+        let whole_blocks = self.columns().is_multiple_of(self.tensor_type.block_len());
         if !fits || !whole_blocks {
             return Err(GgufError::Shape { name: self.name.clone(), shape: self.shape.clone() });
         }

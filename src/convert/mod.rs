@@ -1,8 +1,8 @@
 //! Conversion: a Hugging Face checkpoint or a GGUF file, with or without a PEFT adapter, to a
 //! quantised GGUF file, in one pass and bounded memory.
 //!
-//! The way of a tensor: [`source`] finds it, [`plan`] decides its name ([`arch`]), its type
-//! ([`mixture`]) and what the [`adapter`] does to it, [`write`] reads it in row chunks, merges
+//! The way of a tensor: [`source`] finds it, [`mod@plan`] decides its name ([`arch`]), its type
+//! ([`mixture`]) and what the [`adapter`] does to it, [`mod@write`] reads it in row chunks, merges
 //! ([`lora`]), quantises ([`quant`]) and writes. [`vocab`] and [`special`] make the tokenizer's
 //! metadata, [`gguf`] the container, [`output`] and [`verify`] see to it that a file has its name
 //! only when it is whole and has answered a question. [`rewrite`] changes one value of a finished file.

@@ -46,7 +46,7 @@ pub struct Rows {
 impl Rows {
     fn check(&self, numbers: usize, bytes: usize) -> Result<(), QuantError> {
         let Self { tensor_type, rows, columns } = *self;
-        let whole_blocks = columns > 0 && columns as u64 % tensor_type.block_len() == 0;
+        let whole_blocks = columns > 0 && (columns as u64).is_multiple_of(tensor_type.block_len());
         let expected_bytes = rows as u64 * tensor_type.row_bytes(columns as u64);
         if whole_blocks && rows * columns == numbers && expected_bytes == bytes as u64 {
             return Ok(());
@@ -70,8 +70,11 @@ pub fn quantise(rows: Rows, numbers: &[f32], blocks: &mut [u8]) -> Result<(), Qu
     validate(rows.tensor_type, blocks)
 }
 
+/// Quantises whole rows into their bytes.
+type Kernel = fn(&[f32], &mut [u8]);
+
 /// A quantiser of our own with ggml's bytes.
-fn fast_kernel(tensor_type: TensorType) -> Option<fn(&[f32], &mut [u8])> {
+fn fast_kernel(tensor_type: TensorType) -> Option<Kernel> {
     #[cfg(target_arch = "x86_64")]
     match tensor_type {
         TensorType::Q4K => return Some(super::kquants::quantise_q4k),
