@@ -160,7 +160,10 @@ fn locate(base_or_adapter: &str) -> Result<(PathBuf, String), ConvertCliError> {
         .and_then(|hub| hub.folder(&id, &|file, size, done| meter.show(file, size, done)))
         .map_err(ConvertError::from)?;
     meter.clear();
-    Ok((folder, base_or_adapter.to_owned()))
+    // The folder of a download is named after its commit.
+    let commit = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = format!("{}@{commit}", id.repository());
+    Ok((folder, name))
 }
 
 fn write_plan(screen: &mut impl Write, args: &ConvertArgs, plan: &Plan) -> io::Result<()> {

@@ -79,6 +79,11 @@ impl std::fmt::Display for HubId {
 }
 
 impl HubId {
+    /// `owner/name`, without the revision.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
     /// Reads `owner/name` or `owner/name@revision`; `None` where it is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let (repository, revision) = text.split_once('@').unwrap_or((text, "main"));

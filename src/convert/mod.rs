@@ -138,7 +138,7 @@ impl Base {
 pub struct Request<'a> {
     /// The base.
     pub base: &'a Base,
-    /// What the base is called in the provenance, as in `rtzr/ko-gemma-2-9b-it`.
+    /// What the base is called in the provenance, as in `rtzr/ko-gemma-2-9b-it@COMMIT`.
     pub base_name: &'a str,
     /// The adapter.
     pub adapter: Option<&'a Adapter>,
@@ -178,7 +178,7 @@ pub fn plan(request: &Request) -> Result<Plan, ConvertError> {
     };
     let metadata = &mut plan.header.metadata;
     if metadata.get("general.name").is_none() {
-        metadata.set("general.name", request.base_name.rsplit('/').next().unwrap_or_default());
+        metadata.set("general.name", model_name(request.base_name));
     }
     metadata.set(profile::METADATA_KEY, request.profile.to_toml()?);
     metadata.set(format!("{PROVENANCE}.tool"), concat!("ko-sentiment ", env!("CARGO_PKG_VERSION")));
@@ -193,6 +193,12 @@ pub fn plan(request: &Request) -> Result<Plan, ConvertError> {
     }
     plan.header.refresh_data_start();
     Ok(plan)
+}
+
+/// `model` of `owner/model@commit`.
+fn model_name(base_name: &str) -> &str {
+    let without_commit = base_name.split('@').next().unwrap_or(base_name);
+    without_commit.rsplit('/').next().unwrap_or(without_commit)
 }
 
 /// Carries a plan out: writes to a temporary file, checks it, gives it the name `target`.

@@ -127,6 +127,7 @@ pub fn plan_checkpoint(
     for (key, value) in vocab::sampling_metadata(&checkpoint.dir)? {
         metadata.set(key, value);
     }
+    metadata.set("general.size_label", size_label(tensors.values().map(|t| t.rows() * t.columns()).sum()));
     for (key, value) in architecture.metadata(&checkpoint.config)?.iter() {
         metadata.set(key, value.clone());
     }
@@ -135,6 +136,19 @@ pub fn plan_checkpoint(
         metadata.set(key, value.clone());
     }
     plan(Base { architecture, metadata, tensors, is_tied, is_checkpoint: true }, adapter, file_type)
+}
+
+/// `general.size_label` of a number of weights: two digits and a unit, as in `9.2B`
+/// (`model_weight_count_rounded_notation` in `gguf-py/gguf/utility.py` of llama.cpp).
+fn size_label(weights: u64) -> String {
+    let (unit, letter) = match weights {
+        1_000_000_001.. => (1e9, "B"),
+        1_000_001.. => (1e6, "M"),
+        _ => (1e3, "K"),
+    };
+    let scaled = weights as f64 / unit;
+    let decimals = usize::from(scaled < 9.5);
+    format!("{scaled:.decimals$}{letter}")
 }
 
 /// The number of tokens. Gemma 3's embedding may have rows that no token uses: they are dropped.

@@ -1,12 +1,11 @@
 //! Proof before the name: the written file is read again, loaded, and asked one question.
 
+use std::ffi::CString;
 use std::io;
 use std::path::Path;
+use std::ptr::NonNull;
 
-use llama_cpp_2::context::params::LlamaContextParams;
-use llama_cpp_2::llama_batch::LlamaBatch;
-use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::model::params::LlamaModelParams;
+use llama_cpp_sys_2 as llama;
 
 use super::gguf::{GgufError, Header};
 use crate::profile::{COMMENT, Profile};
@@ -32,16 +31,16 @@ pub enum VerifyError {
     #[error("llama.cpp cannot be started: {0}")]
     Backend(&'static llama_cpp_2::LlamaCppError),
     /// llama.cpp does not load it.
-    #[error("llama.cpp does not load the written file: {0}")]
-    Load(String),
+    #[error("llama.cpp does not load the written file: --log-level info,llama-cpp-2=debug tells why")]
+    Load,
     /// A turn marker is not a control token.
     #[error(
         "{0:?} is not a control token in the vocabulary: text could forge a turn; check tokenizer_config.json"
     )]
     NotControl(String),
     /// The prompt can't be computed.
-    #[error("llama.cpp does not compute the test prompt: {0}")]
-    Decode(String),
+    #[error("llama.cpp does not compute the test prompt: llama_decode answers {0}")]
+    Decode(i32),
     /// The answer is not made of numbers.
     #[error("the model answers the test prompt with NaN: its weights are damaged")]
     NotFinite,
@@ -70,16 +69,10 @@ pub fn check_header(path: &Path, planned: &Header) -> Result<(), VerifyError> {
 /// # Errors
 /// Any [`VerifyError`] but those of [`check_header`].
 pub fn ask(path: &Path, profile: &Profile, threads: usize) -> Result<(), VerifyError> {
-    let backend = crate::llama_backend::backend().map_err(VerifyError::Backend)?;
-    let mut params = std::pin::pin!(LlamaModelParams::default().with_n_gpu_layers(0));
-    // Plain CPU buffers stay in the file's pages; others would hold the weights a second time.
-    params.as_mut().add_cpu_buft_override(c".*");
-    let model =
-        LlamaModel::load_from_file(backend, path, &params).map_err(|e| VerifyError::Load(e.to_string()))?;
-    let vocab = model.vocab();
+    crate::llama_backend::backend().map_err(VerifyError::Backend)?;
+    let model = Model::load(path)?;
     for marker in ["<start_of_turn>", "<end_of_turn>"] {
-        let tokens = vocab.tokenize(marker.as_bytes(), false, true);
-        if !matches!(tokens.as_slice(), [token] if vocab.is_control(*token)) {
+        if !matches!(model.tokenise(marker, false)[..], [token] if model.is_control(token)) {
             return Err(VerifyError::NotControl(marker.to_owned()));
         }
     }
@@ -87,27 +80,125 @@ pub fn ask(path: &Path, profile: &Profile, threads: usize) -> Result<(), VerifyE
     let parts =
         [&profile.turn.user, &profile.instruction, &comment, &profile.turn.model, &profile.answer.prefix];
     let prompt: String = parts.into_iter().map(String::as_str).collect();
-    let tokens = vocab.tokenize(prompt.as_bytes(), true, true);
-
-    let threads = i32::try_from(threads).unwrap_or(i32::MAX);
-    let params = LlamaContextParams::default()
-        .with_n_ctx(std::num::NonZeroU32::new(tokens.len() as u32 + 1))
-        .with_n_batch(BATCH_TOKENS as u32)
-        .with_n_ubatch(BATCH_TOKENS as u32)
-        .with_n_threads(threads)
-        .with_n_threads_batch(threads);
-    let mut context = model.new_context(backend, params).map_err(|e| VerifyError::Load(e.to_string()))?;
-    let decode = |e: &dyn std::fmt::Display| VerifyError::Decode(e.to_string());
-    let mut batch = LlamaBatch::new(BATCH_TOKENS, 1);
-    let last = tokens.len() - 1;
-    for (start, chunk) in (0..).step_by(BATCH_TOKENS).zip(tokens.chunks(BATCH_TOKENS)) {
-        batch.clear();
-        for (i, token) in chunk.iter().enumerate() {
-            let position = start + i;
-            batch.add(*token, position as i32, &[0], position == last).map_err(|e| decode(&e))?;
+    let mut tokens = model.tokenise(&prompt, true);
+    let mut context = Context::new(&model, tokens.len(), threads)?;
+    for batch in tokens.chunks_mut(BATCH_TOKENS) {
+        context.decode(batch)?;
+        if !context.last_logits()?.iter().all(|logit| logit.is_finite()) {
+            return Err(VerifyError::NotFinite);
         }
-        context.decode(&mut batch).map_err(|e| decode(&e))?;
     }
-    let logits = context.get_logits_ith(batch.n_tokens() - 1);
-    if logits.iter().all(|l| l.is_finite()) { Ok(()) } else { Err(VerifyError::NotFinite) }
+    Ok(())
+}
+
+/// A model whose weights stay in the file's pages. The safe bindings can't say so: theirs holds
+/// the weights a second time, repacked for speed.
+struct Model(NonNull<llama::llama_model>);
+
+impl Model {
+    fn load(path: &Path) -> Result<Self, VerifyError> {
+        let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(io::Error::from)?;
+        // SAFETY: the backend is initialised, the path is a C string that lives until the call
+        // returns, and the parameters are llama.cpp's defaults, which hold no pointer of ours.
+        let model = unsafe {
+            let mut params = llama::llama_model_default_params();
+            params.n_gpu_layers = 0;
+            params.use_extra_bufts = false;
+            llama::llama_model_load_from_file(path.as_ptr(), params)
+        };
+        NonNull::new(model).map(Self).ok_or(VerifyError::Load)
+    }
+
+    fn vocab(&self) -> *const llama::llama_vocab {
+        // SAFETY: the model is alive; the vocabulary lives as long as it.
+        unsafe { llama::llama_model_get_vocab(self.0.as_ptr()) }
+    }
+
+    fn n_tokens(&self) -> usize {
+        // SAFETY: the vocabulary is that of a model that is alive.
+        unsafe { llama::llama_vocab_n_tokens(self.vocab()) }.max(0) as usize
+    }
+
+    fn is_control(&self, token: llama::llama_token) -> bool {
+        // SAFETY: the vocabulary is that of a model that is alive, and the token is one of its own.
+        unsafe { llama::llama_vocab_is_control(self.vocab(), token) }
+    }
+
+    /// Tokens of a text whose turn markers count.
+    fn tokenise(&self, text: &str, add_bos: bool) -> Vec<llama::llama_token> {
+        // A token has at least a byte, but for the one that is added.
+        let mut tokens = vec![0; text.len() + 1];
+        // SAFETY: the text is read up to its length, and at most as many tokens are written as the
+        // vector holds.
+        let n = unsafe {
+            llama::llama_tokenize(
+                self.vocab(),
+                text.as_ptr().cast(),
+                text.len() as i32,
+                tokens.as_mut_ptr(),
+                tokens.len() as i32,
+                add_bos,
+                true,
+            )
+        };
+        tokens.truncate(n.max(0) as usize);
+        tokens
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from llama_model_load_from_file and is freed once.
+        unsafe { llama::llama_model_free(self.0.as_ptr()) }
+    }
+}
+
+struct Context<'a> {
+    context: NonNull<llama::llama_context>,
+    model: &'a Model,
+}
+
+impl<'a> Context<'a> {
+    fn new(model: &'a Model, n_tokens: usize, threads: usize) -> Result<Self, VerifyError> {
+        let threads = i32::try_from(threads).unwrap_or(i32::MAX);
+        // SAFETY: the model outlives the context by the lifetime; the parameters are llama.cpp's
+        // defaults with other numbers.
+        let context = unsafe {
+            let mut params = llama::llama_context_default_params();
+            params.n_ctx = n_tokens as u32 + 1;
+            params.n_batch = BATCH_TOKENS as u32;
+            params.n_ubatch = BATCH_TOKENS as u32;
+            params.n_outputs_max = 1;
+            params.n_threads = threads;
+            params.n_threads_batch = threads;
+            llama::llama_init_from_model(model.0.as_ptr(), params)
+        };
+        NonNull::new(context).map(|context| Self { context, model }).ok_or(VerifyError::Load)
+    }
+
+    /// Computes the next tokens; logits are kept for the last one.
+    fn decode(&mut self, tokens: &mut [llama::llama_token]) -> Result<(), VerifyError> {
+        // SAFETY: the batch points to `tokens`, which outlive the call, and is no longer than n_batch.
+        let code = unsafe {
+            let batch = llama::llama_batch_get_one(tokens.as_mut_ptr(), tokens.len() as i32);
+            llama::llama_decode(self.context.as_ptr(), batch)
+        };
+        if code == 0 { Ok(()) } else { Err(VerifyError::Decode(code)) }
+    }
+
+    fn last_logits(&self) -> Result<&[f32], VerifyError> {
+        // SAFETY: the context is alive; a null pointer is checked for.
+        let logits = unsafe { llama::llama_get_logits_ith(self.context.as_ptr(), -1) };
+        let logits = NonNull::new(logits).ok_or(VerifyError::NotFinite)?;
+        // SAFETY: llama.cpp keeps one number for each token of the vocabulary there until the next
+        // llama_decode, which borrows the context mutably.
+        Ok(unsafe { std::slice::from_raw_parts(logits.as_ptr(), self.model.n_tokens()) })
+    }
+}
+
+impl Drop for Context<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from llama_init_from_model and is freed once, before its model.
+        unsafe { llama::llama_free(self.context.as_ptr()) }
+    }
 }

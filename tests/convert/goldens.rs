@@ -9,14 +9,14 @@ use sha2::{Digest, Sha256};
 
 use super::support::{Checkpoint, Converted, Job, fixture_f32s, fixture_json, largest_difference, logits};
 
-#[test]
-fn every_type_has_the_bytes_of_llama_quantize() {
-    let checkpoint = Checkpoint::tiny();
+/// Converts the checkpoint of a fixture's folder and compares each tensor's type and hash.
+fn check_hashes(folder: &str, goldens: &str, file_types: &[FileType]) {
+    let checkpoint = Checkpoint::of(folder);
     let base = checkpoint.write();
-    let goldens = fixture_json("hashes.json");
-    for file_type in FileType::ALL {
+    let goldens = fixture_json(goldens);
+    for file_type in file_types {
         let out = base.join(format!("{file_type}.gguf"));
-        Job::new(base, file_type, &out).run().unwrap();
+        Job::new(base, *file_type, &out).run().unwrap();
         let converted = Converted::read(&out);
         let golden = goldens[file_type.name()].as_object().unwrap();
         assert_eq!(golden.len(), converted.header.tensors.len());
@@ -30,24 +30,36 @@ fn every_type_has_the_bytes_of_llama_quantize() {
     }
 }
 
+#[test]
+fn every_type_has_the_bytes_of_llama_quantize() {
+    check_hashes("checkpoint", "hashes.json", &FileType::ALL);
+    check_hashes("gemma3", "gemma3/hashes.json", &[FileType::F32, FileType::Q4KM]);
+}
+
 /// Names that llama.cpp's converter guesses from the folder's name.
-const GUESSED: [&str; 4] = ["general.name", "general.basename", "general.version", "general.size_label"];
+const GUESSED: [&str; 3] = ["general.name", "general.basename", "general.version"];
 
 #[test]
 fn metadata_is_that_of_llama_cpps_converter() {
-    let checkpoint = Checkpoint::tiny();
-    let out = checkpoint.path().join("out.gguf");
-    Job::new(checkpoint.write(), FileType::F32, &out).run().unwrap();
-    let metadata = Converted::read(&out).header.metadata;
-    let golden = fixture_json("metadata.json");
-    let golden = golden.as_object().unwrap();
-    for (key, expect) in golden.iter().filter(|(key, _)| !GUESSED.contains(&key.as_str())) {
-        let value = metadata.get(key).unwrap_or_else(|| panic!("{key} is missing"));
-        assert_eq!(&typed_json(value), expect, "{key}");
-    }
-    for (key, _) in metadata.iter() {
-        let is_ours = key.starts_with("ko_sentiment.") || golden.contains_key(key);
-        assert!(is_ours, "llama.cpp's converter does not write {key}");
+    for (folder, golden) in [("checkpoint", "metadata.json"), ("gemma3", "gemma3/metadata.json")] {
+        let checkpoint = Checkpoint::of(folder);
+        let out = checkpoint.path().join("out.gguf");
+        Job::new(checkpoint.write(), FileType::F32, &out).run().unwrap();
+        let metadata = Converted::read(&out).header.metadata;
+        let golden = fixture_json(golden);
+        let golden = golden.as_object().unwrap();
+        for (key, expect) in golden.iter().filter(|(key, _)| !GUESSED.contains(&key.as_str())) {
+            let value = metadata.get(key).unwrap_or_else(|| panic!("{folder}: {key} is missing"));
+            assert_eq!(&typed_json(value), expect, "{folder}: {key}");
+        }
+        for (key, _) in metadata.iter() {
+            // The second file's tokenizer is the first's, and left out of its goldens.
+            let known = golden.contains_key(key) || (folder == "gemma3" && key.starts_with("tokenizer."));
+            assert!(
+                known || key.starts_with("ko_sentiment."),
+                "{folder}: llama.cpp's converter does not write {key}"
+            );
+        }
     }
 }
 
@@ -78,12 +90,14 @@ fn typed_array(array: &Array) -> Json {
 
 #[test]
 fn logits_are_those_of_transformers() {
-    let checkpoint = Checkpoint::tiny();
-    let out = checkpoint.path().join("out.gguf");
-    Job::new(checkpoint.write(), FileType::F32, &out).run().unwrap();
     let prompt: Vec<i32> = serde_json::from_value(fixture_json("prompt.json")).unwrap();
-    let difference = largest_difference(&logits(&out, &prompt), &fixture_f32s("logits.bin"));
-    assert!(difference < 0.01, "logits differ by {difference}");
+    for (folder, golden) in [("checkpoint", "logits.bin"), ("gemma3", "gemma3/logits.bin")] {
+        let checkpoint = Checkpoint::of(folder);
+        let out = checkpoint.path().join("out.gguf");
+        Job::new(checkpoint.write(), FileType::F32, &out).run().unwrap();
+        let difference = largest_difference(&logits(&out, &prompt), &fixture_f32s(golden));
+        assert!(difference < 0.01, "{folder}: logits differ by {difference}");
+    }
 }
 
 /// From `tokenizer.model`, and from `tokenizer.json` where that is all there is.

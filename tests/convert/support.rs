@@ -125,9 +125,16 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The tiny Gemma 2.
     pub fn tiny() -> Self {
-        let tensors = entries("checkpoint/tensors.json").iter().map(Entry::tensor).collect();
-        Self { dir: tempfile::tempdir().unwrap(), tensors, config: fixture_json("checkpoint/config.json") }
+        Self::of("checkpoint")
+    }
+
+    /// The checkpoint of a fixture's folder, `checkpoint` or `gemma3`.
+    pub fn of(folder: &str) -> Self {
+        let tensors = entries(&format!("{folder}/tensors.json")).iter().map(Entry::tensor).collect();
+        let config = fixture_json(&format!("{folder}/config.json"));
+        Self { dir: tempfile::tempdir().unwrap(), tensors, config }
     }
 
     /// Gemma 2 of `n_layers` layers, with the first layer's weights in each.
