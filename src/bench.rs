@@ -54,7 +54,10 @@ impl Run {
         put("saved_tokens_per_second", round(saved as f64 / seconds));
         if let Some(steps) = &self.steps {
             put("computed_tokens_per_second", round(steps.tokens as f64 / seconds));
-            put("computed_tokens_per_busy_second", round(steps.tokens as f64 / steps.busy.as_secs_f64().max(1e-9)));
+            put(
+                "computed_tokens_per_busy_second",
+                round(steps.tokens as f64 / steps.busy.as_secs_f64().max(1e-9)),
+            );
             put("steps", json!(steps.steps));
             let capacity = (steps.steps * self.batch_size as u64).max(1);
             put("batch_fill", round(steps.tokens as f64 / capacity as f64));
@@ -87,7 +90,9 @@ impl Run {
         let line = |(name, value): (&String, &Value)| {
             let label = name.replace('_', " ");
             match value {
-                Value::Object(p) => format!("{label:<34}{:>10} {:>10} {:>10}\n", p["p50"], p["p95"], p["p99"]),
+                Value::Object(p) => {
+                    format!("{label:<34}{:>10} {:>10} {:>10}\n", p["p50"], p["p95"], p["p99"])
+                }
                 value => format!("{label:<34}{value:>10}\n"),
             }
         };

@@ -154,10 +154,15 @@ impl Classifier {
     ///
     /// # Errors
     /// See [`EngineError`].
-    pub fn reason(self: &Arc<Self>, input: &Input, options: ReasonOptions) -> Result<ReasonStream, EngineError> {
+    pub fn reason(
+        self: &Arc<Self>,
+        input: &Input,
+        options: ReasonOptions,
+    ) -> Result<ReasonStream, EngineError> {
         let start = if options.free_answer { AnswerStart::Free } else { AnswerStart::Prefix };
         let prompt = self.prompter.prompt(&input.comment, input.video.as_ref(), start);
-        let branches: Arc<[Vec<Token>]> = if options.free_answer { Arc::new([]) } else { self.branches.clone() };
+        let branches: Arc<[Vec<Token>]> =
+            if options.free_answer { Arc::new([]) } else { self.branches.clone() };
         let this = self.clone();
         let begin = move |log_probs: &[f64]| {
             let verdict = this.verdict(log_probs);

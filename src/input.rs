@@ -59,7 +59,7 @@ impl Input {
             // Bytes first: a text this long needs no counting.
             let over = text.len() > 4 * max || text.chars().count() > max;
             if over {
-                let description = format!("has more than {max} characters, YouTube's own limit; shorten it");
+                let description = format!("has more than {max} characters; shorten it");
                 violations.push(Violation { field, description });
             }
             !over
@@ -67,11 +67,7 @@ impl Input {
         let comment_fits = limit("comment", raw.comment, MAX_COMMENT);
         limit("video.title", raw.title, MAX_TITLE);
         limit("video.summary", raw.summary, MAX_SUMMARY);
-        if !limit("video.id", raw.video_id, MAX_ID) {
-            if let Some(v) = violations.last_mut() {
-                v.description = format!("has more than {MAX_ID} characters");
-            }
-        }
+        limit("video.id", raw.video_id, MAX_ID);
         let comment = if comment_fits { normalize(raw.comment) } else { String::new() };
         if comment_fits && comment.is_empty() {
             let description = "is empty or blank; send the comment's text".to_owned();

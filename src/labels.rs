@@ -44,9 +44,7 @@ impl Sentiment {
     /// Reads an English or Korean name, whatever the case.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        Self::ALL
-            .into_iter()
-            .find(|s| text == s.korean() || text.eq_ignore_ascii_case(s.name()))
+        Self::ALL.into_iter().find(|s| text == s.korean() || text.eq_ignore_ascii_case(s.name()))
     }
 }
 

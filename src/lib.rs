@@ -10,7 +10,7 @@
 //! | [`prompt`], [`profile`], [`score`], [`labels`], [`utf8`], [`vocabulary`] | pure | each other |
 //! | [`convert`] | checkpoint and adapter to GGUF | `profile` |
 //! | [`eval`] | how good the answers are: metrics, calibration, pictures | `profile`, `score`, `labels` |
-//! | [`bench`] | what a load run measured | `engine`'s numbers |
+//! | [`mod@bench`] | what a load run measured | `engine`'s numbers |
 //! | [`telemetry`] | logs | – |
 //! | [`cli`] | one file a subcommand; the only place that prints | all of the above |
 //!

@@ -270,7 +270,10 @@ mod tests {
     fn the_stated_sentiment_is_read_from_the_words() {
         let check = |answer: &str, expect| assert_eq!(default().stated(answer), expect, "{answer}");
         check("이 댓글의 감정은 '부정'입니다.", Some(Sentiment::Negative));
-        check("긍정으로 보이지만 이 댓글의 감정은 '중립'입니다. '긍정'은 아닙니다.", Some(Sentiment::Neutral));
+        check(
+            "긍정으로 보이지만 이 댓글의 감정은 '중립'입니다. '긍정'은 아닙니다.",
+            Some(Sentiment::Neutral),
+        );
         check("부정적인 댓글입니다.", Some(Sentiment::Negative));
         check("잘 모르겠습니다.", None);
         check("", None);

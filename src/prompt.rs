@@ -29,10 +29,14 @@ pub enum PromptError {
     )]
     NotControl(String),
     /// The end-of-turn marker does not end generation.
-    #[error("`{0}` of the profile does not end an answer of this model (it must be one end-of-generation token)")]
+    #[error(
+        "`{0}` of the profile does not end an answer of this model (it must be one end-of-generation token)"
+    )]
     NotEnd(String),
     /// User text could become a control token.
-    #[error("this vocabulary turns the plain text `{0}` into a control token, so a comment could forge a turn")]
+    #[error(
+        "this vocabulary turns the plain text `{0}` into a control token, so a comment could forge a turn"
+    )]
     Forgeable(String),
     /// A label and the answer prefix grow together into other tokens.
     #[error(

@@ -32,7 +32,8 @@ impl Verdict {
 /// softmax(log_probs / temperature + bias): temperature scaling (Guo et al. 2017,
 /// arXiv 1706.04599) with a bias a class.
 pub fn probabilities(log_probs: [f64; 3], calibration: &Calibration) -> [f64; 3] {
-    let scores = Sentiment::ALL.map(|s| log_probs[s.index()] / calibration.temperature + calibration.bias.get(s));
+    let scores =
+        Sentiment::ALL.map(|s| log_probs[s.index()] / calibration.temperature + calibration.bias.get(s));
     let max = scores.into_iter().fold(f64::NEG_INFINITY, f64::max);
     let weights = scores.map(|s| (s - max).exp());
     let total: f64 = weights.iter().sum();

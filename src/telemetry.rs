@@ -23,7 +23,8 @@ const QUIET_LLAMA: &str = "llama-cpp-2=error";
 /// # Errors
 /// `level` cannot be read.
 pub fn init(format: LogFormat, level: &str) -> Result<(), ParseError> {
-    let directives = if level.contains(['=', ',']) { level.to_owned() } else { format!("{level},{QUIET_LLAMA}") };
+    let directives =
+        if level.contains(['=', ',']) { level.to_owned() } else { format!("{level},{QUIET_LLAMA}") };
     let filter = EnvFilter::builder().parse(directives)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second initialisation, as in tests, changes nothing.

@@ -32,7 +32,8 @@ pub struct ByteVocabulary;
 
 impl ByteVocabulary {
     /// The control tokens.
-    pub const CONTROL: [(&str, Token); 3] = [("<bos>", 256), ("<start_of_turn>", 257), ("<end_of_turn>", 258)];
+    pub const CONTROL: [(&str, Token); 3] =
+        [("<bos>", 256), ("<start_of_turn>", 257), ("<end_of_turn>", 258)];
     /// Number of tokens.
     pub const SIZE: usize = 259;
 }

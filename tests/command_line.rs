@@ -8,10 +8,17 @@ use crate::support::{base, binary, model};
 
 #[test]
 fn classify_answers_in_json() {
-    let output = binary().args(["classify", "--json", "좋은 영상 고맙습니다", "--model"]).arg(model()).output().unwrap();
+    let output = binary()
+        .args(["classify", "--json", "좋은 영상 고맙습니다", "--model"])
+        .arg(model())
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let total: f64 = ["positive", "neutral", "negative"].iter().map(|s| answer["probabilities"][s].as_f64().unwrap()).sum();
+    let total: f64 = ["positive", "neutral", "negative"]
+        .iter()
+        .map(|s| answer["probabilities"][s].as_f64().unwrap())
+        .sum();
     assert!((total - 1.0).abs() < 1e-9);
     assert_eq!(answer["model"]["quantization"], "Q4_K_M");
 }
@@ -74,7 +81,8 @@ fn sigterm_ends_a_server_with_0() {
     }
     assert_eq!(server.wait().unwrap().code(), Some(0));
     let rest: Vec<String> = log.map(Result::unwrap).collect();
-    let request = rest.iter().find(|line| line.contains("\"method\":\"Classify\"")).expect("a line for the request");
+    let request =
+        rest.iter().find(|line| line.contains("\"method\":\"Classify\"")).expect("a line for the request");
     for field in ["\"id\":", "\"code\":\"Ok\"", "prompt_tokens", "compute_ms"] {
         assert!(request.contains(field), "{request} lacks {field}");
     }

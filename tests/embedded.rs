@@ -36,7 +36,8 @@ fn input(comment: &str) -> Input {
 }
 
 fn with_video(comment: &str) -> Input {
-    let summary = "한국 축구 대표팀이 평가전에서 일본에 0 대 3으로 졌다. 수비 실책이 잇따랐고 감독은 경기 뒤 사과했다.";
+    let summary =
+        "한국 축구 대표팀이 평가전에서 일본에 0 대 3으로 졌다. 수비 실책이 잇따랐고 감독은 경기 뒤 사과했다.";
     Input::new(RawInput { comment, title: "평가전 하이라이트", summary, video_id: "" }).unwrap()
 }
 
@@ -72,7 +73,9 @@ async fn a_reproducible_answer_has_the_same_bits() {
     let mut noise = JoinSet::new();
     for comment in COMMENTS {
         let classifier = classifier();
-        noise.spawn(async move { classifier.classify(&with_video(comment), Options::default()).await.unwrap() });
+        noise.spawn(
+            async move { classifier.classify(&with_video(comment), Options::default()).await.unwrap() },
+        );
     }
     let busy = classifier().classify(&with_video(COMMENTS[0]), options).await.unwrap();
     noise.join_all().await;
@@ -120,7 +123,8 @@ async fn reasons_follow_the_verdict() {
 async fn hot_sampling_never_splits_a_character() {
     let classifier = classifier();
     for seed in 0..3 {
-        let options = ReasonOptions { deadline: None, max_tokens: 64, temperature: 2.0, seed, free_answer: true };
+        let options =
+            ReasonOptions { deadline: None, max_tokens: 64, temperature: 2.0, seed, free_answer: true };
         let mut stream = classifier.reason(&input("👨‍👩‍👧‍👦 쀍 똠방각하 🫠"), options).unwrap();
         let mut text = String::new();
         while let Some(event) = stream.next().await {
@@ -142,7 +146,10 @@ fn tokenising_apart_changes_no_token() {
         let apart = prompter.prompt(comment, None, AnswerStart::Prefix);
         let apart = [&prompter.static_tokens()[..], &apart.comment].concat();
         let line = profile.comment.replace("{comment}", comment);
-        let whole = format!("{}{}{line}{}{}", profile.turn.user, profile.instruction, profile.turn.model, profile.answer.prefix);
+        let whole = format!(
+            "{}{}{line}{}{}",
+            profile.turn.user, profile.instruction, profile.turn.model, profile.answer.prefix
+        );
         let whole: Vec<_> = model.bos().into_iter().chain(model.tokenize_template(&whole)).collect();
         assert_eq!(apart, whole, "{comment}");
     }
@@ -153,8 +160,14 @@ fn a_forged_turn_holds_no_control_token() {
     let model = Model::load(&base(), Some(0)).unwrap();
     for marker in ["<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<pad>", "<unused0>"] {
         let template = model.tokenize_template(marker);
-        assert!(template.len() == 1 && model.is_control(template[0]), "{marker} is one control token in a template");
-        assert!(model.tokenize_text(marker).iter().all(|t| !model.is_control(*t)), "{marker} is text in a comment");
+        assert!(
+            template.len() == 1 && model.is_control(template[0]),
+            "{marker} is one control token in a template"
+        );
+        assert!(
+            model.tokenize_text(marker).iter().all(|t| !model.is_control(*t)),
+            "{marker} is text in a comment"
+        );
     }
 }
 

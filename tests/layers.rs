@@ -38,7 +38,8 @@ fn modules_use_only_what_lies_beneath() {
     let check = |within: &[&str], except: &[&str], forbidden: &[&str]| {
         let mut seen = 0;
         for (name, path) in &all {
-            let inside = within.iter().any(|w| name.starts_with(w)) && !except.iter().any(|e| name.starts_with(e));
+            let inside =
+                within.iter().any(|w| name.starts_with(w)) && !except.iter().any(|e| name.starts_with(e));
             if inside {
                 seen += 1;
                 let found = offending(path, forbidden);
@@ -49,12 +50,14 @@ fn modules_use_only_what_lies_beneath() {
     };
     let pure = ["labels.rs", "profile.rs", "prompt.rs", "score.rs", "utf8.rs", "vocabulary.rs", "input.rs"];
     check(&pure, &[], &["tokio", "tonic", "llama_cpp", "crate::engine::", "crate::grpc"]);
-    let engine_above = ["crate::prompt", "crate::labels", "crate::profile", "crate::grpc", "crate::classify", "tonic"];
+    let engine_above =
+        ["crate::prompt", "crate::labels", "crate::profile", "crate::grpc", "crate::classify", "tonic"];
     check(&["engine/"], &[], &engine_above);
     check(&["convert/"], &[], &["crate::engine", "crate::grpc", "crate::classify", "tokio", "tonic"]);
     check(&["classify.rs", "load.rs"], &[], &["crate::grpc", "tonic", "crate::cli"]);
     // llama.cpp, the wire, and the terminal have one place each.
-    let llama = ["engine/llama/", "convert/quant.rs", "convert/verify.rs", "llama_backend.rs", "telemetry.rs"];
+    let llama =
+        ["engine/llama/", "convert/quant.rs", "convert/verify.rs", "llama_backend.rs", "telemetry.rs"];
     check(&[""], &llama, &["llama_cpp_2", "llama_cpp_sys_2"]);
     check(&[""], &["grpc/"], &["tonic", "pb::"]);
     check(&[""], &["cli/", "main.rs"], &["println!", "eprintln!", "print!("]);

@@ -7,7 +7,11 @@ use crate::support::{TestServer, model, root};
 #[tokio::test(flavor = "multi_thread")]
 async fn python_calls_every_method() {
     let packages = root().join(".python");
-    assert!(packages.exists(), "grpcio is missing: run `make test`, which fetches it into {}", packages.display());
+    assert!(
+        packages.exists(),
+        "grpcio is missing: run `make test`, which fetches it into {}",
+        packages.display()
+    );
     let classifier = load(&model(), LoadOptions::default()).unwrap();
     let server = TestServer::start(classifier.into()).await;
     let address = server.address.to_string();

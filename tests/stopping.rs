@@ -6,9 +6,9 @@ use ko_sentiment::grpc::ServerError;
 use ko_sentiment::grpc::pb::{ClassifyRequest, StreamReasonRequest, stream_reason_response::Event};
 use tokio_stream::StreamExt as _;
 use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
-use tonic_health::pb::HealthCheckRequest;
 
 use crate::support::{Fake, TestServer};
 
@@ -28,7 +28,8 @@ async fn running_streams_finish_and_a_watch_holds_nothing_up() {
     assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
     let service = HealthCheckRequest { service: "ko_sentiment.v1.SentimentService".into() };
     assert_eq!(health.check(service).await.unwrap().into_inner().status(), ServingStatus::NotServing);
-    let refused = client.classify(ClassifyRequest { comment: "네".into(), ..Default::default() }).await.unwrap_err();
+    let refused =
+        client.classify(ClassifyRequest { comment: "네".into(), ..Default::default() }).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
 
     let mut last = None;

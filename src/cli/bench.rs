@@ -101,8 +101,10 @@ pub fn run(args: &BenchArgs) -> CliResult {
 /// The requests to make, in order.
 fn items(args: &BenchArgs) -> Result<Vec<Item>, Box<dyn std::error::Error + Send + Sync>> {
     let rows: Vec<Item> = if args.data.extension().is_some_and(|e| e == "txt") {
-        let text = std::fs::read_to_string(&args.data).map_err(|e| format!("{}: {e}", args.data.display()))?;
-        let item = |line: &str| Item { comment: line.to_owned(), title: String::new(), summary: String::new() };
+        let text =
+            std::fs::read_to_string(&args.data).map_err(|e| format!("{}: {e}", args.data.display()))?;
+        let item =
+            |line: &str| Item { comment: line.to_owned(), title: String::new(), summary: String::new() };
         text.lines().filter(|line| !line.trim().is_empty()).map(item).collect()
     } else {
         let item = |row: Row| Item {
@@ -153,7 +155,7 @@ async fn measure(args: &BenchArgs, items: Arc<Vec<Item>>) -> Result<Run, Session
     };
     if let (true, Some(classifier)) = (args.grpc, &classifier) {
         let (client, task) = loopback(classifier.clone()).await?;
-        session = Session::Remote(client);
+        session = Session::Remote(Box::new(client));
         server = Some(task);
     }
     let steps = || classifier.as_ref().map(|c| c.engine().counts());
@@ -259,8 +261,7 @@ async fn explain(
     let options = RemoteReason { max_tokens, temperature: 0.0, seed: 0, free_answer: false };
     let (mut samples, mut failed) = (Vec::new(), 0);
     let mut i = first;
-    loop {
-        let Some(item) = items.get(i % items.len().max(1)) else { break };
+    while let Some(item) = items.get(i % items.len().max(1)) {
         let begun = Instant::now();
         let mut sample = Sample::default();
         let answered = session

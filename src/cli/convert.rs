@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -12,11 +12,15 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::convert::adapter::Adapter;
+use crate::convert::hub::{Hub, HubError, HubId, HubSettings};
 use crate::convert::plan::Plan;
 use crate::convert::tensor_type::FileType;
 use crate::convert::write::{Control, Progress};
 use crate::convert::{self, Base, ConvertError, Request, Summary, output};
 use crate::profile::{self, Profile};
+
+/// The bundled profile.
+const DEFAULT_PROFILE: &str = "ko-youtube-sentiment";
 
 /// Convert a Hugging Face checkpoint or a GGUF file, with a PEFT adapter, to a quantised GGUF file
 ///
@@ -25,21 +29,21 @@ use crate::profile::{self, Profile};
 /// question before it gets its name, and is what llama.cpp's own converter and llama-quantize make.
 #[derive(Debug, Args)]
 pub struct ConvertArgs {
-    /// Folder with safetensors and config.json, or a GGUF file
+    /// Folder with safetensors and config.json, hub id (owner/name or owner/name@revision), or GGUF file
     #[arg(long)]
-    base: PathBuf,
-    /// PEFT adapter: a folder with adapter_config.json and adapter_model.safetensors
+    base: String,
+    /// PEFT adapter: folder with adapter_config.json and adapter_model.safetensors, or hub id
     #[arg(long)]
-    adapter: Option<PathBuf>,
+    adapter: Option<String>,
     /// The GGUF file to write
     #[arg(long)]
     out: PathBuf,
     /// Type of the result: Q4_K_M, Q4_K_S, Q4_0, Q5_K_M, Q6_K, Q8_0, BF16, F16 or F32
     #[arg(long, value_name = "TYPE", default_value_t)]
     quant: FileType,
-    /// TOML file of the prompt that the model was trained with [default: the model card's]
-    #[arg(long, value_name = "FILE")]
-    profile: Option<PathBuf>,
+    /// The prompt that the model was trained with: a TOML file, or the name of a bundled one
+    #[arg(long, value_name = "NAME|FILE", default_value = DEFAULT_PROFILE)]
+    profile: String,
     /// Threads that quantise [default: the processor's]
     #[arg(long)]
     threads: Option<usize>,
@@ -65,6 +69,9 @@ pub enum ConvertCliError {
         /// Why.
         source: io::Error,
     },
+    /// Neither a path nor a hub id.
+    #[error("{0}: no such file or folder, and not a hub id like owner/name")]
+    NotFound(String),
     /// The terminal can't be written, or signals not be caught.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -82,16 +89,17 @@ impl From<crate::profile::ProfileError> for ConvertCliError {
 /// Any [`ConvertCliError`].
 pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     let mut screen = io::stdout().lock();
-    let profile = read_profile(args.profile.as_deref())?;
-    let base = Base::open(&args.base).map_err(ConvertError::from)?;
-    let adapter = args.adapter.as_deref().map(Adapter::open).transpose().map_err(ConvertError::from)?;
-    let base_name = name_of(&args.base);
-    let adapter_name = args.adapter.as_deref().map(name_of);
+    let profile = read_profile(&args.profile)?;
+    let (base_path, base_name) = locate(&args.base)?;
+    let located = args.adapter.as_deref().map(locate).transpose()?;
+    let base = Base::open(&base_path).map_err(ConvertError::from)?;
+    let adapter =
+        located.as_ref().map(|(path, _)| Adapter::open(path)).transpose().map_err(ConvertError::from)?;
     let request = Request {
         base: &base,
         base_name: &base_name,
         adapter: adapter.as_ref(),
-        adapter_name: adapter_name.as_deref(),
+        adapter_name: located.as_ref().map(|(_, name)| name.as_str()),
         profile: &profile,
         file_type: args.quant,
     };
@@ -123,25 +131,42 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     Ok(())
 }
 
-fn read_profile(path: Option<&Path>) -> Result<Profile, ConvertCliError> {
-    let text = match path {
-        None => profile::DEFAULT_TOML.to_owned(),
-        Some(path) => fs::read_to_string(path)
-            .map_err(|source| ConvertCliError::Profile { path: path.to_owned(), source })?,
+fn read_profile(name_or_file: &str) -> Result<Profile, ConvertCliError> {
+    let text = if name_or_file == DEFAULT_PROFILE {
+        profile::DEFAULT_TOML.to_owned()
+    } else {
+        let path = PathBuf::from(name_or_file);
+        fs::read_to_string(&path).map_err(|source| ConvertCliError::Profile { path, source })?
     };
     Ok(Profile::from_toml(&text)?)
 }
 
-/// What a model is called: its folder's or file's name.
-fn name_of(path: &Path) -> String {
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+/// A path, or the cached download of a hub id; and what the model is called.
+fn locate(base_or_adapter: &str) -> Result<(PathBuf, String), ConvertCliError> {
+    let path = PathBuf::from(base_or_adapter);
+    if path.exists() {
+        let whole = fs::canonicalize(&path)?;
+        let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        return Ok((path, name));
+    }
+    let Some(id) = HubId::parse(base_or_adapter) else {
+        return Err(ConvertCliError::NotFound(base_or_adapter.to_owned()));
+    };
+    let settings = HubSettings::from_env(|name| std::env::var(name).ok());
+    let download = |source| HubError::Download { id: id.clone(), source };
+    let meter = DownloadMeter::new();
+    let folder = Hub::new(settings)
+        .map_err(download)
+        .and_then(|hub| hub.folder(&id, &|file, size, done| meter.show(file, size, done)))
+        .map_err(ConvertError::from)?;
+    meter.clear();
+    Ok((folder, base_or_adapter.to_owned()))
 }
 
 fn write_plan(screen: &mut impl Write, args: &ConvertArgs, plan: &Plan) -> io::Result<()> {
-    writeln!(screen, "base      {} ({})", args.base.display(), plan.architecture)?;
+    writeln!(screen, "base      {} ({})", args.base, plan.architecture)?;
     if let Some(adapter) = &args.adapter {
-        writeln!(screen, "adapter   {} (changes {} tensors)", adapter.display(), plan.changed())?;
+        writeln!(screen, "adapter   {adapter} (changes {} tensors)", plan.changed())?;
     }
     let n_tensors = plan.tensors.len();
     writeln!(screen, "result    {} ({}, {n_tensors} tensors)", args.out.display(), plan.file_type)?;
@@ -161,7 +186,9 @@ fn write_plan(screen: &mut impl Write, args: &ConvertArgs, plan: &Plan) -> io::R
 /// Lines of the table: tensors and bytes of each type.
 fn type_table(plan: &Plan) -> String {
     let types = plan.by_type();
-    let line = |(tensor_type, (count, bytes)): (&_, &(u64, u64))| format!("{tensor_type:<6} {count:>8} {bytes:>14}\n");
+    let line = |(tensor_type, (count, bytes)): (&_, &(u64, u64))| {
+        format!("{tensor_type:<6} {count:>8} {bytes:>14}\n")
+    };
     let (count, bytes) = types.values().fold((0, 0), |(c, b), (count, bytes)| (c + count, b + bytes));
     let lines: String = types.iter().map(line).collect();
     format!("type    tensors          bytes\n{lines}total  {count:>8} {bytes:>14}\n")
@@ -181,7 +208,11 @@ fn write_summary(
     writeln!(screen, "LoRA      {merged} tensors merged")?;
     writeln!(screen, "time      {seconds:.1} s ({:.0} MB/s)", summary.bytes as f64 / 1e6 / seconds)?;
     if let Some(peak) = peak_memory() {
-        writeln!(screen, "memory    {:.0} MiB at most, with the pages of files read", peak as f64 / 1048576.0)?;
+        writeln!(
+            screen,
+            "memory    {:.0} MiB at most, with the pages of files read",
+            peak as f64 / 1048576.0
+        )?;
     }
     writeln!(screen, "checked   read again, loaded, and one prompt answered")
 }
@@ -191,6 +222,51 @@ fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// A progress bar for the file at hand on a terminal, a line for each file elsewhere.
+struct DownloadMeter {
+    bar: Option<ProgressBar>,
+    file: Mutex<String>,
+}
+
+impl DownloadMeter {
+    fn new() -> Self {
+        Self { bar: io::stderr().is_terminal().then(|| progress_bar(0)), file: Mutex::default() }
+    }
+
+    fn show(&self, file: &str, size: u64, done: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(size);
+            bar.set_position(done);
+            bar.set_message(file.to_owned());
+            return;
+        }
+        let Ok(mut last) = self.file.lock() else { return };
+        if *last != file {
+            *last = file.to_owned();
+            print_line(&format!("downloading {file} ({size} bytes)"));
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn progress_bar(total: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{bar:30} {bytes:>11} of {total_bytes}  {binary_bytes_per_sec:>12}  {eta:>4} left  {msg}",
+    );
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Prints to stderr; that nobody reads it is no reason to stop.
+fn print_line(line: &str) {
+    let _closed = writeln!(io::stderr(), "{line}");
 }
 
 /// A progress bar on a terminal, a line now and then elsewhere.
@@ -205,13 +281,7 @@ impl Meter {
     const LINE_EVERY: Duration = Duration::from_secs(10);
 
     fn new(total: u64) -> Self {
-        let bar = io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template(
-                "{bar:30} {bytes:>11} of {total_bytes}  {binary_bytes_per_sec:>12}  {eta:>4} left  {msg}",
-            );
-            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
+        let bar = io::stderr().is_terminal().then(|| progress_bar(total));
         let started = Instant::now();
         Self { bar, total, started, last_line: Mutex::new(started) }
     }
@@ -224,7 +294,7 @@ impl Meter {
             }
             (Some(bar), Progress::Verifying) => bar.set_message("checking the result"),
             (None, Progress::Written { bytes, tensor }) => self.line(bytes, tensor),
-            (None, Progress::Verifying) => self.print("checking the result"),
+            (None, Progress::Verifying) => print_line("checking the result"),
         }
     }
 
@@ -238,12 +308,7 @@ impl Meter {
         let rate = bytes as f64 / seconds;
         let left = (self.total - bytes) as f64 / rate;
         let percent = bytes as f64 / self.total as f64 * 100.0;
-        self.print(&format!("{percent:3.0} %  {:.0} MB/s  {left:.0} s left  {tensor}", rate / 1e6));
-    }
-
-    fn print(&self, line: &str) {
-        // A closed stderr is no reason to stop converting.
-        let _closed = writeln!(io::stderr(), "{line}");
+        print_line(&format!("{percent:3.0} %  {:.0} MB/s  {left:.0} s left  {tensor}", rate / 1e6));
     }
 
     fn clear(&self) {

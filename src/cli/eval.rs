@@ -124,7 +124,7 @@ async fn measured(args: &EvalArgs, data: &Data) -> Result<(Report, Vec<Predictio
         reliability: (measure.mode == Mode::Score).then_some(Reliability::of(&scored)),
         calibration: None,
         fidelity,
-        speed: (rows > 0).then(|| (rows, time.as_secs_f64())),
+        speed: (rows > 0).then_some((rows, time.as_secs_f64())),
     };
     Ok((report, predictions))
 }

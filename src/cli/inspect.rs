@@ -37,9 +37,15 @@ pub fn run(args: &InspectArgs) -> CliResult {
     let types = types(&header);
     let profile = profile.map(Profile::from_toml).transpose()?;
     if args.json {
-        let types: Value = types.iter().map(|(name, (n, bytes))| (name.clone(), json!({ "tensors": n, "bytes": bytes }))).collect();
+        let types: Value = types
+            .iter()
+            .map(|(name, (n, bytes))| (name.clone(), json!({ "tensors": n, "bytes": bytes })))
+            .collect();
         let facts: Value = facts.into_iter().collect();
-        println!("{}", serde_json::to_string_pretty(&json!({ "file": facts, "tensors": types, "profile": profile }))?);
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&json!({ "file": facts, "tensors": types, "profile": profile }))?
+        );
         return Ok(());
     }
     for (name, value) in &facts {

@@ -11,8 +11,8 @@ use tracing::info;
 
 use super::model_args::ModelArgs;
 use super::{CliResult, block_on};
-use crate::grpc::{Server, ServerOptions};
 use crate::engine::llama::cpu_features;
+use crate::grpc::{Server, ServerOptions};
 use crate::load::load;
 
 /// For example: ko-sentiment serve --model model.gguf --listen 0.0.0.0:50051

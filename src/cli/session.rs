@@ -48,14 +48,14 @@ pub enum Session {
     /// In this process.
     Local(Arc<Classifier>),
     /// Elsewhere.
-    Remote(Client),
+    Remote(Box<Client>),
 }
 
 impl Session {
     /// Loads the model, or connects.
     pub async fn open(args: &AnswererArgs) -> Result<Self, SessionError> {
         match (&args.endpoint, &args.model) {
-            (Some(endpoint), _) => Ok(Self::Remote(Client::connect(endpoint).await?)),
+            (Some(endpoint), _) => Ok(Self::Remote(Box::new(Client::connect(endpoint).await?))),
             (None, Some(model)) => Ok(Self::Local(Arc::new(load(model, args.options.options()?)?))),
             (None, None) => Err(SessionError::Nobody),
         }
@@ -70,7 +70,11 @@ impl Session {
     }
 
     /// The sentiment of a comment.
-    pub async fn classify(&mut self, raw: RawInput<'_>, reproducible: bool) -> Result<Classified, SessionError> {
+    pub async fn classify(
+        &mut self,
+        raw: RawInput<'_>,
+        reproducible: bool,
+    ) -> Result<Classified, SessionError> {
         match self {
             Self::Local(classifier) => {
                 let input = Input::new(raw).map_err(SessionError::Invalid)?;

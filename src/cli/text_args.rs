@@ -49,7 +49,13 @@ impl TextArgs {
 #[derive(Debug, Clone, Args)]
 pub struct AnswererArgs {
     /// Answer in this process, with this model.
-    #[arg(long, short = 'm', value_name = "FILE", env = "KO_SENTIMENT_MODEL", required_unless_present = "endpoint")]
+    #[arg(
+        long,
+        short = 'm',
+        value_name = "FILE",
+        env = "KO_SENTIMENT_MODEL",
+        required_unless_present = "endpoint"
+    )]
     pub model: Option<PathBuf>,
 
     /// Ask the server at this address instead.

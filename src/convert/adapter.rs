@@ -10,6 +10,7 @@ use fancy_regex::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+use super::lora::transpose;
 use super::safetensors::{SafetensorsError, SafetensorsFile};
 use super::source::{ReadError, SourceError, TensorSource, read_json};
 
@@ -37,10 +38,14 @@ pub enum AdapterError {
         reason: String,
     },
     /// Not LoRA.
-    #[error("adapters of type {0} are not supported, only LORA: merge it with PEFT's merge_and_unload and convert the result")]
+    #[error(
+        "adapters of type {0} are not supported, only LORA: merge it with PEFT's merge_and_unload and convert the result"
+    )]
     PeftType(String),
     /// A setting that changes what the adapter means, and that is not understood.
-    #[error("adapter_config.json: {key} = {value} is not supported: merge it with PEFT's merge_and_unload and convert the result")]
+    #[error(
+        "adapter_config.json: {key} = {value} is not supported: merge it with PEFT's merge_and_unload and convert the result"
+    )]
     Setting {
         /// The setting.
         key: String,
@@ -67,7 +72,9 @@ pub enum AdapterError {
         missing: &'static str,
     },
     /// A module that the configuration names and the file does not have.
-    #[error("target_modules names {0}, but the adapter has no tensors for it: the file is incomplete or made for another base")]
+    #[error(
+        "target_modules names {0}, but the adapter has no tensors for it: the file is incomplete or made for another base"
+    )]
     MissingModule(String),
     /// LoRA tensors for a module that the configuration does not name.
     #[error("the adapter has tensors for {0}, which target_modules does not name: PEFT would drop them")]
@@ -83,7 +90,9 @@ pub enum AdapterError {
         expected: Vec<u64>,
     },
     /// An embedding with another number of tokens.
-    #[error("the adapter's embedding has {adapter} tokens and the base's {base}: tokens were added in training; resize the base's embedding in transformers, save it with the tokenizer, and convert that")]
+    #[error(
+        "the adapter's embedding has {adapter} tokens and the base's {base}: tokens were added in training; resize the base's embedding in transformers, save it with the tokenizer, and convert that"
+    )]
     VocabularyGrew {
         /// Tokens of the adapter's embedding.
         adapter: u64,
@@ -91,10 +100,14 @@ pub enum AdapterError {
         base: u64,
     },
     /// A trained output head on a model whose head is its embedding.
-    #[error("the adapter trains lm_head, but the base ties it to embed_tokens: untie them in transformers, or train without lm_head ({0})")]
+    #[error(
+        "the adapter trains lm_head, but the base ties it to embed_tokens: untie them in transformers, or train without lm_head ({0})"
+    )]
     TiedHead(String),
     /// A trained embedding whose head was left as it was.
-    #[error("the adapter trains embed_tokens apart from the lm_head that the base ties to it: merged, the two differ, but llama.cpp's Gemma 2 has one matrix for both; train with ensure_weight_tying=True or without embed_tokens")]
+    #[error(
+        "the adapter trains embed_tokens apart from the lm_head that the base ties to it: merged, the two differ, but llama.cpp's Gemma 2 has one matrix for both; train with ensure_weight_tying=True or without embed_tokens"
+    )]
     UntiedEmbedding,
     /// DoRA on an embedding.
     #[error("DoRA on {0} is not supported: merge it with PEFT's merge_and_unload and convert the result")]
@@ -216,7 +229,9 @@ impl AdapterConfig {
         if config.r == 0 {
             return Err(bad("r must be at least 1".to_owned()));
         }
-        for (key, pattern) in [("rank_pattern", &config.rank_pattern), ("alpha_pattern", &config.alpha_pattern)] {
+        for (key, pattern) in
+            [("rank_pattern", &config.rank_pattern), ("alpha_pattern", &config.alpha_pattern)]
+        {
             for (name, value) in pattern.iter().flatten() {
                 if value.as_f64().is_none_or(|v| v <= 0.0) {
                     return Err(bad(format!("{key}: {name:?} must be a positive number, not {value}")));
@@ -224,7 +239,9 @@ impl AdapterConfig {
                 pattern_regex(key, name)?;
             }
         }
-        for (key, modules) in [("target_modules", &config.target_modules), ("exclude_modules", &config.exclude_modules)] {
+        for (key, modules) in
+            [("target_modules", &config.target_modules), ("exclude_modules", &config.exclude_modules)]
+        {
             if let Some(Modules::Pattern(pattern)) = modules {
                 full_match(key, pattern)?;
             }
@@ -272,8 +289,10 @@ impl AdapterConfig {
 
     /// The rank and the scale of a module's update: alpha / r, or alpha / √r with rsLoRA.
     fn rank_and_scale(&self, module: &str) -> Result<(u64, f32), AdapterError> {
-        let rank = find_pattern("rank_pattern", self.rank_pattern.as_ref(), module)?.unwrap_or(f64::from(self.r));
-        let alpha = find_pattern("alpha_pattern", self.alpha_pattern.as_ref(), module)?.unwrap_or(self.lora_alpha);
+        let rank =
+            find_pattern("rank_pattern", self.rank_pattern.as_ref(), module)?.unwrap_or(f64::from(self.r));
+        let alpha =
+            find_pattern("alpha_pattern", self.alpha_pattern.as_ref(), module)?.unwrap_or(self.lora_alpha);
         let divisor = if self.use_rslora { rank.sqrt() } else { rank };
         Ok((rank as u64, (alpha / divisor) as f32))
     }
@@ -292,7 +311,9 @@ fn is_off(value: &Json) -> bool {
 }
 
 fn matches(modules: Option<&Modules>, key: &'static str, module: &str) -> Result<bool, AdapterError> {
-    let is_named = |name: &String| module.strip_suffix(name.as_str()).is_some_and(|head| head.is_empty() || head.ends_with('.'));
+    let is_named = |name: &String| {
+        module.strip_suffix(name.as_str()).is_some_and(|head| head.is_empty() || head.ends_with('.'))
+    };
     match modules {
         None => Ok(false),
         Some(Modules::Names(names)) => Ok(names.iter().any(is_named)),
@@ -319,7 +340,11 @@ fn run(regex: &Regex, key: &'static str, pattern: &str, module: &str) -> Result<
     regex.is_match(module).map_err(|_| AdapterError::Pattern { key, pattern: pattern.to_owned() })
 }
 
-fn find_pattern(key: &'static str, patterns: Option<&Map<String, Json>>, module: &str) -> Result<Option<f64>, AdapterError> {
+fn find_pattern(
+    key: &'static str,
+    patterns: Option<&Map<String, Json>>,
+    module: &str,
+) -> Result<Option<f64>, AdapterError> {
     for (pattern, value) in patterns.into_iter().flatten() {
         if run(&pattern_regex(key, pattern)?, key, pattern, module)? {
             return Ok(value.as_f64());
@@ -433,9 +458,28 @@ impl Adapter {
     /// Whether the embedding is trained and the head, tied in the base, is not: PEFT's
     /// `merge_and_unload` unties them then.
     pub fn unties_embedding(&self) -> bool {
-        let trains_embedding =
-            self.modules.contains_key("model.embed_tokens") || self.replaced.contains_key("model.embed_tokens.weight");
+        let trains_embedding = self.modules.contains_key("model.embed_tokens")
+            || self.replaced.contains_key("model.embed_tokens.weight");
         trains_embedding && !self.config.ensure_weight_tying && !self.replaced.contains_key("lm_head.weight")
+    }
+
+    /// Whether the head's LoRA is the embedding's, the other way round: how PEFT saves the two tied.
+    ///
+    /// # Errors
+    /// Where the tensors can't be read.
+    pub fn head_mirrors_embedding(&self) -> Result<bool, AdapterError> {
+        let parts = |module: &str| {
+            let parts = self.modules.get(module)?;
+            Some((parts.a.as_ref()?, parts.b.as_ref()?))
+        };
+        let (Some((head_a, head_b)), Some((a, b))) = (parts("lm_head"), parts("model.embed_tokens")) else {
+            return Ok(false);
+        };
+        let mirrors = |head: &TensorSource, embedding: &TensorSource| -> Result<bool, AdapterError> {
+            let turned = transpose(&embedding.read_all_f32()?, embedding.rows() as usize);
+            Ok(head.shape.iter().eq(embedding.shape.iter().rev()) && head.read_all_f32()? == turned)
+        };
+        Ok(mirrors(head_a, b)? && mirrors(head_b, a)?)
     }
 
     /// Modules that the adapter has LoRA tensors for.
@@ -447,7 +491,12 @@ impl Adapter {
     ///
     /// # Errors
     /// Where the tensors are incomplete, do not fit, or disagree with the configuration.
-    pub fn low_rank(&self, module: &str, shape: (u64, u64), is_linear: bool) -> Result<Option<LowRank>, AdapterError> {
+    pub fn low_rank(
+        &self,
+        module: &str,
+        shape: (u64, u64),
+        is_linear: bool,
+    ) -> Result<Option<LowRank>, AdapterError> {
         let targeted = self.config.targets(module, is_linear)?;
         let Some(parts) = self.modules.get(module) else {
             return if targeted { Err(AdapterError::MissingModule(module.to_owned())) } else { Ok(None) };
@@ -461,7 +510,8 @@ impl Adapter {
         let (a, b) = (half(&parts.a, "lora_A")?, half(&parts.b, "lora_B")?);
         let (rank, scale) = self.config.rank_and_scale(module)?;
         let (rows, columns) = shape;
-        let names = if parts.is_embedding { ["lora_embedding_A", "lora_embedding_B"] } else { ["lora_A", "lora_B"] };
+        let names =
+            if parts.is_embedding { ["lora_embedding_A", "lora_embedding_B"] } else { ["lora_A", "lora_B"] };
         let (left, right) = if parts.is_embedding {
             check_shape(module, names[0], &a, &[rank, rows])?;
             check_shape(module, names[1], &b, &[columns, rank])?;
@@ -475,7 +525,12 @@ impl Adapter {
         Ok(Some(LowRank { left, right, is_embedding: parts.is_embedding, rank, scale, magnitude }))
     }
 
-    fn magnitude(&self, module: &str, parts: &Parts, rows: u64) -> Result<Option<TensorSource>, AdapterError> {
+    fn magnitude(
+        &self,
+        module: &str,
+        parts: &Parts,
+        rows: u64,
+    ) -> Result<Option<TensorSource>, AdapterError> {
         let name = "lora_magnitude_vector";
         match (&parts.magnitude, self.config.use_dora) {
             (None, false) => Ok(None),
@@ -490,7 +545,12 @@ impl Adapter {
     }
 }
 
-fn check_shape(module: &str, part: &str, source: &TensorSource, expected: &[u64]) -> Result<(), AdapterError> {
+fn check_shape(
+    module: &str,
+    part: &str,
+    source: &TensorSource,
+    expected: &[u64],
+) -> Result<(), AdapterError> {
     let found: Vec<u64> = source.shape.iter().rev().copied().collect();
     if found == expected {
         return Ok(());

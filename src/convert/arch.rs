@@ -28,7 +28,9 @@ pub enum ArchError {
         expected: &'static str,
     },
     /// A setting that llama.cpp computes with another value.
-    #[error("config.json: {key} is {found}, but llama.cpp computes {arch} with {expected}: the result would be wrong")]
+    #[error(
+        "config.json: {key} is {found}, but llama.cpp computes {arch} with {expected}: the result would be wrong"
+    )]
     Mismatch {
         /// The setting.
         key: &'static str,
@@ -278,7 +280,8 @@ impl Config<'_> {
             Architecture::Gemma2 => 2,
             Architecture::Gemma3 => 6,
         };
-        let expected = |i: usize| if (i + 1) % period == 0 { "full_attention" } else { "sliding_attention" };
+        let expected =
+            |i: usize| if (i + 1).is_multiple_of(period) { "full_attention" } else { "sliding_attention" };
         let layers = layer_types.as_array();
         layers.is_some_and(|layers| layers.iter().enumerate().all(|(i, layer)| layer == expected(i)))
     }
@@ -296,7 +299,12 @@ impl Config<'_> {
         }
     }
 
-    fn expect(&self, key: &'static str, expected: &str, holds: impl Fn(&Json) -> bool) -> Result<(), ArchError> {
+    fn expect(
+        &self,
+        key: &'static str,
+        expected: &str,
+        holds: impl Fn(&Json) -> bool,
+    ) -> Result<(), ArchError> {
         match self.get(key) {
             Some(value) if !holds(value) => Err(ArchError::Mismatch {
                 key,

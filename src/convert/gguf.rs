@@ -371,7 +371,9 @@ impl Metadata {
     /// [`GgufError::MissingKey`], [`GgufError::KeyType`].
     pub fn require_u64(&self, key: &str) -> Result<u64, GgufError> {
         let value = self.get(key).ok_or_else(|| GgufError::MissingKey(key.to_owned()))?;
-        value.as_u64().ok_or_else(|| GgufError::KeyType { key: key.to_owned(), expected: "an unsigned integer" })
+        value
+            .as_u64()
+            .ok_or_else(|| GgufError::KeyType { key: key.to_owned(), expected: "an unsigned integer" })
     }
 }
 
@@ -407,7 +409,7 @@ impl TensorInfo {
     fn check_shape(&self) -> Result<(), GgufError> {
         let elements = self.shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d));
         let fits = elements.is_some_and(|n| n > 0 && n < 1 << 58);
-        let whole_blocks = self.columns() % self.tensor_type.block_len() == 0;
+        let whole_blocks = self.columns().is_multiple_of(self.tensor_type.block_len());
         if !fits || !whole_blocks {
             return Err(GgufError::Shape { name: self.name.clone(), shape: self.shape.clone() });
         }

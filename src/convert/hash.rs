@@ -29,7 +29,7 @@ pub fn file(path: &Path, stop: &dyn Fn() -> bool) -> io::Result<Option<String>> 
 /// The hash of several files: of the one file, or of the list `sha256sum` would print for them.
 ///
 /// # Errors
-/// As [`file`].
+/// As [`file()`].
 pub fn files(paths: &[PathBuf], stop: &dyn Fn() -> bool) -> io::Result<Option<String>> {
     if let [path] = paths {
         return file(path, stop);

@@ -47,12 +47,25 @@ impl Update {
                 *w += p * self.scale;
             }
             if let Some(magnitude) = &self.magnitude {
-                let length = weights.iter().map(|w| f64::from(*w) * f64::from(*w)).sum::<f64>().sqrt();
-                let factor = magnitude[row] / length as f32;
+                let factor = magnitude[row] / length(weights);
                 weights.iter_mut().for_each(|w| *w *= factor);
             }
         }
     }
+}
+
+/// ‖v‖, summed eight numbers side by side as `torch.linalg.norm` does on the CPU, so that DoRA has
+/// the bits of PEFT's.
+fn length(v: &[f32]) -> f32 {
+    let (eights, rest) = v.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for eight in eights {
+        for (sum, x) in sums.iter_mut().zip(eight) {
+            *sum += x * x;
+        }
+    }
+    let sum = sums.into_iter().reduce(|a, b| a + b).unwrap_or(0.0);
+    rest.iter().fold(sum, |sum, x| sum + x * x).sqrt()
 }
 
 /// `product` = `left` (a row) · `right` (as many rows as `left` has numbers).
@@ -85,7 +98,7 @@ fn multiply_portable(left: &[f32], right: &[f32], product: &mut [f32]) {
 }
 
 /// `matrix` has `rows` rows; its transpose.
-fn transpose(matrix: &[f32], rows: usize) -> Vec<f32> {
+pub fn transpose(matrix: &[f32], rows: usize) -> Vec<f32> {
     let columns = matrix.len() / rows;
     (0..columns).flat_map(|c| (0..rows).map(move |r| matrix[r * columns + c])).collect()
 }

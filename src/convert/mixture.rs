@@ -61,7 +61,7 @@ pub fn choose_types(file: FileType, weights: &[Weight], n_layers: u64) -> Vec<Te
 
 fn output_type(default: TensorType, columns: u64) -> TensorType {
     match default {
-        _ if columns % default.block_len() != 0 => TensorType::Q8_0,
+        _ if !columns.is_multiple_of(default.block_len()) => TensorType::Q8_0,
         TensorType::Q8_0 => TensorType::Q8_0,
         _ => TensorType::Q6K,
     }
@@ -90,7 +90,7 @@ fn use_more_bits(i: u64, n: u64) -> bool {
 
 /// Rows that are no whole number of blocks get a type with smaller blocks.
 fn fallback(chosen: TensorType, columns: u64) -> TensorType {
-    if columns % chosen.block_len() == 0 {
+    if columns.is_multiple_of(chosen.block_len()) {
         return chosen;
     }
     let smaller = match chosen {
@@ -99,7 +99,7 @@ fn fallback(chosen: TensorType, columns: u64) -> TensorType {
         TensorType::Q6K => TensorType::Q8_0,
         other => other,
     };
-    if columns % smaller.block_len() == 0 { smaller } else { TensorType::F16 }
+    if columns.is_multiple_of(smaller.block_len()) { smaller } else { TensorType::F16 }
 }
 
 #[cfg(test)]
@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn order_is_numeric_by_layer() {
-        let mut names = ["blk.10.attn_q.weight", "token_embd.weight", "blk.2.ffn_up.weight", "blk.2.attn_q.weight"];
+        let mut names =
+            ["blk.10.attn_q.weight", "token_embd.weight", "blk.2.ffn_up.weight", "blk.2.attn_q.weight"];
         names.sort_by(|a, b| tensor_order(a).cmp(&tensor_order(b)));
         assert_eq!(
             names,

@@ -1,8 +1,8 @@
 //! Conversion: a Hugging Face checkpoint or a GGUF file, with or without a PEFT adapter, to a
 //! quantised GGUF file, in one pass and bounded memory.
 //!
-//! The way of a tensor: [`source`] finds it, [`plan`] decides its name ([`arch`]), its type
-//! ([`mixture`]) and what the [`adapter`] does to it, [`write`] reads it in row chunks, merges
+//! The way of a tensor: [`source`] finds it, [`mod@plan`] decides its name ([`arch`]), its type
+//! ([`mixture`]) and what the [`adapter`] does to it, [`mod@write`] reads it in row chunks, merges
 //! ([`lora`]), quantises ([`quant`]) and writes. [`vocab`] and [`special`] make the tokenizer's
 //! metadata, [`gguf`] the container, [`output`] and [`verify`] see to it that a file has its name
 //! only when it is whole and has answered a question. [`rewrite`] changes one value of a finished file.
@@ -13,6 +13,7 @@ pub mod adapter;
 pub mod arch;
 pub mod gguf;
 pub mod hash;
+pub mod hub;
 #[cfg(target_arch = "x86_64")]
 mod kquants;
 pub mod lora;
@@ -52,6 +53,9 @@ pub enum ConvertError {
     /// The base can't be opened.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A model can't be downloaded.
+    #[error(transparent)]
+    Hub(#[from] hub::HubError),
     /// The base's configuration can't be converted.
     #[error(transparent)]
     Arch(#[from] ArchError),
@@ -83,7 +87,9 @@ pub enum ConvertError {
     #[error("tensor {0:?} is missing in the base: the download is incomplete")]
     MissingTensor(String),
     /// A Gemma 2 with a head of its own.
-    #[error("config.json says tie_word_embeddings = false, but llama.cpp's Gemma 2 has no output head of its own")]
+    #[error(
+        "config.json says tie_word_embeddings = false, but llama.cpp's Gemma 2 has no output head of its own"
+    )]
     UntiedHead,
     /// A GGUF in several files.
     #[error("the base is one part of a split GGUF: join it first with llama-gguf-split --merge")]
@@ -111,7 +117,11 @@ impl Base {
     /// # Errors
     /// [`SourceError`].
     pub fn open(path: &Path) -> Result<Self, SourceError> {
-        if path.is_dir() { Checkpoint::open(path).map(Self::Checkpoint) } else { GgufBase::open(path).map(Self::Gguf) }
+        if path.is_dir() {
+            Checkpoint::open(path).map(Self::Checkpoint)
+        } else {
+            GgufBase::open(path).map(Self::Gguf)
+        }
     }
 
     /// The files that hold the weights.
@@ -161,7 +171,9 @@ const UNKNOWN_HASH: &str = "0000000000000000000000000000000000000000000000000000
 /// Whatever can be found wrong before the weights are read.
 pub fn plan(request: &Request) -> Result<Plan, ConvertError> {
     let mut plan = match request.base {
-        Base::Checkpoint(checkpoint) => plan::plan_checkpoint(checkpoint, request.adapter, request.file_type)?,
+        Base::Checkpoint(checkpoint) => {
+            plan::plan_checkpoint(checkpoint, request.adapter, request.file_type)?
+        }
         Base::Gguf(gguf) => plan::plan_gguf(gguf, request.adapter, request.file_type)?,
     };
     let metadata = &mut plan.header.metadata;
@@ -213,7 +225,9 @@ pub fn convert(
     plan.header.metadata.set(format!("{PROVENANCE}.base_sha256"), base_hash.ok_or(ConvertError::Cancelled)?);
     if let Some(adapter) = request.adapter {
         let hash = hash::file(&adapter.weights_path, &cancelled).map_err(read_error)?;
-        plan.header.metadata.set(format!("{PROVENANCE}.adapter_sha256"), hash.ok_or(ConvertError::Cancelled)?);
+        plan.header
+            .metadata
+            .set(format!("{PROVENANCE}.adapter_sha256"), hash.ok_or(ConvertError::Cancelled)?);
     }
     write_header(&plan, &output)?;
     verify::check_header(output.path(), &plan.header)?;

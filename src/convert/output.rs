@@ -60,7 +60,8 @@ pub fn check_target(target: &Path, size: u64, force: bool) -> Result<(), OutputE
     if target.exists() && !force {
         return Err(OutputError::Exists(target.to_owned()));
     }
-    let free = fs4::available_space(&folder).map_err(|source| OutputError::Io { path: folder.clone(), source })?;
+    let free =
+        fs4::available_space(&folder).map_err(|source| OutputError::Io { path: folder.clone(), source })?;
     if free < size {
         return Err(OutputError::Space { folder, free, needed: size });
     }

@@ -155,7 +155,11 @@ fn count_tokens(
 ///
 /// # Errors
 /// As [`plan_checkpoint`].
-pub fn plan_gguf(base: &GgufBase, adapter: Option<&Adapter>, file_type: FileType) -> Result<Plan, ConvertError> {
+pub fn plan_gguf(
+    base: &GgufBase,
+    adapter: Option<&Adapter>,
+    file_type: FileType,
+) -> Result<Plan, ConvertError> {
     let architecture = Architecture::from_gguf(base.header.architecture()?)?;
     if base.header.metadata.get("split.count").and_then(Value::as_u64).is_some_and(|n| n > 1) {
         return Err(ConvertError::SplitGguf);
@@ -183,7 +187,8 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, file_type: FileType) -> Resul
     let mut names: Vec<String> = base.tensors.keys().cloned().collect();
     names.sort_by(|a, b| tensor_order(a).cmp(&tensor_order(b)));
     let shapes: Vec<&[u64]> = names.iter().map(|name| base.tensors[name].shape.as_slice()).collect();
-    let weights: Vec<Weight> = names.iter().zip(&shapes).map(|(name, shape)| Weight { name, shape }).collect();
+    let weights: Vec<Weight> =
+        names.iter().zip(&shapes).map(|(name, shape)| Weight { name, shape }).collect();
     let types = choose_types(file_type, &weights, n_layers);
 
     let base_is_quantised = base.tensors.values().any(|t| t.tensor_type.is_quantised());
@@ -215,13 +220,15 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, file_type: FileType) -> Resul
         });
     }
     if let Some(adapter) = adapter {
-        let unused: Vec<String> =
-            adapter.modules().filter(|m| !used.contains(*m)).map(str::to_owned).collect();
-        if unused.iter().any(|m| m == "lm_head") && base.is_tied {
-            return Err(AdapterError::TiedHead("lm_head has LoRA weights".to_owned()).into());
+        let mut unused: Vec<&str> = adapter.modules().filter(|m| !used.contains(*m)).collect();
+        if base.is_tied && unused.contains(&"lm_head") {
+            if !adapter.head_mirrors_embedding()? {
+                return Err(AdapterError::TiedHead("its LoRA is not the embedding's".to_owned()).into());
+            }
+            unused.retain(|module| *module != "lm_head");
         }
         if !unused.is_empty() {
-            return Err(AdapterError::UnusedTensors(unused).into());
+            return Err(AdapterError::UnusedTensors(unused.into_iter().map(str::to_owned).collect()).into());
         }
     }
     Ok(Plan { architecture: base.architecture, file_type, header, tensors, base_is_quantised })
@@ -269,6 +276,7 @@ fn low_rank_of(
 fn replacements(adapter: &Adapter, base: &Base) -> Result<BTreeMap<String, TensorSource>, ConvertError> {
     let mut replaced = BTreeMap::new();
     let mut unused = Vec::new();
+    let mut tied_head = None;
     for (name, source) in &adapter.replaced {
         let module = name.strip_suffix(".weight").and_then(|module| base.architecture.gguf_module(module));
         let gguf_name = module.map(|module| format!("{module}.weight"));
@@ -277,16 +285,16 @@ fn replacements(adapter: &Adapter, base: &Base) -> Result<BTreeMap<String, Tenso
                 check_replacement(name, source, tensor)?;
                 replaced.insert(gguf_name.clone(), source.clone());
             }
-            // PEFT saves the head next to a trained embedding; tied, it must be the same.
-            None if name == "lm_head.weight" && base.is_tied => {
-                let embedding = adapter.replaced.get("model.embed_tokens.weight");
-                let embedding = embedding.unwrap_or(&base.tensors["token_embd.weight"]);
-                check_replacement(name, source, embedding)?;
-                if !same_numbers(source, embedding)? {
-                    return Err(AdapterError::TiedHead("its lm_head.weight is not the embedding".to_owned()).into());
-                }
-            }
+            None if name == "lm_head.weight" && base.is_tied => tied_head = Some(source),
             None => unused.push(name.clone()),
+        }
+    }
+    // PEFT may save the head next to a trained embedding; tied, it must be the same.
+    if let Some(head) = tied_head {
+        let embedding = replaced.get("token_embd.weight").unwrap_or(&base.tensors["token_embd.weight"]);
+        check_replacement("lm_head.weight", head, embedding)?;
+        if !same_numbers(head, embedding)? {
+            return Err(AdapterError::TiedHead("its lm_head.weight is not the embedding".to_owned()).into());
         }
     }
     if unused.is_empty() { Ok(replaced) } else { Err(AdapterError::UnusedTensors(unused).into()) }

@@ -12,7 +12,9 @@ pub enum QuantError {
     #[error("a block of type {0} holds NaN or an infinity")]
     InvalidBlocks(TensorType),
     /// Lengths that do not fit together, or rows that are no whole number of blocks.
-    #[error("{rows} rows of {columns} numbers as {tensor_type} do not fit buffers of {numbers} numbers and {bytes} bytes")]
+    #[error(
+        "{rows} rows of {columns} numbers as {tensor_type} do not fit buffers of {numbers} numbers and {bytes} bytes"
+    )]
     Lengths {
         /// The block type.
         tensor_type: TensorType,
@@ -44,7 +46,7 @@ pub struct Rows {
 impl Rows {
     fn check(&self, numbers: usize, bytes: usize) -> Result<(), QuantError> {
         let Self { tensor_type, rows, columns } = *self;
-        let whole_blocks = columns > 0 && columns as u64 % tensor_type.block_len() == 0;
+        let whole_blocks = columns > 0 && (columns as u64).is_multiple_of(tensor_type.block_len());
         let expected_bytes = rows as u64 * tensor_type.row_bytes(columns as u64);
         if whole_blocks && rows * columns == numbers && expected_bytes == bytes as u64 {
             return Ok(());
@@ -68,8 +70,11 @@ pub fn quantise(rows: Rows, numbers: &[f32], blocks: &mut [u8]) -> Result<(), Qu
     validate(rows.tensor_type, blocks)
 }
 
+/// Quantises whole rows into their bytes.
+type Kernel = fn(&[f32], &mut [u8]);
+
 /// A quantiser of our own with ggml's bytes.
-fn fast_kernel(tensor_type: TensorType) -> Option<fn(&[f32], &mut [u8])> {
+fn fast_kernel(tensor_type: TensorType) -> Option<Kernel> {
     #[cfg(target_arch = "x86_64")]
     match tensor_type {
         TensorType::Q4K => return Some(super::kquants::quantise_q4k),
@@ -129,7 +134,11 @@ pub fn dequantise(rows: Rows, blocks: &[u8], numbers: &mut [f32]) -> Result<(), 
 pub fn validate(tensor_type: TensorType, blocks: &[u8]) -> Result<(), QuantError> {
     // SAFETY: the pointer and the length are those of one slice; ggml only reads.
     let valid = unsafe {
-        ggml::ggml_validate_row_data(tensor_type.id() as ggml::ggml_type, blocks.as_ptr().cast(), blocks.len())
+        ggml::ggml_validate_row_data(
+            tensor_type.id() as ggml::ggml_type,
+            blocks.as_ptr().cast(),
+            blocks.len(),
+        )
     };
     if valid { Ok(()) } else { Err(QuantError::InvalidBlocks(tensor_type)) }
 }
@@ -213,9 +222,6 @@ mod tests {
         let rows = Rows { tensor_type: TensorType::Q8_0, rows: 1, columns: 32 };
         let mut numbers = [1.0; 32];
         numbers[5] = f32::INFINITY;
-        assert_eq!(
-            quantise(rows, &numbers, &mut [0; 34]),
-            Err(QuantError::InvalidBlocks(TensorType::Q8_0))
-        );
+        assert_eq!(quantise(rows, &numbers, &mut [0; 34]), Err(QuantError::InvalidBlocks(TensorType::Q8_0)));
     }
 }

@@ -26,7 +26,9 @@ pub enum SafetensorsError {
         source: std::io::Error,
     },
     /// The file is cut off, or longer than its header says.
-    #[error("{0}: the file's size is not what its header says: it was cut off or written over; download it again")]
+    #[error(
+        "{0}: the file's size is not what its header says: it was cut off or written over; download it again"
+    )]
     Size(PathBuf),
     /// The header's length is a lie, or larger than 100 MB.
     #[error("{0}: the header's length is impossible: this is not a safetensors file")]
@@ -51,7 +53,9 @@ pub enum SafetensorsError {
     #[error("{0}: a tensor's byte range is not that of its shape and type")]
     TensorSize(PathBuf),
     /// A type other than F32, F16 and BF16.
-    #[error("{path}: tensor {name:?} has type {dtype}: F32, F16 and BF16 are supported; save the model in one of them")]
+    #[error(
+        "{path}: tensor {name:?} has type {dtype}: F32, F16 and BF16 are supported; save the model in one of them"
+    )]
     Dtype {
         /// The file.
         path: PathBuf,

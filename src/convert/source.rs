@@ -78,7 +78,12 @@ impl TensorSource {
     ///
     /// # Errors
     /// Any [`ReadError`].
-    pub fn read_f32(&self, rows: Range<u64>, raw: &mut Vec<u8>, numbers: &mut Vec<f32>) -> Result<(), ReadError> {
+    pub fn read_f32(
+        &self,
+        rows: Range<u64>,
+        raw: &mut Vec<u8>,
+        numbers: &mut Vec<f32>,
+    ) -> Result<(), ReadError> {
         let count = (rows.end - rows.start) as usize;
         self.read_raw(rows, raw)?;
         numbers.resize(count * self.columns() as usize, 0.0);
@@ -199,7 +204,8 @@ impl Checkpoint {
     pub fn open(dir: &Path) -> Result<Self, SourceError> {
         let config = read_json(&dir.join("config.json"))?;
         let index_path = dir.join("model.safetensors.index.json");
-        let mut checkpoint = Self { dir: dir.to_owned(), config, tensors: BTreeMap::new(), files: Vec::new() };
+        let mut checkpoint =
+            Self { dir: dir.to_owned(), config, tensors: BTreeMap::new(), files: Vec::new() };
         if index_path.is_file() {
             checkpoint.open_shards(&index_path)?;
         } else {
@@ -263,7 +269,8 @@ fn read_weight_map(path: &Path) -> Result<BTreeMap<String, String>, SourceError>
 }
 
 fn no_weights(dir: &Path) -> SourceError {
-    let has_pickle = dir.join("pytorch_model.bin").is_file() || dir.join("pytorch_model.bin.index.json").is_file();
+    let has_pickle =
+        dir.join("pytorch_model.bin").is_file() || dir.join("pytorch_model.bin.index.json").is_file();
     let hint = if has_pickle {
         "; pytorch_model.bin is not read: save the model again with save_pretrained(safe_serialization=True)"
     } else {
@@ -307,7 +314,8 @@ impl GgufBase {
     /// # Errors
     /// [`SourceError::Gguf`], [`SourceError::Io`].
     pub fn open(path: &Path) -> Result<Self, SourceError> {
-        let header = Header::read(path).map_err(|source| SourceError::Gguf { path: path.to_owned(), source })?;
+        let header =
+            Header::read(path).map_err(|source| SourceError::Gguf { path: path.to_owned(), source })?;
         let file = File::open(path).map_err(|source| SourceError::Io { path: path.to_owned(), source })?;
         let file = Arc::new(file);
         let source = |info: &super::gguf::TensorInfo| TensorSource {

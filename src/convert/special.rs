@@ -40,9 +40,10 @@ pub fn add(out: &mut Metadata, dir: &Path, config: &Json, n_tokens: usize) -> Re
     }
     for (kind, gguf) in KINDS {
         let Some(&id) = ids.get(kind) else { continue };
-        let id = u32::try_from(id).ok().filter(|id| (*id as usize) < n_tokens).ok_or_else(|| {
-            VocabError::SpecialToken { kind: kind.to_owned(), id, n_tokens }
-        })?;
+        let id = u32::try_from(id)
+            .ok()
+            .filter(|id| (*id as usize) < n_tokens)
+            .ok_or_else(|| VocabError::SpecialToken { kind: kind.to_owned(), id, n_tokens })?;
         out.set(gguf_id_key(gguf), Value::U32(id));
     }
     let template = template_additions(&json, &tokenizer_config);
@@ -97,7 +98,9 @@ fn template_additions(json: &Json, tokenizer_config: &Json) -> BTreeMap<&'static
         if last.is_some() {
             additions.insert("eos", true);
         }
-        if let Some(adds) = pair_separator(processor, first.as_deref(), last.as_deref(), (tokenizer_config, eos)) {
+        if let Some(adds) =
+            pair_separator(processor, first.as_deref(), last.as_deref(), (tokenizer_config, eos))
+        {
             additions.insert("sep", adds);
         }
     }
@@ -124,7 +127,8 @@ fn pair_separator(
         return None;
     }
     let sep = content(tokenizer_config, "sep");
-    let is_separator = |token: &Json| special(token).is_some_and(|s| Some(s.as_str()) == sep || Some(s.as_str()) == eos);
+    let is_separator =
+        |token: &Json| special(token).is_some_and(|s| Some(s.as_str()) == sep || Some(s.as_str()) == eos);
     Some(match between {
         [only] => is_separator(only) && last.is_none(),
         [one, two] => (is_separator(one) && last.is_none()) || is_separator(two),
@@ -139,7 +143,8 @@ fn add_chat_template(out: &mut Metadata, dir: &Path, tokenizer_config: &Json) ->
     let template = if let Some(template) = tokenizer_config.get("chat_template") {
         template.clone()
     } else if jinja.is_file() {
-        let text = std::fs::read_to_string(&jinja).map_err(|source| SourceError::Io { path: jinja.clone(), source })?;
+        let text = std::fs::read_to_string(&jinja)
+            .map_err(|source| SourceError::Io { path: jinja.clone(), source })?;
         Json::String(text)
     } else {
         let json = read_json_if_there(&dir.join("chat_template.json"))?.unwrap_or_default();

@@ -35,7 +35,9 @@ pub enum VerifyError {
     #[error("llama.cpp does not load the written file: {0}")]
     Load(String),
     /// A turn marker is not a control token.
-    #[error("{0:?} is not a control token in the vocabulary: text could forge a turn; check tokenizer_config.json")]
+    #[error(
+        "{0:?} is not a control token in the vocabulary: text could forge a turn; check tokenizer_config.json"
+    )]
     NotControl(String),
     /// The prompt can't be computed.
     #[error("llama.cpp does not compute the test prompt: {0}")]
@@ -72,7 +74,8 @@ pub fn ask(path: &Path, profile: &Profile, threads: usize) -> Result<(), VerifyE
     let mut params = std::pin::pin!(LlamaModelParams::default().with_n_gpu_layers(0));
     // Plain CPU buffers stay in the file's pages; others would hold the weights a second time.
     params.as_mut().add_cpu_buft_override(c".*");
-    let model = LlamaModel::load_from_file(backend, path, &params).map_err(|e| VerifyError::Load(e.to_string()))?;
+    let model =
+        LlamaModel::load_from_file(backend, path, &params).map_err(|e| VerifyError::Load(e.to_string()))?;
     let vocab = model.vocab();
     for marker in ["<start_of_turn>", "<end_of_turn>"] {
         let tokens = vocab.tokenize(marker.as_bytes(), false, true);
@@ -81,7 +84,8 @@ pub fn ask(path: &Path, profile: &Profile, threads: usize) -> Result<(), VerifyE
         }
     }
     let comment = profile.comment.replace(COMMENT, QUESTION);
-    let parts = [&profile.turn.user, &profile.instruction, &comment, &profile.turn.model, &profile.answer.prefix];
+    let parts =
+        [&profile.turn.user, &profile.instruction, &comment, &profile.turn.model, &profile.answer.prefix];
     let prompt: String = parts.into_iter().map(String::as_str).collect();
     let tokens = vocab.tokenize(prompt.as_bytes(), true, true);
 

@@ -38,7 +38,9 @@ pub enum VocabError {
         reason: String,
     },
     /// `tokenizer.json` is not a BPE with byte fallback.
-    #[error("{path}: {reason}: only a SentencePiece-like BPE is supported; add the base model's tokenizer.model")]
+    #[error(
+        "{path}: {reason}: only a SentencePiece-like BPE is supported; add the base model's tokenizer.model"
+    )]
     TokenizerJson {
         /// The file.
         path: PathBuf,
@@ -159,7 +161,8 @@ pub fn parse_tokenizer_json(json: &Json) -> Result<HashMap<usize, Token>, String
     let unknown = model["unk_token"].as_str();
     let mut tokens = HashMap::new();
     for (text, id) in vocab {
-        let id = id.as_u64().filter(|id| *id < MAX_TOKENS as u64).ok_or("a token's id is impossible")? as usize;
+        let id =
+            id.as_u64().filter(|id| *id < MAX_TOKENS as u64).ok_or("a token's id is impossible")? as usize;
         let token_type = match text {
             text if Some(text.as_str()) == unknown => TokenType::Unknown,
             text if is_byte(text) => TokenType::Byte,
@@ -195,8 +198,8 @@ pub fn read(dir: &Path, n_tokens: usize) -> Result<Vec<Token>, VocabError> {
     let json_path = dir.join("tokenizer.json");
     let json = read_json_if_there(&json_path)?;
     if model_path.is_file() {
-        let bytes = fs::read(&model_path)
-            .map_err(|source| SourceError::Io { path: model_path.clone(), source })?;
+        let bytes =
+            fs::read(&model_path).map_err(|source| SourceError::Io { path: model_path.clone(), source })?;
         let pieces = parse_sentencepiece(&bytes)
             .map_err(|reason| VocabError::SentencePiece { path: model_path.clone(), reason })?;
         pieces.into_iter().enumerate().for_each(|(id, token)| put(id, token));

@@ -12,7 +12,9 @@ pub enum EngineError {
         retry_after: Duration,
     },
     /// The job needs more tokens than one request may have.
-    #[error("the request needs {tokens} tokens, and the limit is {limit}; shorten the comment or the summary")]
+    #[error(
+        "the request needs {tokens} tokens, and the limit is {limit}; shorten the comment or the summary"
+    )]
     TooLong {
         /// Tokens of the prompt and, if text is generated, its maximum.
         tokens: usize,

@@ -26,11 +26,14 @@ pub struct JobSpec {
     pub reproducible: bool,
 }
 
+/// From the scores to the tokens that a text begins with.
+pub type Begin = Box<dyn FnOnce(&[f64]) -> Vec<Token> + Send>;
+
 /// Text to write.
 pub struct Generation {
     /// From the scores (empty without branches), the tokens that the text begins with. They are
     /// read, not written: no event tells of them. Runs on the engine's thread: must be quick.
-    pub begin: Box<dyn FnOnce(&[f64]) -> Vec<Token> + Send>,
+    pub begin: Begin,
     /// Tokens to write at most; at least 1.
     pub max_tokens: usize,
     /// Room that `begin`'s tokens take at most.

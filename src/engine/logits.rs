@@ -14,7 +14,8 @@ fn exp_nonpositive(x: f32) -> f32 {
     let t = if x < -87.0 { -87.0 } else { x } * std::f32::consts::LOG2_E;
     let shifted = t + ROUND;
     let f = (t - (shifted - ROUND)) * std::f32::consts::LN_2;
-    let p = 1.0 + f * (1.0 + f * (0.5 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f * (1.0 / 720.0))))));
+    let p = 1.0
+        + f * (1.0 + f * (0.5 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f * (1.0 / 720.0))))));
     let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     p * scale
 }

@@ -84,10 +84,21 @@ struct Running {
 
 /// What a part of the batch is for.
 enum Work {
-    Node { id: NodeId, count: usize },
+    Node {
+        id: NodeId,
+        count: usize,
+    },
     /// `last` is the row of the last prompt token, `branches` the rows of label tokens, if the prompt ends here.
-    Read { slot: usize, count: usize, last: Option<usize>, branches: Vec<Vec<usize>> },
-    Write { slot: usize, row: usize },
+    Read {
+        slot: usize,
+        count: usize,
+        last: Option<usize>,
+        branches: Vec<Vec<usize>>,
+    },
+    Write {
+        slot: usize,
+        row: usize,
+    },
 }
 
 /// Plans and runs steps on a backend.
@@ -365,7 +376,12 @@ impl<B: Backend> Scheduler<B> {
         let rest = &node.tokens[node.done..];
         let count = rest.len().min(room);
         for (i, token) in rest[..count].iter().enumerate() {
-            self.batch.push(BatchToken { token: *token, pos: start + i, seqs: vec![node.seq], output: false });
+            self.batch.push(BatchToken {
+                token: *token,
+                pos: start + i,
+                seqs: vec![node.seq],
+                output: false,
+            });
         }
         self.work.push(Work::Node { id, count });
     }
@@ -376,7 +392,8 @@ impl<B: Backend> Scheduler<B> {
         let branches: &[Vec<Token>] = if r.scored { &[] } else { &r.job.spec.branches };
         let branch_cells: usize = branches.iter().map(|b| b.len().saturating_sub(1)).sum();
         let rest = &tokens[*done..];
-        let finishes = room >= rest.len() + branch_cells && max_outputs >= self.batch.outputs + 1 + branch_cells;
+        let finishes =
+            room >= rest.len() + branch_cells && max_outputs >= self.batch.outputs + 1 + branch_cells;
         // The last token and the labels go together; until they fit, the last token waits.
         let count = if finishes { rest.len() } else { room.min(rest.len() - 1) };
         if count == 0 {
@@ -386,7 +403,8 @@ impl<B: Backend> Scheduler<B> {
         let mut last = None;
         for (i, token) in rest[..count].iter().enumerate() {
             let output = finishes && i + 1 == count;
-            let row = self.batch.push(BatchToken { token: *token, pos: r.pos + i, seqs: seqs.to_vec(), output });
+            let row =
+                self.batch.push(BatchToken { token: *token, pos: r.pos + i, seqs: seqs.to_vec(), output });
             last = output.then_some(row);
         }
         let mut rows = Vec::new();

@@ -265,7 +265,8 @@ fn without_texts_a_step_is_as_large_as_the_batch() {
 #[test]
 fn cancelling_frees_everything_within_one_step() {
     let mut bench = Bench::plain();
-    let streams: Vec<_> = (0..4).map(|i| bench.push(write(score(&[], &[20 + i], &[]), Vec::new(), 60))).collect();
+    let streams: Vec<_> =
+        (0..4).map(|i| bench.push(write(score(&[], &[20 + i], &[]), Vec::new(), 60))).collect();
     bench.scheduler.step().unwrap();
     assert_eq!(bench.scheduler.running.len(), 4);
     drop(streams);
@@ -277,7 +278,8 @@ fn cancelling_frees_everything_within_one_step() {
 
 #[test]
 fn deadlines_hold_in_the_queue_and_between_steps() {
-    let mut bench = Bench::new(LIMITS, SchedulerConfig { parallel: 1, ..CONFIG }, Duration::from_millis(10), vec![]);
+    let mut bench =
+        Bench::new(LIMITS, SchedulerConfig { parallel: 1, ..CONFIG }, Duration::from_millis(10), vec![]);
     let at = |ms| Some(bench.start + bench.clock.elapsed() + Duration::from_millis(ms));
     let (running, waiting) = (at(100), at(40));
     let writer = JobSpec { deadline: running, ..write(score(&[], &[20], &[]), Vec::new(), 300) };
@@ -330,12 +332,11 @@ struct Plan {
 fn plan() -> impl Strategy<Value = Plan> {
     let tokens = prop::collection::vec(1..50_i32, 1..40);
     let cancel = prop::option::weighted(0.15, 0..6_usize);
-    (prop::option::of(0..6_u8), tokens, prop::option::of(1..8_usize), any::<bool>(), cancel, 0..8_usize).prop_map(
-        |(video, tokens, text, scored, cancel_after, arrives)| {
+    (prop::option::of(0..6_u8), tokens, prop::option::of(1..8_usize), any::<bool>(), cancel, 0..8_usize)
+        .prop_map(|(video, tokens, text, scored, cancel_after, arrives)| {
             let scored = scored || text.is_none();
             Plan { video, tokens, text, scored, cancel_after, arrives }
-        },
-    )
+        })
 }
 
 /// Six videos for three places, one of them too short for a place.

@@ -228,7 +228,8 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
             step_target: config.step_target,
             fixed_step: None,
         };
-        let main = Scheduler::new(backend, scheduler, &pinned, Box::new(Instant::now)).map_err(StartError::WarmUp)?;
+        let main = Scheduler::new(backend, scheduler, &pinned, Box::new(Instant::now))
+            .map_err(StartError::WarmUp)?;
         Ok(Self { config, pinned, make, jobs, main, apart: None, shared, failed_steps: 0 })
     }
 
@@ -316,10 +317,16 @@ fn check(config: &EngineConfig, limits: Limits) -> Result<(), StartError> {
     }
     if limits.batch < config.parallel + MIN_READ {
         let need = config.parallel + MIN_READ;
-        return refuse(format!("--batch-size {} is too small for --parallel {}: at least {need}", limits.batch, config.parallel));
+        return refuse(format!(
+            "--batch-size {} is too small for --parallel {}: at least {need}",
+            limits.batch, config.parallel
+        ));
     }
     if limits.outputs < config.parallel + MIN_READ {
-        return refuse(format!("{} rows of logits are too few for --parallel {}", limits.outputs, config.parallel));
+        return refuse(format!(
+            "{} rows of logits are too few for --parallel {}",
+            limits.outputs, config.parallel
+        ));
     }
     if limits.cells < config.max_request_tokens {
         let (cells, request) = (limits.cells, config.max_request_tokens);

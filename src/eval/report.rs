@@ -56,7 +56,7 @@ impl Reliability {
 }
 
 /// A fitted calibration, and what it changes on rows that its fit has not seen
-/// ([`cross_fitted`](super::calibrate::cross_fitted)).
+/// ([`cross_fitted`]).
 #[derive(Debug, Clone)]
 pub struct Recalibration {
     /// Weight of rare labels in the fit, in 0..=1: see [`calibrate`](super::calibrate).

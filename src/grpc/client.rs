@@ -91,8 +91,13 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn classify(&mut self, raw: RawInput<'_>, reproducible: bool) -> Result<Classified, ClientError> {
-        let request = pb::ClassifyRequest { comment: raw.comment.to_owned(), video: video(raw), reproducible };
+    pub async fn classify(
+        &mut self,
+        raw: RawInput<'_>,
+        reproducible: bool,
+    ) -> Result<Classified, ClientError> {
+        let request =
+            pb::ClassifyRequest { comment: raw.comment.to_owned(), video: video(raw), reproducible };
         classified(&self.inner.classify(request).await?.into_inner())
     }
 
@@ -187,7 +192,8 @@ fn classified(response: &pb::ClassifyResponse) -> Result<Classified, ClientError
 
 fn stats(usage: Option<pb::Usage>, timings: Option<pb::Timings>) -> Stats {
     let (usage, timings) = (usage.unwrap_or_default(), timings.unwrap_or_default());
-    let time = |d: Option<prost_types::Duration>| d.and_then(|d| Duration::try_from(d).ok()).unwrap_or_default();
+    let time =
+        |d: Option<prost_types::Duration>| d.and_then(|d| Duration::try_from(d).ok()).unwrap_or_default();
     Stats {
         prompt_tokens: usage.prompt_tokens as usize,
         cached_tokens: usage.cached_tokens as usize,

@@ -62,9 +62,10 @@ impl Sentiments {
         use pb::item_result::Outcome;
         let outcome = match self.classify_one(&request, deadline, None).await {
             Ok(response) => Outcome::Response(response),
-            Err(status) => {
-                Outcome::Error(pb::ItemError { code: status.code().into(), message: status.message().to_owned() })
-            }
+            Err(status) => Outcome::Error(pb::ItemError {
+                code: status.code().into(),
+                message: status.message().to_owned(),
+            }),
         };
         pb::ItemResult { outcome: Some(outcome) }
     }

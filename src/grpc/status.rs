@@ -77,6 +77,9 @@ mod tests {
         let status = invalid(&[violation]);
         assert_eq!(status.code(), Code::InvalidArgument);
         assert_eq!(status.message(), "`video.title` is too long");
-        assert_eq!(status.get_error_details().bad_request().unwrap().field_violations[0].field, "video.title");
+        assert_eq!(
+            status.get_error_details().bad_request().unwrap().field_violations[0].field,
+            "video.title"
+        );
     }
 }

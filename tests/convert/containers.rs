@@ -162,21 +162,29 @@ fn each_safetensors_corruption_has_its_error() {
     let cases: [(&str, Vec<u8>, Expect); 11] = [
         ("empty file", vec![], |e| matches!(e, SafetensorsError::HeaderLength(_))),
         ("huge header", vec![0xff; 64], |e| matches!(e, SafetensorsError::HeaderLength(_))),
-        ("header past the end", file("{}", 0)[..9].to_vec(), |e| matches!(e, SafetensorsError::HeaderLength(_))),
-        ("no JSON", file("{oops}", 0), |e| matches!(e, SafetensorsError::HeaderJson { .. })),
-        ("overlap", file(&two("[0,8]", "[4,12]"), 12), |e| {
-            matches!(e, SafetensorsError::Overlap { name, .. } if name == "b")
+        ("header past the end", file("{}", 0)[..9].to_vec(), |e| {
+            matches!(e, SafetensorsError::HeaderLength(_))
         }),
+        ("no JSON", file("{oops}", 0), |e| matches!(e, SafetensorsError::HeaderJson { .. })),
+        (
+            "overlap",
+            file(&two("[0,8]", "[4,12]"), 12),
+            |e| matches!(e, SafetensorsError::Overlap { name, .. } if name == "b"),
+        ),
         ("gap", file(&two("[0,8]", "[16,24]"), 24), |e| matches!(e, SafetensorsError::Overlap { .. })),
-        ("lying shape", file(&one("F32", "[3]", "[0,8]"), 8), |e| matches!(e, SafetensorsError::TensorSize(_))),
+        ("lying shape", file(&one("F32", "[3]", "[0,8]"), 8), |e| {
+            matches!(e, SafetensorsError::TensorSize(_))
+        }),
         ("overflowing shape", file(&one("F32", "[4611686018427387904,16]", "[0,8]"), 8), |e| {
             matches!(e, SafetensorsError::TensorSize(_))
         }),
         ("cut off", file(&one("F32", "[2]", "[0,8]"), 7), |e| matches!(e, SafetensorsError::Size(_))),
         ("too long", file(&one("F32", "[2]", "[0,8]"), 9), |e| matches!(e, SafetensorsError::Size(_))),
-        ("wrong type", file(&one("I32", "[2]", "[0,8]"), 8), |e| {
-            matches!(e, SafetensorsError::Dtype { name, dtype, .. } if name == "a" && dtype == "I32")
-        }),
+        (
+            "wrong type",
+            file(&one("I32", "[2]", "[0,8]"), 8),
+            |e| matches!(e, SafetensorsError::Dtype { name, dtype, .. } if name == "a" && dtype == "I32"),
+        ),
     ];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");

@@ -7,9 +7,7 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::support::{
-    Checkpoint, Converted, Job, fixture_f32s, fixture_json, largest_difference, logits,
-};
+use super::support::{Checkpoint, Converted, Job, fixture_f32s, fixture_json, largest_difference, logits};
 
 #[test]
 fn every_type_has_the_bytes_of_llama_quantize() {

@@ -3,6 +3,7 @@
 mod adapters;
 mod containers;
 mod goldens;
+mod hub;
 mod output;
 mod refusals;
 mod support;

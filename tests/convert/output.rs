@@ -80,7 +80,12 @@ fn debris_of_a_killed_conversion_is_removed() {
     let running_name = running.path().file_name().unwrap().to_str().unwrap().to_owned();
     let second = Output::create(&out, 10, false).unwrap();
     let second_name = second.path().file_name().unwrap().to_str().unwrap().to_owned();
-    let mut expect = vec![".other.gguf.abc123.partial".to_owned(), "out.gguf.partial".to_owned(), running_name, second_name];
+    let mut expect = vec![
+        ".other.gguf.abc123.partial".to_owned(),
+        "out.gguf.partial".to_owned(),
+        running_name,
+        second_name,
+    ];
     expect.sort();
     assert_eq!(names(folder.path()), expect);
 }

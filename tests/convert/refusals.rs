@@ -155,9 +155,7 @@ fn damaged_folders() {
         (
             "an index with a tensor too many",
             |p| edit_index(p, |map| map["phantom"] = json!("model-00001-of-00003.safetensors")),
-            |e| {
-                matches!(e, ConvertError::Source(SourceError::MissingTensor { name, .. }) if name == "phantom")
-            },
+            |e| matches!(e, ConvertError::Source(SourceError::MissingTensor { name, .. }) if name == "phantom"),
         ),
         (
             "an index without a tensor",
@@ -233,93 +231,173 @@ fn turn_markers_that_a_user_could_type() {
         token["special"] = json!(false);
     }
     checkpoint.write_json("tokenizer_config.json", &config);
-    check("a forgeable marker", checkpoint.path(), None, |e| {
-        matches!(e, ConvertError::Verify(VerifyError::NotControl(marker)) if marker == "<start_of_turn>")
-    });
+    check(
+        "a forgeable marker",
+        checkpoint.path(),
+        None,
+        |e| matches!(e, ConvertError::Verify(VerifyError::NotControl(marker)) if marker == "<start_of_turn>"),
+    );
 }
 
 #[test]
 fn adapters() {
     type Change = fn(&mut AdapterFolder);
     let cases: [(&str, &str, Change, Expect); 23] = [
-        ("LoHa", "lora", |a| a.config["peft_type"] = json!("LOHA"), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::PeftType(name)) if name == "LOHA")
-        }),
-        ("IA3", "lora", |a| a.config["peft_type"] = json!("IA3"), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::PeftType(name)) if name == "IA3")
-        }),
-        ("no rank", "lora", |a| a.config["r"] = json!(null), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::Config { .. }))
-        }),
+        (
+            "LoHa",
+            "lora",
+            |a| a.config["peft_type"] = json!("LOHA"),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::PeftType(name)) if name == "LOHA"),
+        ),
+        (
+            "IA3",
+            "lora",
+            |a| a.config["peft_type"] = json!("IA3"),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::PeftType(name)) if name == "IA3"),
+        ),
+        (
+            "no rank",
+            "lora",
+            |a| a.config["r"] = json!(null),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::Config { .. })),
+        ),
         ("bias", "lora", |a| a.config["bias"] = json!("all"), |e| is_setting(e, "bias")),
-        ("PiSSA", "lora", |a| a.config["init_lora_weights"] = json!("pissa_niter_4"), |e| {
-            is_setting(e, "init_lora_weights")
-        }),
-        ("a setting of the future", "lora", |a| a.config["use_marvel"] = json!(true), |e| {
-            is_setting(e, "use_marvel")
-        }),
-        ("trainable tokens", "lora", |a| a.config["trainable_token_indices"] = json!([1, 2]), |e| {
-            is_setting(e, "trainable_token_indices")
-        }),
-        ("a broken pattern", "lora", |a| a.config["target_modules"] = json!("(q_proj"), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::Pattern { key: "target_modules", .. }))
-        }),
-        ("half a pair", "lora", |a| a.tensors.retain(|t| t.name != LORA_B_3), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::MissingHalf { module, missing: "lora_B" })
+        (
+            "PiSSA",
+            "lora",
+            |a| a.config["init_lora_weights"] = json!("pissa_niter_4"),
+            |e| is_setting(e, "init_lora_weights"),
+        ),
+        (
+            "a setting of the future",
+            "lora",
+            |a| a.config["use_marvel"] = json!(true),
+            |e| is_setting(e, "use_marvel"),
+        ),
+        (
+            "trainable tokens",
+            "lora",
+            |a| a.config["trainable_token_indices"] = json!([1, 2]),
+            |e| is_setting(e, "trainable_token_indices"),
+        ),
+        (
+            "a broken pattern",
+            "lora",
+            |a| a.config["target_modules"] = json!("(q_proj"),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::Pattern { key: "target_modules", .. })),
+        ),
+        (
+            "half a pair",
+            "lora",
+            |a| a.tensors.retain(|t| t.name != LORA_B_3),
+            |e| {
+                matches!(e, ConvertError::Adapter(AdapterError::MissingHalf { module, missing: "lora_B" })
                 if module == "model.layers.3.mlp.up_proj")
-        }),
-        ("a missing module", "lora", |a| a.tensors.retain(|t| !t.name.contains("layers.3.mlp.up_proj")), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::MissingModule(m)) if m == "model.layers.3.mlp.up_proj")
-        }),
-        ("a module not targeted", "lora", |a| a.config["target_modules"] = json!(["q_proj"]), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::UntargetedModule(_)))
-        }),
-        ("layers that the base lacks", "lora", |a| rename(a, "layers.7.", "layers.8."), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::MissingModule(m)) if m.starts_with("model.layers.7."))
-        }),
-        ("a module of another model", "saved", |a| a.tensors.push(lora_a("model.layers.0.mlp.fc1")), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::UnusedTensors(names)) if names[0].contains("fc1"))
-        }),
-        ("a tensor of unknown name", "lora", |a| rename(a, "base_model.model.model.layers.0", "model.layers.0"), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::UnusedTensors(names)) if names.len() == 14)
-        }),
-        ("another rank than it says", "lora", |a| a.config["r"] = json!(16), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::Shape { expected, .. }) if expected == &[16, 256])
-        }),
-        ("another shape", "saved", |a| *named(a, "input_layernorm") = norm(128), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::Shape { found, .. }) if found == &[128])
-        }),
-        ("a vocabulary that grew", "saved", |a| *named(a, "embed_tokens") = embedding(770), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::VocabularyGrew { adapter: 770, base: 768 }))
-        }),
-        ("a trained head", "saved", |a| {
-            let mut head = named(a, "embed_tokens").clone();
-            head.name = "base_model.model.lm_head.weight".to_owned();
-            head.bytes[7] ^= 1;
-            a.tensors.push(head);
-        }, |e| matches!(e, ConvertError::Adapter(AdapterError::TiedHead(_)))),
-        ("an embedding without its head", "saved", |a| a.config["ensure_weight_tying"] = json!(false), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::UntiedEmbedding))
-        }),
-        ("LoRA on an embedding without its head", "embedding", |a| a.config["ensure_weight_tying"] = json!(false), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::UntiedEmbedding))
-        }),
-        ("LoRA on the head", "lora", |a| {
-            a.config["target_modules"] = json!(["lm_head", "q_proj"]);
-            a.tensors.retain(|t| t.name.contains("q_proj"));
-            a.tensors.push(lora_a("lm_head"));
-        }, |e| matches!(e, ConvertError::Adapter(AdapterError::TiedHead(_)))),
-        ("DoRA that its configuration does not name", "dora", |a| a.config["use_dora"] = json!(false), |e| {
-            matches!(e, ConvertError::Adapter(AdapterError::UnusedTensors(names))
+            },
+        ),
+        (
+            "a missing module",
+            "lora",
+            |a| a.tensors.retain(|t| !t.name.contains("layers.3.mlp.up_proj")),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::MissingModule(m)) if m == "model.layers.3.mlp.up_proj"),
+        ),
+        (
+            "a module not targeted",
+            "lora",
+            |a| a.config["target_modules"] = json!(["q_proj"]),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::UntargetedModule(_))),
+        ),
+        (
+            "layers that the base lacks",
+            "lora",
+            |a| rename(a, "layers.7.", "layers.8."),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::MissingModule(m)) if m.starts_with("model.layers.7.")),
+        ),
+        (
+            "a module of another model",
+            "saved",
+            |a| a.tensors.push(lora_a("model.layers.0.mlp.fc1")),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::UnusedTensors(names)) if names[0].contains("fc1")),
+        ),
+        (
+            "a tensor of unknown name",
+            "lora",
+            |a| rename(a, "base_model.model.model.layers.0", "model.layers.0"),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::UnusedTensors(names)) if names.len() == 14),
+        ),
+        (
+            "another rank than it says",
+            "lora",
+            |a| a.config["r"] = json!(16),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::Shape { expected, .. }) if expected == &[16, 256]),
+        ),
+        (
+            "another shape",
+            "saved",
+            |a| *named(a, "input_layernorm") = norm(128),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::Shape { found, .. }) if found == &[128]),
+        ),
+        (
+            "a vocabulary that grew",
+            "saved",
+            |a| *named(a, "embed_tokens") = embedding(770),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::VocabularyGrew { adapter: 770, base: 768 })),
+        ),
+        (
+            "a trained head",
+            "saved",
+            |a| named(a, "lm_head").bytes[7] ^= 1,
+            |e| matches!(e, ConvertError::Adapter(AdapterError::TiedHead(_))),
+        ),
+        (
+            "an embedding without its head",
+            "saved",
+            |a| {
+                a.config["ensure_weight_tying"] = json!(false);
+                a.tensors.retain(|t| !t.name.contains("lm_head"));
+            },
+            |e| matches!(e, ConvertError::Adapter(AdapterError::UntiedEmbedding)),
+        ),
+        (
+            "LoRA on an embedding without its head",
+            "embedding",
+            |a| {
+                a.config["ensure_weight_tying"] = json!(false);
+                a.tensors.retain(|t| !t.name.contains("lm_head"));
+            },
+            |e| matches!(e, ConvertError::Adapter(AdapterError::UntiedEmbedding)),
+        ),
+        (
+            "LoRA on the head",
+            "lora",
+            |a| {
+                a.config["target_modules"] = json!(["lm_head", "q_proj"]);
+                a.tensors.retain(|t| t.name.contains("q_proj"));
+                a.tensors.push(lora_a("lm_head"));
+            },
+            |e| matches!(e, ConvertError::Adapter(AdapterError::TiedHead(_))),
+        ),
+        (
+            "DoRA that its configuration does not name",
+            "dora",
+            |a| a.config["use_dora"] = json!(false),
+            |e| {
+                matches!(e, ConvertError::Adapter(AdapterError::UnusedTensors(names))
                 if names[0].ends_with("lora_magnitude_vector"))
-        }),
-        ("NaN in B", "lora", |a| {
-            let b = a.tensors.iter_mut().find(|t| t.name == LORA_B_3).unwrap();
-            b.bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
-        }, |e| {
-            matches!(e, ConvertError::Write(WriteError::NotFinite { name, row: 0, merged: true, .. })
+            },
+        ),
+        (
+            "NaN in B",
+            "lora",
+            |a| {
+                let b = a.tensors.iter_mut().find(|t| t.name == LORA_B_3).unwrap();
+                b.bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+            },
+            |e| {
+                matches!(e, ConvertError::Write(WriteError::NotFinite { name, row: 0, merged: true, .. })
                 if name == "blk.3.ffn_up.weight")
-        }),
+            },
+        ),
     ];
     let checkpoint = Checkpoint::tiny();
     let base = checkpoint.write();
@@ -379,8 +457,11 @@ fn gguf_bases() {
     let mut other = bytes.clone();
     other[at..at + 6].copy_from_slice(b"gemma9");
     fs::write(&broken, &other).unwrap();
-    check("another architecture", &broken, None, |e| {
-        matches!(e, ConvertError::Arch(ArchError::Unsupported(name)) if name == "gemma9")
-    });
+    check(
+        "another architecture",
+        &broken,
+        None,
+        |e| matches!(e, ConvertError::Arch(ArchError::Unsupported(name)) if name == "gemma9"),
+    );
     check("no file", &base.join("nowhere.gguf"), None, |e| matches!(e, ConvertError::Source(_)));
 }

@@ -32,6 +32,9 @@ pub struct Entry {
     scale: f32,
     #[serde(default)]
     offset: f32,
+    /// Whether the numbers are those of the transposed shape, transposed.
+    #[serde(default)]
+    transposed: bool,
     /// Its name in the file, where that is another one.
     saved_as: Option<String>,
 }
@@ -53,7 +56,11 @@ impl Entry {
             let unit = (z >> 40) as f32 * 2f32.powi(-23) - 1.0;
             unit * self.scale + self.offset
         };
-        (0..self.shape.iter().product()).map(number).collect()
+        let place = |i: usize| match self.shape[..] {
+            [rows, columns] if self.transposed => i % columns * rows + i / columns,
+            _ => i,
+        };
+        (0..self.shape.iter().product()).map(|i| number(place(i))).collect()
     }
 
     pub fn tensor(&self) -> Tensor {
@@ -104,9 +111,9 @@ pub fn entries(path: &str) -> Vec<Entry> {
 }
 
 pub fn write_safetensors(path: &Path, tensors: &[Tensor]) {
-    let views = tensors.iter().map(|t| {
-        (t.name.as_str(), TensorView::new(t.dtype, t.shape.clone(), &t.bytes).unwrap())
-    });
+    let views = tensors
+        .iter()
+        .map(|t| (t.name.as_str(), TensorView::new(t.dtype, t.shape.clone(), &t.bytes).unwrap()));
     fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
 

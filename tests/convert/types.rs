@@ -103,7 +103,8 @@ fn a_quantised_base_changes_where_the_adapter_is() {
     Job::new(&quantised, FileType::Q4KM, &merged).with_adapter(adapter.write()).run().unwrap();
     let (before, after) = (Converted::read(&quantised), Converted::read(&merged));
     for tensor in &before.header.tensors {
-        let touched = ["blk.0.ffn_up.weight", "blk.0.attn_k.weight", "blk.7.ffn_up.weight", "blk.7.attn_k.weight"];
+        let touched =
+            ["blk.0.ffn_up.weight", "blk.0.attn_k.weight", "blk.7.ffn_up.weight", "blk.7.attn_k.weight"];
         let changed = before.data(&tensor.name) != after.data(&tensor.name);
         assert_eq!(changed, touched.contains(&tensor.name.as_str()), "{}", tensor.name);
     }

@@ -151,9 +151,10 @@ impl Backend for LlamaContext {
         // llama.cpp asserts these, and an assertion ends the process.
         let fits = batch.len() <= self.limits.batch
             && batch.outputs <= self.limits.outputs
-            && batch.tokens.iter().all(|t| {
-                token_ok(t.token) && !t.seqs.is_empty() && t.seqs.iter().all(|s| self.valid(*s))
-            });
+            && batch
+                .tokens
+                .iter()
+                .all(|t| token_ok(t.token) && !t.seqs.is_empty() && t.seqs.iter().all(|s| self.valid(*s)));
         if !fits {
             return Err(DecodeError(-1));
         }

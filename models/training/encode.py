@@ -1,0 +1,82 @@
+"""Comments into packed blocks: token ids of prompt and answer, and the verdict's target."""
+
+import math
+
+from data import Comment, polarity
+from packing import Block
+from prompt_profile import Profile
+
+
+class Encoder:
+    """Tokenises prompt and answer as the service does: the profile's text may hold control
+    tokens, the caller's text can't."""
+
+    def __init__(self, tokenizer, profile: Profile):
+        self.tokenizer, self.profile = tokenizer, profile
+        self.static = self._ids(profile.static_text(), trusted=True)
+        self.labels = [self._ids(word, trusted=True) for word in profile.label_words]
+        self.suffix = self._ids(profile.answer["suffix"], trusted=True)
+        self.end = self._ids(profile.turn["end"], trusted=True)
+        self._check()
+
+    @property
+    def first_tokens(self) -> list[int]:
+        """The label words' first tokens, in the order of SENTIMENTS; they differ."""
+        return [ids[0] for ids in self.labels]
+
+    def prompt(self, comment: Comment) -> list[int]:
+        """Everything after the static prompt, up to the label."""
+        pieces = self.profile.pieces(comment.text, comment.title, comment.summary)
+        return [id for text, trusted in pieces for id in self._ids(text, trusted)]
+
+    def verdict_block(self, comment: Comment, verdict: tuple[float, ...] = ()) -> Block:
+        """A block that ends where the label is to come."""
+        tokens = self.prompt(comment)
+        return Block(tokens, len(tokens), verdict)
+
+    def answer_block(self, comment: Comment, verdict: tuple[float, ...], reason: str) -> Block:
+        """A block with the whole answer: label, suffix, reason, end of turn."""
+        prompt = self.prompt(comment)
+        answer = self.labels[comment.label] + self.suffix
+        answer = answer + self._ids(" " + reason, trusted=False) + self.end
+        return Block(prompt + answer, len(prompt), verdict)
+
+    def _ids(self, text: str, trusted: bool) -> list[int]:
+        backend = self.tokenizer.backend_tokenizer
+        backend.encode_special_tokens = not trusted
+        return backend.encode(text, add_special_tokens=False).ids
+
+    def _check(self) -> None:
+        profile = self.profile
+        if len(set(self.first_tokens)) != 3:
+            raise SystemExit("two labels start with the same token: the verdict can't be scored")
+        if len(self.end) != 1:
+            raise SystemExit(f"{profile.turn['end']} is not one token of this vocabulary")
+        prefix = self._ids(profile.answer["prefix"], trusted=True)
+        for word, ids in zip(profile.label_words, self.labels):
+            whole = profile.answer["prefix"] + word + profile.answer["suffix"]
+            if self._ids(whole, trusted=True) != prefix + ids + self.suffix:
+                raise SystemExit(f"the answer with {word} tokenises otherwise than its parts")
+
+
+def verdict_target(
+    comment: Comment, *, softness: float, weights: tuple[float, ...]
+) -> tuple[float, ...]:
+    """The target over (positive, neutral, negative), times the class weights.
+
+    `softness` of the mass follows how near the marked emotions' balance lies to the label
+    rule's thresholds at 2:1, so that a comment marked 3 to 2 teaches less certainty than
+    one marked 6 to 0. The rest lies on the rule's label.
+    """
+    p, n = polarity(comment.emotions)
+    target = [float(k == comment.label) for k in range(3)]
+    if p + n > 0:
+        balance = math.log2((p + 0.5) / (n + 0.5))
+        positive, negative = _sigmoid(2 * (balance - 1)), _sigmoid(2 * (-balance - 1))
+        soft = (positive, 1 - positive - negative, negative)
+        target = [(1 - softness) * t + softness * s for t, s in zip(target, soft)]
+    return tuple(t * w for t, w in zip(target, weights))
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
