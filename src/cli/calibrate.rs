@@ -2,12 +2,12 @@
 
 use clap::Args;
 
-use super::predict::{AskArgs, DataArgs, ask};
+use super::predict::{AskArgs, BalanceArgs, DataArgs, ask, share};
 use super::session::Session;
 use super::text_args::AnswererArgs;
 use super::{CliResult, block_on};
 use crate::convert::rewrite::set_metadata;
-use crate::eval::calibrate::{Objective, check_labels};
+use crate::eval::calibrate::check_labels;
 use crate::eval::predictions::Mode;
 use crate::eval::report::Recalibration;
 use crate::profile::METADATA_KEY;
@@ -31,12 +31,11 @@ pub struct CalibrateArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Calibration options")]
 struct FitArgs {
-    /// What the fit is for.
-    #[arg(long, value_enum, default_value_t)]
-    objective: Objective,
+    #[command(flatten)]
+    balance: BalanceArgs,
 
     /// Mark answers whose probability is below this as abstained; 0 turns it off [default: as in the model].
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = share)]
     abstain_below: Option<f64>,
 
     /// Report, but leave the model file as it is.
@@ -62,7 +61,7 @@ pub fn run(args: &CalibrateArgs) -> CliResult {
     let Session::Local(classifier) = session else {
         return Err("calibrate writes into a model file: it cannot use --endpoint".into());
     };
-    let change = Recalibration::of(&answers.predictions, fit.objective)?;
+    let change = Recalibration::of(&answers.predictions, fit.balance.balance)?;
     let mut profile = classifier.profile().clone();
     let abstain_below = fit.abstain_below.unwrap_or(profile.calibration.abstain_below);
     profile.calibration = change.fitted.clone();

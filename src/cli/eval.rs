@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::predict::{Answers, AskArgs, Data, DataArgs, ask};
+use super::predict::{Answers, AskArgs, BalanceArgs, Data, DataArgs, ask};
 use super::session::Session;
 use super::text_args::AnswererArgs;
 use super::{CliResult, block_on};
-use crate::eval::calibrate::{Objective, check_labels};
+use crate::eval::calibrate::check_labels;
 use crate::eval::fidelity::{Fidelity, Pair};
 use crate::eval::metrics::Confusion;
 use crate::eval::picture;
@@ -42,8 +42,11 @@ struct MeasureArgs {
     ask: AskArgs,
 
     /// Fit a calibration, and report what it would change; `ko-sentiment calibrate` writes it.
-    #[arg(long, value_name = "OBJECTIVE", num_args = 0..=1, require_equals = true, default_missing_value = "likelihood")]
-    calibrate: Option<Objective>,
+    #[arg(long)]
+    calibrate: bool,
+
+    #[command(flatten)]
+    balance: BalanceArgs,
 
     /// Compare with a reference: another model, or a predictions file (.jsonl). With --reproducible, only
     /// the weights differ.
@@ -65,19 +68,20 @@ struct MeasureArgs {
 
 pub fn run(args: &EvalArgs) -> CliResult {
     let measure = &args.eval;
-    if measure.mode == Mode::Generate && (measure.calibrate.is_some() || measure.against.is_some()) {
+    if measure.mode == Mode::Generate && (measure.calibrate || measure.against.is_some()) {
         return Err(
             "--calibrate and --against need probabilities, which free answers do not have: use --mode score"
                 .into(),
         );
     }
     let data = args.data.read()?;
-    if measure.calibrate.is_some() {
+    if measure.calibrate {
         check_labels(&data.labels())?;
     }
     let (mut report, predictions) = block_on(measured(args, &data))??;
     // What was measured is shown even where nothing can be fitted.
-    let fitted = measure.calibrate.map(|goal| Recalibration::of(&predictions, goal)).transpose();
+    let balance = measure.balance.balance;
+    let fitted = measure.calibrate.then(|| Recalibration::of(&predictions, balance)).transpose();
     report.calibration = fitted.as_ref().ok().cloned().flatten();
     if let Some(folder) = &measure.pictures {
         draw(&report, folder).map_err(|e| format!("cannot write pictures to {}: {e}", folder.display()))?;

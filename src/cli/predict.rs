@@ -108,6 +108,22 @@ pub struct AskArgs {
     pub max_tokens: u32,
 }
 
+/// How a calibration is fitted.
+#[derive(Debug, Args)]
+pub struct BalanceArgs {
+    /// Weight of rare labels in the calibration, 0 to 1. At 0, probabilities are honest for comments like
+    /// these; above it, rare labels are found more often, at the cost of accuracy; at 1, as if the three
+    /// labels were equally frequent.
+    #[arg(long, value_name = "B", default_value_t = 0.0, value_parser = share)]
+    pub balance: f64,
+}
+
+/// A number in 0..=1.
+pub fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|value| (0.0..=1.0).contains(value));
+    share.ok_or_else(|| "must be a number from 0 to 1".to_owned())
+}
+
 /// Why there are no answers.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {

@@ -4,10 +4,13 @@
 //! scaling (Guo et al. 2017, arXiv 1706.04599) with a bias for each class. With a = 1/temperature
 //! the logits are linear in (a, bias), so the negative log-likelihood is convex, and Newton's
 //! method finds its one minimum in a few steps.
+//!
+//! Honest probabilities make a rare label's answers rarer still. `balance`, in 0..=1, trades some
+//! of the honesty for even-handed answers: rows count (1/frequency of their label)^balance in the
+//! fit of the biases, so that 0 fits to the labels as frequent as they are, and 1 as if they were
+//! equally frequent. The temperature is then fitted to the rows as they are, with the answers kept.
 
-use serde::Serialize;
-
-use super::metrics::{Confusion, Scored, top};
+use super::metrics::Scored;
 use crate::labels::Sentiment;
 use crate::profile::{Calibration, Labels};
 use crate::score::probabilities;
@@ -19,18 +22,6 @@ const RIDGE: f64 = 0.1;
 pub const MIN_ROWS: usize = 30;
 /// Parts of the data set in [`cross_fitted`].
 pub const FOLDS: usize = 5;
-
-/// What the fit is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Objective {
-    /// Honest probabilities: temperature and biases minimise the negative log-likelihood.
-    #[default]
-    Likelihood,
-    /// Even-handed answers: the biases maximise macro F1, so that a rare class is found too; the
-    /// temperature then minimises the negative log-likelihood among all that answer the same.
-    MacroF1,
-}
 
 /// Why nothing can be fitted.
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -86,22 +77,19 @@ fn check(rows: &[Scored]) -> Result<(), FitError> {
 ///
 /// # Errors
 /// See [`FitError`].
-pub fn fit(rows: &[Scored], objective: Objective) -> Result<Calibration, FitError> {
+pub fn fit(rows: &[Scored], balance: f64) -> Result<Calibration, FitError> {
     check(rows)?;
-    fit_checked(rows, objective)
+    fit_checked(rows, balance)
 }
 
-fn fit_checked(rows: &[Scored], objective: Objective) -> Result<Calibration, FitError> {
-    let theta = match objective {
-        Objective::Likelihood => minimise(rows, affine_features)?,
-        Objective::MacroF1 => {
-            let likely: [f64; 3] = minimise(rows, affine_features)?;
-            let offsets = best_offsets(rows, [likely[1] / likely[0], likely[2] / likely[0]]);
-            let [a] = minimise(rows, |l| [[l[0], l[1] + offsets[0], l[2] + offsets[1]]])?;
-            [a, a * offsets[0], a * offsets[1]]
-        }
-    };
-    let [a, neutral, negative] = theta;
+fn fit_checked(rows: &[Scored], balance: f64) -> Result<Calibration, FitError> {
+    let weights = class_weights(rows, balance);
+    let [mut a, mut neutral, mut negative] = minimise(rows, weights, affine_features)?;
+    if balance > 0.0 {
+        let (x, y) = (neutral / a, negative / a);
+        [a] = minimise(rows, [1.0; 3], |l| [[l[0], l[1] + x, l[2] + y]])?;
+        (neutral, negative) = (a * x, a * y);
+    }
     let mean = (neutral + negative) / 3.0;
     Ok(Calibration {
         temperature: 1.0 / a,
@@ -110,18 +98,26 @@ fn fit_checked(rows: &[Scored], objective: Objective) -> Result<Calibration, Fit
     })
 }
 
+/// What a row of each label counts: (1/frequency)^balance, with a mean of 1 over the rows.
+fn class_weights(rows: &[Scored], balance: f64) -> [f64; 3] {
+    let counts = Sentiment::ALL.map(|class| rows.iter().filter(|(label, _)| *label == class).count() as f64);
+    let weights = counts.map(|n| n.max(1.0).powf(-balance));
+    let sum: f64 = counts.iter().zip(weights).map(|(n, w)| n * w).sum();
+    weights.map(|w| w * rows.len() as f64 / sum)
+}
+
 /// Probabilities for every row under calibrations that have not seen it: row i belongs to part
 /// i mod [`FOLDS`], and is answered by the fit to the other parts. What is measured on these is
 /// what new comments of the same kind will get.
 ///
 /// # Errors
 /// See [`FitError`].
-pub fn cross_fitted(rows: &[Scored], objective: Objective) -> Result<Vec<[f64; 3]>, FitError> {
+pub fn cross_fitted(rows: &[Scored], balance: f64) -> Result<Vec<[f64; 3]>, FitError> {
     check(rows)?;
     let mut calibrated = vec![[0.0; 3]; rows.len()];
     for fold in 0..FOLDS {
         let seen: Vec<Scored> = (0..rows.len()).filter(|i| i % FOLDS != fold).map(|i| rows[i]).collect();
-        let calibration = fit_checked(&seen, objective)?;
+        let calibration = fit_checked(&seen, balance)?;
         for i in (fold..rows.len()).step_by(FOLDS) {
             calibrated[i] = probabilities(rows[i].1, &calibration);
         }
@@ -136,18 +132,24 @@ fn affine_features(log_probs: &[f64; 3]) -> [[f64; 3]; 3] {
 }
 
 /// Newton's method with step halving on the penalised negative log-likelihood
-/// Σ −log softmax(logits)[truth] + RIDGE/2 · |theta − (1, 0, 0)|².
+/// Σ −weights[truth] · log softmax(logits)[truth] + RIDGE/2 · |theta − (1, 0, 0)|².
 fn minimise<const K: usize>(
     rows: &[Scored],
+    weights: [f64; 3],
     features: impl Fn(&[f64; 3]) -> [[f64; 3]; K],
 ) -> Result<[f64; K], FitError> {
-    let rows: Vec<(usize, [[f64; 3]; K])> =
-        rows.iter().map(|(truth, log_probs)| (truth.index(), features(log_probs))).collect();
+    let rows: Vec<Weighted<K>> = rows
+        .iter()
+        .map(|(truth, log_probs)| {
+            let (truth, x) = (truth.index(), features(log_probs));
+            Weighted { truth, weight: weights[truth], x }
+        })
+        .collect();
     let start: [f64; K] = std::array::from_fn(|k| f64::from(k == 0));
     let loss = |theta: &[f64; K]| -> f64 {
         let fit: f64 = rows
             .iter()
-            .map(|(truth, x)| -softmax(logits(theta, x))[*truth].max(f64::MIN_POSITIVE).ln())
+            .map(|row| -row.weight * softmax(logits(theta, &row.x))[row.truth].max(f64::MIN_POSITIVE).ln())
             .sum();
         let pull: f64 = (0..K).map(|k| (theta[k] - start[k]).powi(2)).sum();
         fit + RIDGE / 2.0 * pull
@@ -181,24 +183,31 @@ fn logits<const K: usize>(theta: &[f64; K], features: &[[f64; 3]; K]) -> [f64; 3
     std::array::from_fn(|c| (0..K).map(|k| theta[k] * features[k][c]).sum())
 }
 
+/// A row of the fit: its true label, what it counts, and the features of its logits.
+struct Weighted<const K: usize> {
+    truth: usize,
+    weight: f64,
+    x: [[f64; 3]; K],
+}
+
 type Derivatives<const K: usize> = ([f64; K], [[f64; K]; K]);
 
 fn derivatives<const K: usize>(
-    rows: &[(usize, [[f64; 3]; K])],
+    rows: &[Weighted<K>],
     theta: &[f64; K],
     start: &[f64; K],
 ) -> Derivatives<K> {
     let mut gradient = std::array::from_fn(|k| RIDGE * (theta[k] - start[k]));
     let mut hessian: [[f64; K]; K] =
         std::array::from_fn(|k| std::array::from_fn(|m| if k == m { RIDGE } else { 0.0 }));
-    for (truth, x) in rows {
+    for Weighted { truth, weight, x } in rows {
         let p = softmax(logits(theta, x));
         let mean: [f64; K] = std::array::from_fn(|k| (0..3).map(|c| p[c] * x[k][c]).sum());
         for k in 0..K {
-            gradient[k] += mean[k] - x[k][*truth];
+            gradient[k] += weight * (mean[k] - x[k][*truth]);
             for m in 0..K {
                 let product: f64 = (0..3).map(|c| p[c] * x[k][c] * x[m][c]).sum();
-                hessian[k][m] += product - mean[k] * mean[m];
+                hessian[k][m] += weight * (product - mean[k] * mean[m]);
             }
         }
     }
@@ -225,45 +234,10 @@ fn solve<const K: usize>(mut matrix: [[f64; K]; K], mut right: [f64; K]) -> [f64
     right
 }
 
-/// Search grid of [`best_offsets`]: steps to either side, and their width in nats.
-const STEPS: usize = 60;
-const WIDTH: f64 = 0.05;
-/// Macro F1 is averaged over this many steps to either side: a plateau beats a lucky peak.
-const SMOOTH: usize = 5;
-
-/// Offsets of 중립 and 부정 against 긍정, in nats of log-probability, that maximise macro F1;
-/// searched within 3 nats of `centre`.
-fn best_offsets(rows: &[Scored], centre: [f64; 2]) -> [f64; 2] {
-    let side = 2 * STEPS + 1;
-    let offset = |from: f64, step: usize| from + (step as f64 - STEPS as f64) * WIDTH;
-    let offsets = |i, j| [offset(centre[0], i), offset(centre[1], j)];
-    let macro_f1 = |[neutral, negative]: [f64; 2]| {
-        let answer = |l: &[f64; 3]| top(&[l[0], l[1] + neutral, l[2] + negative]);
-        let pairs = rows.iter().map(|(truth, l)| (*truth, Some(answer(l))));
-        Confusion::of(pairs).macro_average().f1
-    };
-    let grid: Vec<Vec<f64>> =
-        (0..side).map(|i| (0..side).map(|j| macro_f1(offsets(i, j))).collect()).collect();
-    let near = |i: usize| i.saturating_sub(SMOOTH)..(i + SMOOTH + 1).min(side);
-    let smoothed = |i: usize, j: usize| {
-        let cells = grid[near(i)].iter().flat_map(|row| &row[near(j)]);
-        cells.clone().sum::<f64>() / cells.count() as f64
-    };
-    let distance = |i: usize, j: usize| i.abs_diff(STEPS) + j.abs_diff(STEPS);
-    let mut best = (STEPS, STEPS, smoothed(STEPS, STEPS));
-    for (i, j) in (0..side).flat_map(|i| (0..side).map(move |j| (i, j))) {
-        let value = smoothed(i, j);
-        let nearer = distance(i, j) < distance(best.0, best.1);
-        if value > best.2 + 1e-12 || (value > best.2 - 1e-12 && nearer) {
-            best = (i, j, value);
-        }
-    }
-    offsets(best.0, best.1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eval::metrics::{Confusion, top};
     use Sentiment::{Negative, Neutral, Positive};
 
     /// Rows where 중립 is always a close second to 부정.
@@ -280,17 +254,17 @@ mod tests {
         rows
     }
 
-    fn macro_f1(rows: &[Scored], calibration: &Calibration) -> f64 {
-        let pairs = rows.iter().map(|(truth, l)| (*truth, Some(top(&probabilities(*l, calibration)))));
-        Confusion::of(pairs).macro_average().f1
+    fn confusion(rows: &[Scored], calibration: &Calibration) -> Confusion {
+        Confusion::of(rows.iter().map(|(truth, l)| (*truth, Some(top(&probabilities(*l, calibration))))))
     }
 
     #[test]
-    fn macro_f1_finds_the_rare_class() {
-        let rows = shy_neutral();
-        assert!(macro_f1(&rows, &Calibration::default()) < 0.67);
-        let fitted = fit(&rows, Objective::MacroF1).unwrap();
-        assert!(macro_f1(&rows, &fitted) > 0.99, "{fitted:?}");
+    fn balance_finds_the_rare_class() {
+        // A tenth of the rows that look the same are 중립.
+        let mut rows = shy_neutral();
+        rows.extend((0..20).map(|i| (Negative, [-3.0, -1.2 - f64::from(i) * 0.01, -0.4])));
+        let recall = |balance| confusion(&rows, &fit(&rows, balance).unwrap()).scores(Neutral).recall;
+        assert_eq!((recall(0.0), recall(1.0)), (0.0, 1.0));
     }
 
     #[test]
@@ -303,10 +277,10 @@ mod tests {
                 (truth, log_probs)
             })
             .collect();
-        for objective in [Objective::Likelihood, Objective::MacroF1] {
-            let fitted = fit(&rows, objective).unwrap();
+        for balance in [0.0, 0.75] {
+            let fitted = fit(&rows, balance).unwrap();
             assert!(fitted.temperature.is_finite() && fitted.temperature > 0.1, "{fitted:?}");
-            assert!(macro_f1(&rows, &fitted) > 0.999);
+            assert_eq!(confusion(&rows, &fitted).accuracy(), 1.0);
         }
     }
 
@@ -314,7 +288,7 @@ mod tests {
     fn faults_are_named() {
         let rows = shy_neutral();
         let check = |rows: &[Scored], expect| {
-            assert_eq!(fit(rows, Objective::Likelihood).unwrap_err(), expect);
+            assert_eq!(fit(rows, 0.0).unwrap_err(), expect);
         };
         check(&rows[..29], FitError::TooFew { rows: 29 });
         let rare: Vec<Scored> = rows.iter().copied().filter(|(l, _)| *l != Neutral).collect();
@@ -331,16 +305,16 @@ mod tests {
         let mut rows: Vec<Scored> =
             shy_neutral().into_iter().filter(|(l, _)| *l != Neutral).take(29).collect();
         rows.push((Neutral, [-3.0, -1.2, -0.4]));
-        assert!(cross_fitted(&rows, Objective::Likelihood).unwrap().iter().flatten().all(|p| p.is_finite()));
+        assert!(cross_fitted(&rows, 0.0).unwrap().iter().flatten().all(|p| p.is_finite()));
     }
 
     #[test]
     fn cross_fitting_keeps_a_row_out_of_its_own_fit() {
         let mut rows = shy_neutral();
-        let before = cross_fitted(&rows, Objective::Likelihood).unwrap();
+        let before = cross_fitted(&rows, 0.0).unwrap();
         // Another label for row 0 changes the other parts' fits, not its own probabilities.
         rows[0].0 = Negative;
-        let after = cross_fitted(&rows, Objective::Likelihood).unwrap();
+        let after = cross_fitted(&rows, 0.0).unwrap();
         assert_eq!(before[0], after[0]);
         assert_ne!(before[1], after[1]);
     }

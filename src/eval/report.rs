@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr;
 
-use super::calibrate::{FOLDS, FitError, Objective, cross_fitted, fit};
+use super::calibrate::{FOLDS, FitError, cross_fitted, fit};
 use super::fidelity::Fidelity;
 use super::metrics::{BINS, Bin, Confusion, Scored, Scores, Selective, Trust, reliability, selective, top};
 use super::predictions::{Mode, Prediction, Source, log_probs, probabilities};
@@ -59,8 +59,8 @@ impl Reliability {
 /// ([`cross_fitted`]).
 #[derive(Debug, Clone)]
 pub struct Recalibration {
-    /// What was fitted for.
-    pub objective: Objective,
+    /// Weight of rare labels in the fit, in 0..=1: see [`calibrate`](super::calibrate).
+    pub balance: f64,
     /// Fitted to all rows.
     pub fitted: Calibration,
     /// Under the model's present calibration.
@@ -151,13 +151,6 @@ fn matrix(confusion: &Confusion) -> (Vec<&'static str>, Vec<Vec<String>>) {
         cells.map(|n| n.to_string()).collect()
     });
     (names, rows.collect())
-}
-
-fn objective(objective: Objective) -> &'static str {
-    match objective {
-        Objective::Likelihood => "likelihood",
-        Objective::MacroF1 => "macro F1",
-    }
 }
 
 fn fitted(calibration: &Calibration) -> String {
@@ -289,7 +282,7 @@ impl Report {
         }
         if let Some(change) = &self.calibration {
             report["calibration"] = json!({
-                "objective": change.objective,
+                "balance": change.balance,
                 "parts": FOLDS,
                 "before": change.before,
                 "after": change.after,
@@ -362,13 +355,13 @@ impl Recalibration {
     ///
     /// # Errors
     /// See [`FitError`].
-    pub fn of(predictions: &[Prediction], objective: Objective) -> Result<Self, FitError> {
+    pub fn of(predictions: &[Prediction], balance: f64) -> Result<Self, FitError> {
         let rows = log_probs(predictions);
-        let fitted = fit(&rows, objective)?;
-        let calibrated = cross_fitted(&rows, objective)?;
+        let fitted = fit(&rows, balance)?;
+        let calibrated = cross_fitted(&rows, balance)?;
         let after: Vec<Scored> = rows.iter().map(|(truth, _)| *truth).zip(calibrated).collect();
         Ok(Self {
-            objective,
+            balance,
             fitted,
             before: Summary::of(&probabilities(predictions)),
             after: Summary::of(&after),
@@ -386,8 +379,8 @@ impl Recalibration {
 
     fn heading(&self) -> String {
         format!(
-            "calibration for {}; each fifth of the rows calibrated by the fit to the other four",
-            objective(self.objective)
+            "calibration with balance {}; each fifth of the rows calibrated by the fit to the other four",
+            self.balance
         )
     }
 

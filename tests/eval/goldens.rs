@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ko_sentiment::eval::calibrate::{self, Objective};
+use ko_sentiment::eval::calibrate;
 use ko_sentiment::eval::dataset::{self, Columns};
 use ko_sentiment::eval::metrics::{BINS, Confusion, Scored, Scores, Trust, top};
 use ko_sentiment::eval::report::classification_report;
@@ -126,6 +126,7 @@ fn unreadable_answers_agree_with_scikit_learn() {
 #[derive(Deserialize)]
 struct Fit {
     name: String,
+    balance: f64,
     labels: Vec<usize>,
     log_probs: Vec<[f64; 3]>,
     temperature: f64,
@@ -136,7 +137,7 @@ struct Fit {
 fn calibration_agrees_with_scipy() {
     for case in golden::<Vec<Fit>>("calibration.json") {
         let rows = scored(&case.labels, &case.log_probs);
-        let fitted = calibrate::fit(&rows, Objective::Likelihood).unwrap();
+        let fitted = calibrate::fit(&rows, case.balance).unwrap();
         close(&case.name, fitted.temperature, case.temperature, 1e-4);
         for class in Sentiment::ALL {
             close(&case.name, *fitted.bias.get(class), case.bias[class.index()], 1e-4);
