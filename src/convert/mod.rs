@@ -4,8 +4,9 @@
 //! The way of a tensor: [`source`] finds it, [`mod@plan`] decides its name ([`arch`]), its type
 //! ([`mixture`]) and what the [`adapter`] does to it, [`mod@write`] reads it in row chunks, merges
 //! ([`lora`]), quantises ([`quant`]) and writes. [`vocab`] and [`special`] make the tokenizer's
-//! metadata, [`gguf`] the container ([`metadata`] its values), [`output`] and [`verify`] see to it that a file has its name
-//! only when it is whole and has answered a question. [`rewrite`] changes one value of a finished file.
+//! metadata, [`gguf`] the container ([`metadata`] its values), [`output`] and [`verify`] see to it
+//! that a file has its name only when it is whole and has answered a question. [`rewrite`] changes one
+//! value of a finished file.
 //!
 //! Nothing here knows the engine, and only [`quant`] and [`verify`] call llama.cpp.
 
