@@ -192,11 +192,7 @@ struct Weighted<const K: usize> {
 
 type Derivatives<const K: usize> = ([f64; K], [[f64; K]; K]);
 
-fn derivatives<const K: usize>(
-    rows: &[Weighted<K>],
-    theta: &[f64; K],
-    start: &[f64; K],
-) -> Derivatives<K> {
+fn derivatives<const K: usize>(rows: &[Weighted<K>], theta: &[f64; K], start: &[f64; K]) -> Derivatives<K> {
     let mut gradient = std::array::from_fn(|k| RIDGE * (theta[k] - start[k]));
     let mut hessian: [[f64; K]; K] =
         std::array::from_fn(|k| std::array::from_fn(|m| if k == m { RIDGE } else { 0.0 }));
