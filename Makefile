@@ -6,13 +6,19 @@ BASE := models/.cache/gemma-3-270m-q4_k_m.gguf
 ADAPTER := models/ko-gemma3-270m-sentiment
 BINARY := target/release/ko-sentiment
 
-.PHONY: demo test lint build setup clean
+.PHONY: demo test test-training lint build setup clean
 
 demo: $(MODEL)
 	@scripts/demo.sh
 
 test: $(MODEL) .python/.stamp
 	cargo test --release
+
+# The training recipe on a tiny model: needs torch, transformers and PEFT (some GB), so it stands apart.
+test-training:
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet -r models/training/requirements.txt
+	.venv/bin/pytest -q models/training/smoke_test.py
 
 # A Python client for the tests, in a folder of its own.
 .python/.stamp: tests/python/requirements.txt
@@ -24,6 +30,7 @@ lint: setup
 	cargo fmt --check
 	cargo clippy --release --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
+	@if command -v npx >/dev/null; then npx --yes @bufbuild/buf@1.50.0 lint proto; fi
 
 build: setup
 	cargo build --release
@@ -35,9 +42,9 @@ $(BASE): models/manifest.json models/fetch.py
 	@python3 models/fetch.py
 	@touch $@
 
-# The embedded default: base and adapter, merged and quantised by our own converter.
-$(MODEL): $(BASE) $(wildcard $(ADAPTER)/adapter_*) models/profiles/ko-youtube-sentiment.toml | build
-	$(BINARY) convert-model --force --base $(BASE) --out $@ $(if $(wildcard $(ADAPTER)/adapter_config.json),--adapter $(ADAPTER))
+# The embedded default: base and adapter, merged and quantised by our own converter, under the calibrated profile.
+$(MODEL): $(BASE) $(wildcard $(ADAPTER)/adapter_*) $(ADAPTER)/profile.toml | build
+	$(BINARY) convert-model --force --base $(BASE) --adapter $(ADAPTER) --profile $(ADAPTER)/profile.toml --out $@
 
 clean:
 	cargo clean
