@@ -41,7 +41,8 @@ class PackedComments(Dataset):
     def __init__(self, comments: list[data.Comment], encoder: Encoder, args):
         self.encoder, self.args = encoder, args
         room = args.max_length - REASON_ROOM - len(encoder.static)
-        self.comments = [c for c in comments if len(encoder.prompt(c)) <= room]
+        kept = [c for c in comments if len(encoder.prompt(c)) <= room]
+        self.comments = [c for c in kept for _ in range(args.neutral_repeat if c.label == 1 else 1)]
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -61,7 +62,10 @@ class PackedComments(Dataset):
         weights = (1.0, self.args.neutral_weight, 1.0)
         target = verdict_target(comment, softness=self.args.softness, weights=weights)
         known = comment.rationale or comment.emotions
-        if known and chance.random() < self.args.reason_share:
+        share = self.args.reason_share
+        if comment.label == 1 and self.args.neutral_reason_share is not None:
+            share = self.args.neutral_reason_share
+        if known and chance.random() < share:
             reason = comment.rationale or rationale(comment, chance)
             return self.encoder.answer_block(comment, target, reason)
         return self.encoder.verdict_block(comment, target)
@@ -219,8 +223,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--accumulate", type=int, default=1, help="rows an optimiser step")
     parser.add_argument("--max-length", type=int, default=512, help="tokens; longer are left out")
     parser.add_argument("--neutral-weight", type=float, default=2.0)
+    parser.add_argument("--neutral-repeat", type=int, default=1, help="times in an epoch")
     parser.add_argument("--softness", type=float, default=0.5, help="of the verdict's target")
     parser.add_argument("--reason-share", type=float, default=0.25, help="comments with reason")
+    parser.add_argument("--neutral-reason-share", type=float, help="default: --reason-share")
     parser.add_argument("--reason-weight", type=float, default=0.3)
     parser.add_argument("--save-every", type=int, default=50, help="steps a checkpoint")
     parser.add_argument("--seed", type=int, default=17)
