@@ -1,12 +1,10 @@
 //! A model file to a running [`Classifier`].
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::classify::{Classifier, ModelCard};
+use crate::convert::hash;
 use crate::engine::llama::{ContextOptions, KvType, LlamaContext, Model, ModelError};
 use crate::engine::{Engine, EngineConfig, Purpose, StartError};
 use crate::profile::{METADATA_KEY, Profile, ProfileError};
@@ -141,15 +139,6 @@ fn cores() -> usize {
 /// # Errors
 /// The operating system's.
 pub fn sha256(path: &Path) -> std::io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(&buffer[..read]);
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    // Never stopped, so there always is one.
+    Ok(hash::file(path, &|| false)?.unwrap_or_default())
 }
