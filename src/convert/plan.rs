@@ -7,7 +7,7 @@ use super::ConvertError;
 use super::adapter::{Adapter, AdapterError, LowRank};
 use super::arch::Architecture;
 use super::gguf::{Header, Metadata, TensorInfo, Value};
-use super::mixture::{Weight, choose_types, is_weight, tensor_order};
+use super::mixture::{Mixture, Weight, choose_types, is_weight, tensor_order};
 use super::source::{Checkpoint, GgufBase, TensorSource};
 use super::tensor_type::{FileType, TensorType};
 use super::vocab;
@@ -101,7 +101,7 @@ struct Base {
 pub fn plan_checkpoint(
     checkpoint: &Checkpoint,
     adapter: Option<&Adapter>,
-    file_type: FileType,
+    mixture: Mixture,
 ) -> Result<Plan, ConvertError> {
     let architecture = Architecture::from_config(&checkpoint.config)?;
     let mut tensors = BTreeMap::new();
@@ -135,7 +135,7 @@ pub fn plan_checkpoint(
     for (key, value) in vocab::metadata(&checkpoint.dir, &checkpoint.config, n_tokens)?.iter() {
         metadata.set(key, value.clone());
     }
-    plan(Base { architecture, metadata, tensors, is_tied, is_checkpoint: true }, adapter, file_type)
+    plan(Base { architecture, metadata, tensors, is_tied, is_checkpoint: true }, adapter, mixture)
 }
 
 /// `general.size_label` of a number of weights: two digits and a unit, as in `9.2B`
@@ -169,11 +169,7 @@ fn count_tokens(
 ///
 /// # Errors
 /// As [`plan_checkpoint`].
-pub fn plan_gguf(
-    base: &GgufBase,
-    adapter: Option<&Adapter>,
-    file_type: FileType,
-) -> Result<Plan, ConvertError> {
+pub fn plan_gguf(base: &GgufBase, adapter: Option<&Adapter>, mixture: Mixture) -> Result<Plan, ConvertError> {
     let architecture = Architecture::from_gguf(base.header.architecture()?)?;
     if base.header.metadata.get("split.count").and_then(Value::as_u64).is_some_and(|n| n > 1) {
         return Err(ConvertError::SplitGguf);
@@ -186,11 +182,11 @@ pub fn plan_gguf(
     plan(
         Base { architecture, metadata, tensors: base.tensors.clone(), is_tied, is_checkpoint: false },
         adapter,
-        file_type,
+        mixture,
     )
 }
 
-fn plan(mut base: Base, adapter: Option<&Adapter>, file_type: FileType) -> Result<Plan, ConvertError> {
+fn plan(mut base: Base, adapter: Option<&Adapter>, mixture: Mixture) -> Result<Plan, ConvertError> {
     let n_layers = base.metadata.require_u64(&format!("{}.block_count", base.architecture))?;
     check_tensor_names(&base, n_layers)?;
     let replaced = adapter.map(|a| replacements(a, &base)).transpose()?.unwrap_or_default();
@@ -203,11 +199,11 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, file_type: FileType) -> Resul
     let shapes: Vec<&[u64]> = names.iter().map(|name| base.tensors[name].shape.as_slice()).collect();
     let weights: Vec<Weight> =
         names.iter().zip(&shapes).map(|(name, shape)| Weight { name, shape }).collect();
-    let types = choose_types(file_type, &weights, n_layers);
+    let types = choose_types(mixture, &weights, n_layers)?;
 
     let base_is_quantised = base.tensors.values().any(|t| t.tensor_type.is_quantised());
     base.metadata.set("general.quantization_version", Value::U32(2));
-    base.metadata.set("general.file_type", Value::U32(file_type.id()));
+    base.metadata.set("general.file_type", Value::U32(mixture.file_type.id()));
     let infos = names.iter().zip(&types).map(|(name, &tensor_type)| TensorInfo {
         name: name.clone(),
         shape: base.tensors[name].shape.clone(),
@@ -245,6 +241,7 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, file_type: FileType) -> Resul
             return Err(AdapterError::UnusedTensors(unused.into_iter().map(str::to_owned).collect()).into());
         }
     }
+    let file_type = mixture.file_type;
     Ok(Plan { architecture: base.architecture, file_type, header, tensors, base_is_quantised })
 }
 

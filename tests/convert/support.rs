@@ -8,7 +8,9 @@ use std::sync::atomic::AtomicBool;
 use half::bf16;
 use ko_sentiment::convert::adapter::Adapter;
 use ko_sentiment::convert::gguf::Header;
+use ko_sentiment::convert::mixture::Mixture;
 use ko_sentiment::convert::tensor_type::FileType;
+use ko_sentiment::convert::type_override::TypeOverride;
 use ko_sentiment::convert::write::Control;
 use ko_sentiment::convert::{self, Base, ConvertError, Request, Summary};
 use ko_sentiment::profile::{DEFAULT_TOML, Profile};
@@ -217,13 +219,19 @@ pub struct Job<'a> {
     pub base: &'a Path,
     pub adapter: Option<&'a Path>,
     pub file_type: FileType,
+    pub overrides: Vec<TypeOverride>,
     pub out: &'a Path,
     pub force: bool,
 }
 
 impl<'a> Job<'a> {
     pub fn new(base: &'a Path, file_type: FileType, out: &'a Path) -> Self {
-        Self { base, adapter: None, file_type, out, force: false }
+        Self { base, adapter: None, file_type, overrides: Vec::new(), out, force: false }
+    }
+
+    /// With `--tensor-type` as on the command line.
+    pub fn with_types(self, overrides: &[&str]) -> Self {
+        Self { overrides: overrides.iter().map(|o| o.parse().unwrap()).collect(), ..self }
     }
 
     pub fn with_adapter(self, adapter: &'a Path) -> Self {
@@ -245,7 +253,7 @@ impl<'a> Job<'a> {
             adapter: adapter.as_ref(),
             adapter_name: adapter.as_ref().map(|_| "test/adapter"),
             profile: &profile,
-            file_type: self.file_type,
+            mixture: Mixture { file_type: self.file_type, overrides: &self.overrides },
         };
         let plan = convert::plan(&request)?;
         convert::convert(plan, &request, self.out, self.force, control)
