@@ -13,6 +13,7 @@ mod health;
 mod inspect;
 mod model_args;
 mod predict;
+mod profile_arg;
 mod reason;
 mod serve;
 mod session;

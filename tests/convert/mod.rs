@@ -5,6 +5,7 @@ mod containers;
 mod goldens;
 mod hub;
 mod output;
+mod process;
 mod refusals;
 mod support;
 mod types;
