@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -50,7 +51,7 @@ pub struct ConvertArgs {
     profile: PathBuf,
     /// Threads that quantise [default: the processor's]
     #[arg(long)]
-    threads: Option<usize>,
+    threads: Option<NonZeroUsize>,
     /// Print the plan and the exact size, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -111,7 +112,7 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&cancel))?;
     }
-    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
     let data_bytes = plan.tensors.iter().map(|t| t.info.bytes()).sum();
     let meter = Meter::new(data_bytes);
     let merged = adapter.is_some().then(|| (plan.merged().count(), plan.replaced().count()));
