@@ -14,6 +14,8 @@ pub struct Mixture<'a> {
     pub file_type: FileType,
     /// Exceptions to the rules; the first that names a weight decides.
     pub overrides: &'a [TypeOverride],
+    /// Widen the model by zeros where its rows are no whole K-quant blocks (see [`super::pad`]).
+    pub pad: bool,
 }
 
 /// What the rules look at.
@@ -168,7 +170,7 @@ mod tests {
     fn rows_that_do_not_fit_fall_back() {
         for (columns, expect) in [(256, TensorType::Q4K), (640, TensorType::Q5_0), (100, TensorType::F16)] {
             let weight = Weight { name: "blk.0.attn_q.weight", shape: &[columns, 8] };
-            let mixture = Mixture { file_type: FileType::Q4KM, overrides: &[] };
+            let mixture = Mixture { file_type: FileType::Q4KM, overrides: &[], pad: false };
             assert_eq!(choose_types(mixture, &[weight], 8), Ok(vec![expect]), "{columns} columns");
         }
     }
@@ -179,7 +181,7 @@ mod tests {
         let weights = [weight("blk.0.attn_norm.weight"), weight("blk.0.attn_q.weight")];
         let check = |file_type, overrides: &[&str]| {
             let overrides: Vec<TypeOverride> = overrides.iter().map(|o| o.parse().unwrap()).collect();
-            choose_types(Mixture { file_type, overrides: &overrides }, &weights, 8)
+            choose_types(Mixture { file_type, overrides: &overrides, pad: false }, &weights, 8)
         };
         let refused = |error: fn(String) -> OverrideError, text: &str| Err(error(text.to_owned()));
         let q4 = FileType::Q4KM;

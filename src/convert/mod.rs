@@ -2,7 +2,7 @@
 //! quantised GGUF file, in one pass and bounded memory.
 //!
 //! The way of a tensor: [`source`] finds it, [`mod@plan`] decides its name ([`arch`]), its type
-//! ([`mixture`], [`type_override`]) and what the [`adapter`] does to it, [`mod@write`] reads it in row chunks, merges
+//! ([`mixture`], [`type_override`], [`pad`]) and what the [`adapter`] does to it, [`mod@write`] reads it in row chunks, merges
 //! ([`lora`]), quantises ([`quant`]) and writes. [`vocab`] and [`special`] make the tokenizer's
 //! metadata, [`gguf`] the container ([`metadata`] its values), [`output`] and [`verify`] see to it
 //! that a file has its name only when it is whole and has answered a question. [`rewrite`] changes one
@@ -22,6 +22,7 @@ pub mod lora;
 pub mod metadata;
 pub mod mixture;
 pub mod output;
+pub mod pad;
 pub mod plan;
 pub mod quant;
 pub mod rewrite;
@@ -192,6 +193,9 @@ pub fn plan(request: &Request) -> Result<Plan, ConvertError> {
     if !request.mixture.overrides.is_empty() {
         let overrides: Vec<String> = request.mixture.overrides.iter().map(ToString::to_string).collect();
         metadata.set(format!("{PROVENANCE}.tensor_types"), overrides.join(" "));
+    }
+    if let Some(width) = plan.padded_from {
+        metadata.set(format!("{PROVENANCE}.padded_from"), Value::U32(width));
     }
     metadata.set(format!("{PROVENANCE}.base"), request.base_name);
     metadata.set(format!("{PROVENANCE}.base_sha256"), UNKNOWN_HASH);

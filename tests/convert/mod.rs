@@ -5,7 +5,11 @@ mod containers;
 mod goldens;
 mod hub;
 mod output;
+<<<<<<< HEAD
 mod process;
+=======
+mod padding;
+>>>>>>> main
 mod refusals;
 mod support;
 mod types;

@@ -95,6 +95,20 @@ impl Tensor {
     }
 }
 
+impl Tensor {
+    /// The first `to` of every dimension that has `from`.
+    pub fn narrowed(&self, from: usize, to: usize) -> Self {
+        let narrow = |n: usize| if n == from { to } else { n };
+        let columns = self.shape.last().copied().unwrap();
+        let rows = self.shape[..self.shape.len() - 1].iter().product::<usize>();
+        let size = self.bytes.len() / (rows * columns);
+        let kept_rows = if self.shape.len() == 1 { 1 } else { narrow(rows) };
+        let bytes = self.bytes.chunks(columns * size).take(kept_rows);
+        let bytes = bytes.flat_map(|row| &row[..narrow(columns) * size]).copied().collect();
+        Self { shape: self.shape.iter().map(|n| narrow(*n)).collect(), bytes, ..self.clone() }
+    }
+}
+
 pub fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/convert").join(path)
 }
@@ -220,13 +234,14 @@ pub struct Job<'a> {
     pub adapter: Option<&'a Path>,
     pub file_type: FileType,
     pub overrides: Vec<TypeOverride>,
+    pub pad: bool,
     pub out: &'a Path,
     pub force: bool,
 }
 
 impl<'a> Job<'a> {
     pub fn new(base: &'a Path, file_type: FileType, out: &'a Path) -> Self {
-        Self { base, adapter: None, file_type, overrides: Vec::new(), out, force: false }
+        Self { base, adapter: None, file_type, overrides: Vec::new(), pad: false, out, force: false }
     }
 
     /// With `--tensor-type` as on the command line.
@@ -253,7 +268,7 @@ impl<'a> Job<'a> {
             adapter: adapter.as_ref(),
             adapter_name: adapter.as_ref().map(|_| "test/adapter"),
             profile: &profile,
-            mixture: Mixture { file_type: self.file_type, overrides: &self.overrides },
+            mixture: Mixture { file_type: self.file_type, overrides: &self.overrides, pad: self.pad },
         };
         let plan = convert::plan(&request)?;
         convert::convert(plan, &request, self.out, self.force, control)
