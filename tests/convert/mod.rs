@@ -5,11 +5,8 @@ mod containers;
 mod goldens;
 mod hub;
 mod output;
-<<<<<<< HEAD
-mod process;
-=======
 mod padding;
->>>>>>> main
+mod process;
 mod refusals;
 mod support;
 mod types;
