@@ -91,7 +91,11 @@ fn facts(header: &Header, sha256: &str) -> Vec<(String, Value)> {
     ];
     for (key, value) in header.metadata.iter() {
         if let Some(name) = key.strip_prefix("ko_sentiment.provenance.") {
-            let value = value.as_str().map_or_else(|| json!(value.as_u64()), |text| json!(text));
+            let value = match value {
+                gguf::Value::Str(text) => json!(text),
+                gguf::Value::F32(number) => json!(number),
+                number => json!(number.as_u64()),
+            };
             facts.push((name.replace(['.', '_'], " "), value));
         }
     }

@@ -14,6 +14,7 @@ mod inspect;
 mod model_args;
 pub mod openmp;
 mod predict;
+mod profile_arg;
 mod reason;
 mod serve;
 mod session;
