@@ -12,7 +12,7 @@ use crate::llama_backend::backend;
 /// # Errors
 /// [`ModelError::Backend`].
 pub fn devices() -> Result<Vec<LlamaBackendDevice>, ModelError> {
-    backend().map_err(|e| ModelError::Backend(e.to_string()))?;
+    backend()?;
     Ok(list_llama_ggml_backend_devices())
 }
 

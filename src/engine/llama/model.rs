@@ -7,7 +7,7 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::token::LlamaToken;
 
-use crate::llama_backend::backend;
+use crate::llama_backend::{BackendError, backend};
 use crate::vocabulary::{Token, Vocabulary};
 
 /// Why a model file cannot be used.
@@ -21,9 +21,9 @@ pub enum ModelError {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// llama.cpp was initialised elsewhere in this process.
-    #[error("llama.cpp cannot be initialised: {0}")]
-    Backend(String),
+    /// llama.cpp itself.
+    #[error(transparent)]
+    Backend(#[from] &'static BackendError),
     /// llama.cpp refuses the file.
     #[error("llama.cpp cannot load {}: the file is damaged, or newer than this build; its log says more (--log-level info)", path.display())]
     Load {
@@ -92,7 +92,7 @@ impl Model {
     }
 
     fn open(path: &Path, params: LlamaModelParams) -> Result<Self, ModelError> {
-        let backend = backend().map_err(|e| ModelError::Backend(e.to_string()))?;
+        let backend = backend()?;
         std::fs::File::open(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
         let params = pin!(params);
         let inner = LlamaModel::load_from_file(backend, path, &params)
