@@ -1,8 +1,9 @@
 //! A binary compiled for a newer CPU than this one says so, instead of dying of an illegal instruction.
 //!
-//! Runs before anything else, the constructors of llama.cpp's statics among it, since they are compiled
-//! for that newer CPU too; so this is plain code that no compiler has a reason to vectorise.
-//! `is_x86_feature_detected!` is of no use: it takes for granted what the binary was compiled for.
+//! [`run`] is called before anything else, the constructors of llama.cpp's statics among it, since they
+//! are compiled for that newer CPU too. So is this file: first comes a signal handler, which needs no more
+//! than calls do, then the comparison, which can name what is missing.
+//! `is_x86_feature_detected!` is of no use, for it takes for granted what the binary was compiled for.
 
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use std::io::Write as _;
@@ -35,7 +36,7 @@ struct Feature {
     /// Was this binary compiled for it?
     compiled: bool,
     word: Word,
-    bit: u32,
+    mask: u32,
     saved: u32,
 }
 
@@ -45,7 +46,7 @@ macro_rules! features {
             name: $name,
             compiled: cfg!(target_feature = $name),
             word: Word::$word,
-            bit: $bit,
+            mask: 1 << $bit,
             saved: $saved,
         }),*]
     };
@@ -68,7 +69,7 @@ static FEATURES: [Feature; 38] = features! {
     "lzcnt" ExtendedEcx 5 NONE      "sse4a" ExtendedEcx 6 NONE
 };
 
-/// A word of this CPU. Read anew each time: a table of them would be filled with vector instructions.
+/// A word of this CPU.
 fn read(word: Word) -> u32 {
     const OSXSAVE: u32 = 1 << 27;
     // Past the highest leaf, CPUID answers with that one's words.
@@ -91,12 +92,20 @@ fn missing(
     needed: impl Iterator<Item = &'static Feature>,
     read: impl Fn(Word) -> u32,
 ) -> impl Iterator<Item = &'static str> {
-    let has = move |f: &Feature| read(f.word) >> f.bit & 1 == 1 && read(Word::Xcr0) & f.saved == f.saved;
+    let has = move |f: &Feature| read(f.word) & f.mask != 0 && read(Word::Xcr0) & f.saved == f.saved;
     needed.filter(move |f| !has(f)).map(|f| f.name)
 }
 
+const ADVICE: &str = "Compile it on this machine (make build), or take a release folder (make release), \
+    which runs on any x86-64.\n";
+
 /// Ends the process with a message if the CPU lacks what the binary was compiled for.
 pub extern "C" fn run() {
+    if cfg!(target_feature = "sse3") {
+        let handler: extern "C" fn(libc::c_int) = on_illegal_instruction;
+        // SAFETY: the handler calls only what a signal handler may, and does not return.
+        unsafe { libc::signal(libc::SIGILL, handler as libc::sighandler_t) };
+    }
     let mut missing = missing(FEATURES.iter().filter(|f| f.compiled), read);
     let Some(first) = missing.next() else { return };
     let mut out = std::io::stderr();
@@ -107,10 +116,19 @@ pub extern "C" fn run() {
         say(", ");
         say(name);
     }
-    say(
-        ".\nCompile it on this machine (make build), or take a release folder (make release), which runs on any x86-64.\n",
-    );
+    say(".\n");
+    say(ADVICE);
     std::process::exit(1);
+}
+
+extern "C" fn on_illegal_instruction(_: libc::c_int) {
+    const TEXT: &str = "error: illegal instruction: this program was compiled for a newer CPU.\n";
+    // SAFETY: constant texts with their lengths; both functions may be called from a signal handler.
+    unsafe {
+        libc::write(2, TEXT.as_ptr().cast(), TEXT.len());
+        libc::write(2, ADVICE.as_ptr().cast(), ADVICE.len());
+        libc::_exit(1);
+    }
 }
 
 #[cfg(test)]
