@@ -21,8 +21,8 @@ TARGET_DIR = ROOT / "target" / "dist-build"
 TEXTS = ["LICENSE", "README.md", "models/profiles/ko-youtube-sentiment.toml"]
 
 
-def build(features: list[str]) -> tuple[Path, Path]:
-    """The binary, and the folder into which llama.cpp was installed."""
+def build(features: list[str]) -> tuple[Path, str, Path]:
+    """The binary, its version, and the folder into which llama.cpp was installed."""
     origin = "@loader_path" if sys.platform == "darwin" else "$ORIGIN"
     # The rustflags take the place of .cargo/config.toml's: nothing may depend on the building CPU.
     environment = os.environ | {"CARGO_ENCODED_RUSTFLAGS": "", "CMAKE_INSTALL_RPATH": origin}
@@ -33,10 +33,11 @@ def build(features: list[str]) -> tuple[Path, Path]:
     if done.returncode:
         sys.exit(done.returncode)
     messages = [json.loads(line) for line in done.stdout.splitlines()]
-    binary = next(m["executable"] for m in messages if m.get("executable"))
+    binary = next(m for m in messages if m.get("executable"))
+    version = re.split("[@#]", binary["package_id"])[-1]
     scripts = [m for m in messages if m["reason"] == "build-script-executed"]
     installed = next(m["out_dir"] for m in scripts if "llama-cpp-sys-2" in m["package_id"])
-    return Path(binary), Path(installed)
+    return Path(binary["executable"]), version, Path(installed)
 
 
 def libraries(installed: Path) -> list[Path]:
@@ -73,8 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--features", default="", help="further cargo features, with commas between: cuda, vulkan")
     args = parser.parse_args()
-    binary, installed = build([f for f in args.features.split(",") if f])
-    version = subprocess.check_output([binary, "--version"], text=True).split()[-1]
+    binary, version, installed = build([f for f in args.features.split(",") if f])
     target = re.search(r"host: (\S+)", subprocess.check_output(["rustc", "-vV"], text=True)).group(1)
     folder = ROOT / "dist" / f"ko-sentiment-{version}-{target}"
     assemble(folder, binary, libraries(installed))

@@ -73,12 +73,14 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads the weights, by memory map. `gpu_layers`: layers to offload; `None` for all, where a GPU is.
+    /// Reads the weights into memory. `gpu_layers`: layers to offload; `None` for all, where a GPU is.
     ///
     /// # Errors
     /// See [`ModelError`].
     pub fn load(path: &Path, gpu_layers: Option<u32>) -> Result<Self, ModelError> {
-        let params = LlamaModelParams::default();
+        // Mapped, what llama.cpp repacks for the CPU would be in memory twice, and a file that is cut
+        // short under a running server would end it (SIGBUS).
+        let params = LlamaModelParams::default().with_use_mmap(false);
         let params = match gpu_layers {
             Some(layers) => params.with_n_gpu_layers(layers),
             None => params,
