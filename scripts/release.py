@@ -44,6 +44,8 @@ def libraries(installed: Path) -> list[Path]:
     """The libraries under the names by which the binary and llama.cpp ask for them."""
     soname = re.compile(r"\.so\.\d+$|\.\d+\.dylib$")
     linked = [path for path in installed.glob("lib*/lib*") if soname.search(path.name)]
+    # The bindings build it, and nothing calls it.
+    linked = [path for path in linked if not path.name.startswith("libllama-common")]
     loaded = sorted((installed / "backends").glob("libggml-*.so"))
     if not linked or not any(path.name.startswith("libggml-cpu") for path in loaded):
         sys.exit(f"release: llama.cpp's libraries are not in {installed}")

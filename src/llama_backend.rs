@@ -17,9 +17,9 @@ pub enum BackendError {
     #[cfg(feature = "dynamic-backends")]
     #[error("the folder of this program cannot be found: {0}")]
     Folder(#[from] std::io::Error),
-    /// A binary without the libraries that belong beside it, or that lack something themselves.
+    /// A binary without the libraries that belong beside it.
     #[cfg(feature = "dynamic-backends")]
-    #[error("no CPU backend of llama.cpp can be loaded from {}: keep the libggml-* files beside the program, and see that the OpenMP runtime is installed (libgomp.so.1; Debian's package is libgomp1)", .0.display())]
+    #[error("no CPU backend of llama.cpp can be loaded from {}: keep the libggml-cpu-* files beside the program", .0.display())]
     NoCpu(std::path::PathBuf),
 }
 
