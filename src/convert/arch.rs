@@ -204,6 +204,16 @@ impl Architecture {
     }
 }
 
+/// The dimension of a tensor that is the hidden width: 0 for columns, 1 for rows.
+pub fn hidden_dimension(gguf_tensor: &str) -> Option<usize> {
+    let module = gguf_tensor.strip_suffix(".weight")?.rsplit('.').next()?;
+    match module {
+        "attn_q_norm" | "attn_k_norm" => None,
+        "attn_output" | "ffn_down" => Some(1),
+        _ => Some(0),
+    }
+}
+
 /// `config.json` with the defaults that transformers fills in.
 struct Config<'a> {
     json: &'a Json,

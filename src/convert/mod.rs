@@ -2,7 +2,7 @@
 //! quantised GGUF file, in one pass and bounded memory.
 //!
 //! The way of a tensor: [`source`] finds it, [`mod@plan`] decides its name ([`arch`]), its type
-//! ([`mixture`]) and what the [`adapter`] does to it, [`mod@write`] reads it in row chunks, merges
+//! ([`mixture`], [`type_override`], [`pad`]) and what the [`adapter`] does to it, [`mod@write`] reads it in row chunks, merges
 //! ([`lora`]), quantises ([`quant`]) and writes. [`vocab`] and [`special`] make the tokenizer's
 //! metadata, [`gguf`] the container ([`metadata`] its values), [`output`] and [`verify`] see to it
 //! that a file has its name only when it is whole and has answered a question. [`rewrite`] changes one
@@ -21,6 +21,7 @@ pub mod lora;
 pub mod metadata;
 pub mod mixture;
 pub mod output;
+pub mod pad;
 pub mod plan;
 pub mod quant;
 pub mod rewrite;
@@ -28,6 +29,7 @@ pub mod safetensors;
 pub mod source;
 pub mod special;
 pub mod tensor_type;
+pub mod type_override;
 pub mod verify;
 pub mod vocab;
 pub mod write;
@@ -40,10 +42,11 @@ use std::time::{Duration, Instant};
 use self::adapter::{Adapter, AdapterError};
 use self::arch::ArchError;
 use self::gguf::{GgufError, Value};
+use self::mixture::Mixture;
 use self::output::{Output, OutputError};
 use self::plan::Plan;
 use self::source::{Checkpoint, GgufBase, SourceError};
-use self::tensor_type::FileType;
+use self::type_override::OverrideError;
 use self::verify::VerifyError;
 use self::vocab::VocabError;
 use self::write::{Control, Progress, WriteError};
@@ -70,6 +73,9 @@ pub enum ConvertError {
     /// The adapter can't be merged.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
+    /// A type can't be given to the tensors asked for.
+    #[error(transparent)]
+    Override(#[from] OverrideError),
     /// The profile can't be written.
     #[error(transparent)]
     Profile(#[from] ProfileError),
@@ -148,8 +154,8 @@ pub struct Request<'a> {
     pub adapter_name: Option<&'a str>,
     /// The profile to put in.
     pub profile: &'a Profile,
-    /// The result's type.
-    pub file_type: FileType,
+    /// The types of the result's tensors.
+    pub mixture: Mixture<'a>,
 }
 
 /// What came of a conversion.
@@ -173,10 +179,8 @@ const UNKNOWN_HASH: &str = "0000000000000000000000000000000000000000000000000000
 /// Whatever can be found wrong before the weights are read.
 pub fn plan(request: &Request) -> Result<Plan, ConvertError> {
     let mut plan = match request.base {
-        Base::Checkpoint(checkpoint) => {
-            plan::plan_checkpoint(checkpoint, request.adapter, request.file_type)?
-        }
-        Base::Gguf(gguf) => plan::plan_gguf(gguf, request.adapter, request.file_type)?,
+        Base::Checkpoint(checkpoint) => plan::plan_checkpoint(checkpoint, request.adapter, request.mixture)?,
+        Base::Gguf(gguf) => plan::plan_gguf(gguf, request.adapter, request.mixture)?,
     };
     let metadata = &mut plan.header.metadata;
     if metadata.get("general.name").is_none() {
@@ -184,7 +188,14 @@ pub fn plan(request: &Request) -> Result<Plan, ConvertError> {
     }
     metadata.set(profile::METADATA_KEY, request.profile.to_toml()?);
     metadata.set(format!("{PROVENANCE}.tool"), concat!("ko-sentiment ", env!("CARGO_PKG_VERSION")));
-    metadata.set(format!("{PROVENANCE}.quantisation"), request.file_type.name());
+    metadata.set(format!("{PROVENANCE}.quantisation"), request.mixture.file_type.name());
+    if !request.mixture.overrides.is_empty() {
+        let overrides: Vec<String> = request.mixture.overrides.iter().map(ToString::to_string).collect();
+        metadata.set(format!("{PROVENANCE}.tensor_types"), overrides.join(" "));
+    }
+    if let Some(width) = plan.padded_from {
+        metadata.set(format!("{PROVENANCE}.padded_from"), Value::U32(width));
+    }
     metadata.set(format!("{PROVENANCE}.base"), request.base_name);
     metadata.set(format!("{PROVENANCE}.base_sha256"), UNKNOWN_HASH);
     if let Some(adapter) = request.adapter {

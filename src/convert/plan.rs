@@ -7,7 +7,8 @@ use super::ConvertError;
 use super::adapter::{Adapter, AdapterError, LowRank};
 use super::arch::Architecture;
 use super::gguf::{Header, Metadata, TensorInfo, Value};
-use super::mixture::{Weight, choose_types, is_weight, tensor_order};
+use super::mixture::{Mixture, Weight, choose_types, is_weight, tensor_order};
+use super::pad::{Padding, padded_width};
 use super::source::{Checkpoint, GgufBase, TensorSource};
 use super::tensor_type::{FileType, TensorType};
 use super::vocab;
@@ -25,12 +26,15 @@ pub struct PlannedTensor {
     pub is_replaced: bool,
     /// Whether 1 is added (Gemma's norms).
     pub add_one: bool,
+    /// How it is widened.
+    pub padding: Option<Padding>,
 }
 
 impl PlannedTensor {
     /// Whether the stored bytes are those of the base.
     pub fn is_copy(&self) -> bool {
-        self.low_rank.is_none() && !self.add_one && self.source.tensor_type == self.info.tensor_type
+        let is_same = self.low_rank.is_none() && !self.add_one && self.padding.is_none();
+        is_same && self.source.tensor_type == self.info.tensor_type
     }
 
     /// Whether blocks of the base are rounded a second time.
@@ -52,6 +56,8 @@ pub struct Plan {
     pub tensors: Vec<PlannedTensor>,
     /// Whether the base was quantised, so that merging rounds a second time.
     pub base_is_quantised: bool,
+    /// The base's hidden width, if the result's is padded.
+    pub padded_from: Option<u32>,
 }
 
 impl Plan {
@@ -101,7 +107,7 @@ struct Base {
 pub fn plan_checkpoint(
     checkpoint: &Checkpoint,
     adapter: Option<&Adapter>,
-    file_type: FileType,
+    mixture: Mixture,
 ) -> Result<Plan, ConvertError> {
     let architecture = Architecture::from_config(&checkpoint.config)?;
     let mut tensors = BTreeMap::new();
@@ -135,7 +141,7 @@ pub fn plan_checkpoint(
     for (key, value) in vocab::metadata(&checkpoint.dir, &checkpoint.config, n_tokens)?.iter() {
         metadata.set(key, value.clone());
     }
-    plan(Base { architecture, metadata, tensors, is_tied, is_checkpoint: true }, adapter, file_type)
+    plan(Base { architecture, metadata, tensors, is_tied, is_checkpoint: true }, adapter, mixture)
 }
 
 /// `general.size_label` of a number of weights: two digits and a unit, as in `9.2B`
@@ -169,11 +175,7 @@ fn count_tokens(
 ///
 /// # Errors
 /// As [`plan_checkpoint`].
-pub fn plan_gguf(
-    base: &GgufBase,
-    adapter: Option<&Adapter>,
-    file_type: FileType,
-) -> Result<Plan, ConvertError> {
+pub fn plan_gguf(base: &GgufBase, adapter: Option<&Adapter>, mixture: Mixture) -> Result<Plan, ConvertError> {
     let architecture = Architecture::from_gguf(base.header.architecture()?)?;
     if base.header.metadata.get("split.count").and_then(Value::as_u64).is_some_and(|n| n > 1) {
         return Err(ConvertError::SplitGguf);
@@ -186,11 +188,11 @@ pub fn plan_gguf(
     plan(
         Base { architecture, metadata, tensors: base.tensors.clone(), is_tied, is_checkpoint: false },
         adapter,
-        file_type,
+        mixture,
     )
 }
 
-fn plan(mut base: Base, adapter: Option<&Adapter>, file_type: FileType) -> Result<Plan, ConvertError> {
+fn plan(mut base: Base, adapter: Option<&Adapter>, mixture: Mixture) -> Result<Plan, ConvertError> {
     let n_layers = base.metadata.require_u64(&format!("{}.block_count", base.architecture))?;
     check_tensor_names(&base, n_layers)?;
     let replaced = adapter.map(|a| replacements(a, &base)).transpose()?.unwrap_or_default();
@@ -198,23 +200,36 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, file_type: FileType) -> Resul
         untie(&mut base)?;
     }
 
+    let width_key = format!("{}.embedding_length", base.architecture);
+    let width = base.metadata.require_u64(&width_key)?;
+    let padding_of = |name: &str| mixture.pad.then(|| Padding::of(name, width, base.is_tied)).flatten();
+    let shape_of = |name: &str| {
+        let shape = &base.tensors[name].shape;
+        padding_of(name).map_or_else(|| shape.clone(), |padding| padding.shape(shape))
+    };
+
     let mut names: Vec<String> = base.tensors.keys().cloned().collect();
     names.sort_by(|a, b| tensor_order(a).cmp(&tensor_order(b)));
-    let shapes: Vec<&[u64]> = names.iter().map(|name| base.tensors[name].shape.as_slice()).collect();
+    let shapes: Vec<Vec<u64>> = names.iter().map(|name| shape_of(name)).collect();
     let weights: Vec<Weight> =
         names.iter().zip(&shapes).map(|(name, shape)| Weight { name, shape }).collect();
-    let types = choose_types(file_type, &weights, n_layers);
+    let types = choose_types(mixture, &weights, n_layers)?;
 
     let base_is_quantised = base.tensors.values().any(|t| t.tensor_type.is_quantised());
-    base.metadata.set("general.quantization_version", Value::U32(2));
-    base.metadata.set("general.file_type", Value::U32(file_type.id()));
-    let infos = names.iter().zip(&types).map(|(name, &tensor_type)| TensorInfo {
+    let padded = if mixture.pad { padded_width(width) } else { width };
+    let mut metadata = base.metadata.clone();
+    metadata.set("general.quantization_version", Value::U32(2));
+    metadata.set("general.file_type", Value::U32(mixture.file_type.id()));
+    if padded != width {
+        metadata.set(width_key, Value::U32(padded as u32));
+    }
+    let infos = names.iter().zip(&shapes).zip(&types).map(|((name, shape), &tensor_type)| TensorInfo {
         name: name.clone(),
-        shape: base.tensors[name].shape.clone(),
+        shape: shape.clone(),
         tensor_type,
         offset: 0,
     });
-    let header = Header::new(base.metadata.clone(), infos.collect());
+    let header = Header::new(metadata, infos.collect());
 
     let mut used = BTreeSet::new();
     let mut tensors = Vec::new();
@@ -231,6 +246,7 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, file_type: FileType) -> Resul
             low_rank,
             is_replaced,
             add_one: (base.is_checkpoint || is_replaced) && base.architecture.adds_one(&info.name),
+            padding: padding_of(&info.name),
         });
     }
     if let Some(adapter) = adapter {
@@ -245,7 +261,9 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, file_type: FileType) -> Resul
             return Err(AdapterError::UnusedTensors(unused.into_iter().map(str::to_owned).collect()).into());
         }
     }
-    Ok(Plan { architecture: base.architecture, file_type, header, tensors, base_is_quantised })
+    let file_type = mixture.file_type;
+    let padded_from = (padded != width).then_some(width as u32);
+    Ok(Plan { architecture: base.architecture, file_type, header, tensors, base_is_quantised, padded_from })
 }
 
 /// Refuses a base with tensors too many or too few.
@@ -279,9 +297,10 @@ fn low_rank_of(
 ) -> Result<Option<LowRank>, AdapterError> {
     let module = info.name.strip_suffix(".weight").and_then(|module| base.architecture.hf_module(module));
     let Some(module) = module else { return Ok(None) };
-    let is_weight = is_weight(Weight { name: &info.name, shape: &info.shape });
+    let weight = &base.tensors[&info.name];
+    let is_weight = is_weight(Weight { name: &info.name, shape: &weight.shape });
     let is_linear = is_weight && module != "model.embed_tokens";
-    let low_rank = adapter.low_rank(&module, (info.rows(), info.columns()), is_linear)?;
+    let low_rank = adapter.low_rank(&module, (weight.rows(), weight.columns()), is_linear)?;
     used.insert(module);
     Ok(low_rank)
 }

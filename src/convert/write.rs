@@ -119,7 +119,8 @@ impl<'a> TensorWriter<'a> {
         control: Control<'a>,
         written: &'a AtomicU64,
     ) -> Result<Self, WriteError> {
-        let update = tensor.low_rank.as_ref().map(|l| Update::load(l, tensor.info.columns())).transpose()?;
+        let update =
+            tensor.low_rank.as_ref().map(|l| Update::load(l, tensor.source.columns())).transpose()?;
         Ok(Self {
             tensor,
             update,
@@ -165,15 +166,22 @@ impl<'a> TensorWriter<'a> {
             self.check_copy(first, raw, numbers)?;
             raw
         } else {
-            self.tensor.source.read_f32(rows.clone(), raw, numbers)?;
+            let source = &self.tensor.source;
+            // Rows of padding are beyond the source's.
+            let stored = first.min(source.rows())..rows.end.min(source.rows());
+            source.read_f32(stored.clone(), raw, numbers)?;
             if let Some(update) = &self.update {
-                update.apply(rows.clone(), numbers);
+                update.apply(stored, numbers);
             }
             self.check_finite(first, numbers)?;
             if self.tensor.add_one {
                 self.add_one(numbers);
             }
             let count = rows.end - rows.start;
+            if let Some(padding) = &self.tensor.padding {
+                padding.widen(numbers, source.columns() as usize, info.columns() as usize);
+                numbers.resize((count * info.columns()) as usize, 0.0);
+            }
             blocks.resize((count * info.tensor_type.row_bytes(info.columns())) as usize, 0);
             let rows = Rows {
                 tensor_type: info.tensor_type,
@@ -219,7 +227,7 @@ impl<'a> TensorWriter<'a> {
         if largest < f32::INFINITY.to_bits() {
             return Ok(());
         }
-        let columns = self.tensor.info.columns() as usize;
+        let columns = self.tensor.source.columns() as usize;
         let bad = numbers.iter().enumerate().find(|(_, n)| !n.is_finite());
         bad.map_or(Ok(()), |(i, &value)| {
             Err(WriteError::NotFinite {

@@ -17,16 +17,19 @@ fn check_hashes(folder: &str, goldens: &str, file_types: &[FileType]) {
     for file_type in file_types {
         let out = base.join(format!("{file_type}.gguf"));
         Job::new(base, *file_type, &out).run().unwrap();
-        let converted = Converted::read(&out);
-        let golden = goldens[file_type.name()].as_object().unwrap();
-        assert_eq!(golden.len(), converted.header.tensors.len());
-        for tensor in &converted.header.tensors {
-            let hash = Sha256::digest(converted.data(&tensor.name));
-            let hash: String = hash.iter().map(|b| format!("{b:02x}")).collect();
-            let expect = &golden[&tensor.name];
-            assert_eq!(expect[0], format!("{}", tensor.tensor_type), "{file_type}: {}", tensor.name);
-            assert_eq!(expect[1], hash, "{file_type}: {}", tensor.name);
-        }
+        check_tensors(&Converted::read(&out), &goldens[file_type.name()], file_type.name());
+    }
+}
+
+/// Compares each tensor's type and hash.
+fn check_tensors(converted: &Converted, golden: &Json, what: &str) {
+    assert_eq!(golden.as_object().unwrap().len(), converted.header.tensors.len());
+    for tensor in &converted.header.tensors {
+        let hash = Sha256::digest(converted.data(&tensor.name));
+        let hash: String = hash.iter().map(|b| format!("{b:02x}")).collect();
+        let expect = &golden[&tensor.name];
+        assert_eq!(expect[0], tensor.tensor_type.to_string(), "{what}: {}", tensor.name);
+        assert_eq!(expect[1], hash, "{what}: {}", tensor.name);
     }
 }
 
@@ -34,6 +37,27 @@ fn check_hashes(folder: &str, goldens: &str, file_types: &[FileType]) {
 fn every_type_has_the_bytes_of_llama_quantize() {
     check_hashes("checkpoint", "hashes.json", &FileType::ALL);
     check_hashes("gemma3", "gemma3/hashes.json", &[FileType::F32, FileType::Q4KM]);
+}
+
+/// llama-quantize's own reading of `--tensor-type`.
+#[test]
+fn overridden_types_have_the_bytes_of_llama_quantize() {
+    let checkpoint = Checkpoint::tiny();
+    let base = checkpoint.write();
+    let goldens = fixture_json("tensor_types.json");
+    for golden in goldens.as_array().unwrap() {
+        let overrides: Vec<&str> =
+            golden["overrides"].as_array().unwrap().iter().map(|o| o.as_str().unwrap()).collect();
+        let out = base.join("out.gguf");
+        let job =
+            Job { force: true, ..Job::new(base, golden["type"].as_str().unwrap().parse().unwrap(), &out) };
+        job.with_types(&overrides).run().unwrap();
+        let converted = Converted::read(&out);
+        check_tensors(&converted, &golden["tensors"], &format!("{overrides:?}"));
+        let provenance =
+            converted.header.metadata.require_str("ko_sentiment.provenance.tensor_types").unwrap();
+        assert!(provenance.eq_ignore_ascii_case(&overrides.join(" ")), "{provenance}");
+    }
 }
 
 /// Names that llama.cpp's converter guesses from the folder's name.

@@ -5,6 +5,7 @@ mod containers;
 mod goldens;
 mod hub;
 mod output;
+mod padding;
 mod refusals;
 mod support;
 mod types;

@@ -8,7 +8,9 @@ use std::sync::atomic::AtomicBool;
 use half::bf16;
 use ko_sentiment::convert::adapter::Adapter;
 use ko_sentiment::convert::gguf::Header;
+use ko_sentiment::convert::mixture::Mixture;
 use ko_sentiment::convert::tensor_type::FileType;
+use ko_sentiment::convert::type_override::TypeOverride;
 use ko_sentiment::convert::write::Control;
 use ko_sentiment::convert::{self, Base, ConvertError, Request, Summary};
 use ko_sentiment::profile::{DEFAULT_TOML, Profile};
@@ -90,6 +92,20 @@ impl Tensor {
     pub fn bf16(name: &str, shape: &[usize], numbers: &[f32]) -> Self {
         let bytes = numbers.iter().flat_map(|n| bf16::from_f32(*n).to_le_bytes()).collect();
         Self { name: name.to_owned(), shape: shape.to_vec(), dtype: Dtype::BF16, bytes }
+    }
+}
+
+impl Tensor {
+    /// The first `to` of every dimension that has `from`.
+    pub fn narrowed(&self, from: usize, to: usize) -> Self {
+        let narrow = |n: usize| if n == from { to } else { n };
+        let columns = self.shape.last().copied().unwrap();
+        let rows = self.shape[..self.shape.len() - 1].iter().product::<usize>();
+        let size = self.bytes.len() / (rows * columns);
+        let kept_rows = if self.shape.len() == 1 { 1 } else { narrow(rows) };
+        let bytes = self.bytes.chunks(columns * size).take(kept_rows);
+        let bytes = bytes.flat_map(|row| &row[..narrow(columns) * size]).copied().collect();
+        Self { shape: self.shape.iter().map(|n| narrow(*n)).collect(), bytes, ..self.clone() }
     }
 }
 
@@ -217,13 +233,20 @@ pub struct Job<'a> {
     pub base: &'a Path,
     pub adapter: Option<&'a Path>,
     pub file_type: FileType,
+    pub overrides: Vec<TypeOverride>,
+    pub pad: bool,
     pub out: &'a Path,
     pub force: bool,
 }
 
 impl<'a> Job<'a> {
     pub fn new(base: &'a Path, file_type: FileType, out: &'a Path) -> Self {
-        Self { base, adapter: None, file_type, out, force: false }
+        Self { base, adapter: None, file_type, overrides: Vec::new(), pad: false, out, force: false }
+    }
+
+    /// With `--tensor-type` as on the command line.
+    pub fn with_types(self, overrides: &[&str]) -> Self {
+        Self { overrides: overrides.iter().map(|o| o.parse().unwrap()).collect(), ..self }
     }
 
     pub fn with_adapter(self, adapter: &'a Path) -> Self {
@@ -245,7 +268,7 @@ impl<'a> Job<'a> {
             adapter: adapter.as_ref(),
             adapter_name: adapter.as_ref().map(|_| "test/adapter"),
             profile: &profile,
-            file_type: self.file_type,
+            mixture: Mixture { file_type: self.file_type, overrides: &self.overrides, pad: self.pad },
         };
         let plan = convert::plan(&request)?;
         convert::convert(plan, &request, self.out, self.force, control)

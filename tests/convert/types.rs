@@ -3,22 +3,32 @@
 use std::ffi::CString;
 use std::path::Path;
 
-use ko_sentiment::convert::tensor_type::FileType;
+use ko_sentiment::convert::tensor_type::{FileType, TensorType};
+use ko_sentiment::convert::type_override::TypeOverride;
 use llama_cpp_sys_2 as llama;
 
 use super::support::{AdapterFolder, Checkpoint, Converted, Job};
 
-fn llama_quantize(from: &Path, to: &Path, file_type: FileType) {
+fn llama_quantize(from: &Path, to: &Path, file_type: FileType, overrides: &[TypeOverride]) {
     let path = |p: &Path| CString::new(p.to_str().unwrap()).unwrap();
     let (from, to) = (path(from), path(to));
     ko_sentiment::llama_backend::backend().unwrap();
-    // SAFETY: the paths are C strings that live until the call returns; the parameters are
-    // llama.cpp's defaults with another type.
+    let patterns: Vec<CString> =
+        overrides.iter().map(|o| CString::new(o.to_string().rsplit_once('=').unwrap().0).unwrap()).collect();
+    let of = |(pattern, over): (&CString, &TypeOverride)| llama::llama_model_tensor_override {
+        pattern: pattern.as_ptr(),
+        type_: over.tensor_type.id() as llama::ggml_type,
+    };
+    let mut table: Vec<_> = patterns.iter().zip(overrides).map(of).collect();
+    table.push(llama::llama_model_tensor_override { pattern: std::ptr::null(), type_: 0 });
+    // SAFETY: the paths, the patterns and the table (which ends with a null pattern) live until the
+    // call returns; the parameters are llama.cpp's defaults with other types.
     let code = unsafe {
         let mut params = llama::llama_model_quantize_default_params();
         params.ftype = file_type.id() as llama::llama_ftype;
         params.nthread = 2;
         params.allow_requantize = true;
+        params.tt_overrides = table.as_ptr();
         llama::llama_model_quantize(from.as_ptr(), to.as_ptr(), &params)
     };
     assert_eq!(code, 0);
@@ -49,7 +59,7 @@ fn mixtures_are_llama_cpps_for_any_number_of_layers() {
             let (ours, theirs) = (base.join("ours.gguf"), base.join("theirs.gguf"));
             let job = Job { force: true, ..Job::new(base, *file_type, &ours) };
             job.run().unwrap();
-            llama_quantize(&full, &theirs, *file_type);
+            llama_quantize(&full, &theirs, *file_type, &[]);
             check_same_tensors(&ours, &theirs, &format!("{n_layers} layers, {file_type}"));
         }
     }
@@ -67,8 +77,35 @@ fn gguf_bases_are_requantised_as_llama_quantize_does() {
         let (ours, theirs) = (base.join("ours.gguf"), base.join("theirs.gguf"));
         let job = Job { force: true, ..Job::new(&quantised, file_type, &ours) };
         job.run().unwrap();
-        llama_quantize(&quantised, &theirs, file_type);
+        llama_quantize(&quantised, &theirs, file_type, &[]);
         check_same_tensors(&ours, &theirs, &format!("Q4_K_M to {file_type}"));
+    }
+}
+
+/// `--tensor-type`: which tensors it takes, what is left of the mixture's rules beside it, and rows
+/// that do not fit its blocks (attn_output's 128 columns).
+#[test]
+fn overridden_types_are_llama_quantizes() {
+    let checkpoint = Checkpoint::tiny();
+    let base = checkpoint.write();
+    let full = base.join("full.gguf");
+    Job::new(base, FileType::F32, &full).run().unwrap();
+    let every_type: Vec<String> = TensorType::ALL.iter().map(|t| format!("attn_output|attn_k={t}")).collect();
+    let mut cases: Vec<(FileType, Vec<&str>)> = vec![
+        (FileType::Q4KM, vec!["ffn_down=q8_0"]),
+        (FileType::Q4KM, vec!["token_embd=q8_0"]),
+        (FileType::Q4KS, vec![r"blk\.(0|1|5)\.=q5_1", "attn_v|ffn_down=q3_k"]),
+        (FileType::Q4KM, vec![r"BLK\.[0-2]\.(ATTN_V|FFN_DOWN)=f16"]),
+        (FileType::Q5KM, vec!["attn_q=q4_0", "attn=bf16", "weight=f32"]),
+        (FileType::Q8_0, vec!["ffn=q2_k", r"^token_embd\.weight$=q4_1"]),
+    ];
+    cases.extend(every_type.iter().map(|over| (FileType::Q4KM, vec![over.as_str()])));
+    for (file_type, overrides) in cases {
+        let (ours, theirs) = (base.join("ours.gguf"), base.join("theirs.gguf"));
+        let job = Job { force: true, ..Job::new(base, file_type, &ours) }.with_types(&overrides);
+        job.run().unwrap();
+        llama_quantize(&full, &theirs, file_type, &job.overrides);
+        check_same_tensors(&ours, &theirs, &format!("{file_type} with {overrides:?}"));
     }
 }
 

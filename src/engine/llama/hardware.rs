@@ -47,6 +47,24 @@ pub fn devices() -> Result<Vec<LlamaBackendDevice>, ModelError> {
     Ok(list_llama_ggml_backend_devices())
 }
 
+/// Whether weights are rearranged in memory for the CPU (llama.cpp's `--repack`).
+///
+/// Not on x86-64: its kernels for K-quants as they are (`ggml-cpu/tiled/`) read a prompt faster than
+/// those for rearranged ones, and the weights stay the file's mapped pages instead of a second copy.
+/// AMX has kernels for rearranged weights alone, and other CPUs have nothing better.
+pub fn repacks_weights() -> bool {
+    !cfg!(target_arch = "x86_64") || cpu_features().iter().any(|feature| feature == "AMX_INT8")
+}
+
+/// The CPU features that the loaded CPU backend was built for, such as `AVX2`
+/// (`llama_print_system_info`).
+fn cpu_features() -> Vec<String> {
+    // SAFETY: returns a C string that llama.cpp keeps.
+    let info = unsafe { CStr::from_ptr(sys::llama_print_system_info()) }.to_string_lossy();
+    let pairs = info.split(['|', ':']).filter_map(|part| part.split_once('='));
+    pairs.filter(|(_, on)| on.trim() == "1").map(|(name, _)| name.trim().to_owned()).collect()
+}
+
 /// The backends, with or without a device.
 ///
 /// # Errors
@@ -71,11 +89,7 @@ pub fn cpu() -> Result<CpuInfo, ModelError> {
     let library = backends()?.into_iter().find(|b| b.name == "CPU").and_then(|b| b.library);
     let variant = library.as_deref().and_then(Path::file_stem).and_then(OsStr::to_str);
     let variant = variant.and_then(|name| name.strip_prefix(LIBRARY)?.strip_prefix("cpu-"));
-    // SAFETY: returns a C string that llama.cpp keeps.
-    let info = unsafe { CStr::from_ptr(sys::llama_print_system_info()) }.to_string_lossy();
-    let pairs = info.split(['|', ':']).filter_map(|part| part.split_once('='));
-    let features = pairs.filter(|(_, on)| on.trim() == "1").map(|(name, _)| name.trim().to_owned()).collect();
-    Ok(CpuInfo { variant: variant.map(str::to_owned), features })
+    Ok(CpuInfo { variant: variant.map(str::to_owned), features: cpu_features() })
 }
 
 /// Backend libraries beside the program that were not loaded, other than CPU variants: mostly since a
