@@ -129,3 +129,20 @@ fn library_of(address: *const libc::c_void) -> Option<PathBuf> {
     let file = path.file_name()?.to_str()?;
     file.starts_with(LIBRARY).then_some(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compiled_in_has_no_library() {
+        let backends = backends().unwrap();
+        let cpu_backend = backends.iter().find(|b| b.name == "CPU").unwrap();
+        let dynamic = cfg!(feature = "dynamic-backends");
+        assert_eq!(cpu_backend.library.is_some(), dynamic);
+        let cpu = cpu().unwrap();
+        assert_eq!(cpu.variant.is_some(), dynamic);
+        assert!(!cpu.features.is_empty());
+        assert!(libraries_not_loaded().unwrap().is_empty());
+    }
+}
