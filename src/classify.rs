@@ -163,8 +163,7 @@ impl Classifier {
     /// An answer that was not computed again: none of its tokens were, and it waited for its twin at most.
     fn remembered(&self, answer: &Answer, waited: Duration) -> Classified {
         let tokens = answer.prompt_tokens;
-        let stats =
-            Stats { prompt_tokens: tokens, cached_tokens: tokens, queue: waited, ..Stats::default() };
+        let stats = Stats { prompt_tokens: tokens, cached_tokens: tokens, queue: waited, ..Stats::default() };
         Classified { verdict: self.verdict(&answer.log_probs), stats, from_cache: true }
     }
 
