@@ -12,6 +12,7 @@ mod eval;
 mod health;
 mod inspect;
 mod model_args;
+pub mod openmp;
 mod predict;
 mod reason;
 mod serve;
