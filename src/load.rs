@@ -10,8 +10,10 @@ use crate::engine::{Engine, EngineConfig, Purpose, StartError};
 use crate::profile::{METADATA_KEY, Profile, ProfileError};
 use crate::prompt::{PromptError, Prompter};
 
-/// Rows of logits in a step beyond one for each running request.
-const SPARE_OUTPUTS: usize = 32;
+/// Rows of logits in a step beyond one for each running request. A row costs 2 MiB with Gemma's
+/// vocabulary (llama.cpp computes and then copies it), and a scored comment four: so many that full
+/// steps of the default size are seldom cut short.
+const SPARE_OUTPUTS: usize = 16;
 
 /// How a model is run. Each default stands here alone.
 #[derive(Debug, Clone)]

@@ -7,6 +7,8 @@ mod calibrate;
 mod classify;
 mod completions;
 mod convert;
+#[cfg(target_arch = "x86_64")]
+pub mod cpu_check;
 mod devices;
 mod eval;
 mod health;
@@ -14,6 +16,7 @@ mod inspect;
 mod model_args;
 pub mod openmp;
 mod predict;
+mod profile_arg;
 mod reason;
 mod serve;
 mod session;

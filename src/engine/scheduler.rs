@@ -26,6 +26,12 @@ use crate::vocabulary::Token;
 /// A shared segment shorter than this is computed with the job: a node of its own would cost more than it saves.
 const SHORTEST_NODE: usize = 16;
 
+/// Queued jobs that are looked through for one of a cached video.
+const LOOK_AHEAD: usize = 64;
+
+/// Jobs of cached videos that may overtake a job which would push one of these videos out.
+const OVERTAKES: usize = 16;
+
 /// Prompts go on by at least this many tokens a step, however many texts are being written.
 /// A prompt's last token and its label tokens must fit.
 pub const MIN_READ: usize = 16;
@@ -87,6 +93,8 @@ pub struct Scheduler<B> {
     free_cells: usize,
     tree: PrefixTree,
     queue: VecDeque<Job>,
+    /// How many have overtaken the first in the queue.
+    overtaken: usize,
     running: Vec<Running>,
     pace: Pace,
     batch: Batch,
@@ -131,6 +139,7 @@ impl<B: Backend> Scheduler<B> {
             free_cells: limits.cells - pinned.len(),
             tree: PrefixTree::default(),
             queue: VecDeque::new(),
+            overtaken: 0,
             running: Vec::new(),
             pace,
             batch,
@@ -212,15 +221,34 @@ impl<B: Backend> Scheduler<B> {
         self.remove_ended();
     }
 
-    /// Moves jobs from the queue to the running ones, in order, while there is room.
+    /// Moves jobs from the queue to the running ones while there is room.
     fn admit(&mut self) {
         while self.running.len() < self.config.parallel {
-            let Some(job) = self.queue.pop_front() else { break };
+            let place = self.next_in_queue();
+            let Some(job) = self.queue.remove(place) else { break };
             if let Err(job) = self.start(job) {
-                self.queue.push_front(*job);
+                self.queue.insert(place, *job);
                 break;
             }
+            self.overtaken = if place == 0 { 0 } else { self.overtaken + 1 };
         }
+    }
+
+    /// The place of the job to start next: the first, unless it would push out a video that others in
+    /// the queue still need. Then these gather and go first, up to a bound.
+    fn next_in_queue(&self) -> usize {
+        let is_cached = |job: &Job| self.tree.find(&job.spec.shared).is_some();
+        let pushes_out =
+            |job: &Job| self.wants_node(job) && !is_cached(job) && self.tree.len() >= self.config.videos;
+        if self.overtaken >= OVERTAKES || !self.queue.front().is_some_and(pushes_out) {
+            return 0;
+        }
+        self.queue.iter().take(LOOK_AHEAD).position(is_cached).unwrap_or(0)
+    }
+
+    /// Whether a job's shared tokens are worth a node.
+    fn wants_node(&self, job: &Job) -> bool {
+        job.spec.shared.len() >= SHORTEST_NODE && self.config.videos > 0
     }
 
     /// Gives a job its cells and sequences, evicting unused videos for them, or gives the job back.
@@ -230,12 +258,17 @@ impl<B: Backend> Scheduler<B> {
         let shared = spec.shared.clone();
         let found = self.tree.find(&shared);
         let mut own = spec.own_cells();
-        let wants_node = found.is_some() || (shared.len() >= SHORTEST_NODE && self.config.videos > 0);
+        let wants_node = self.wants_node(&job);
         let (mut new_seqs, mut new_cells) = (seqs, own);
         if found.is_none() {
             // As a node or with the job, the shared tokens need their cells.
             new_cells += shared.len();
             new_seqs += usize::from(wants_node);
+        }
+        let (idle_seqs, idle_cells) = self.tree.idle(found);
+        if self.free_seqs.len() + idle_seqs < seqs || self.free_cells + idle_cells < new_cells {
+            // Evicting would not be enough.
+            return Err(Box::new(job));
         }
         while self.free_seqs.len() < new_seqs
             || self.free_cells < new_cells

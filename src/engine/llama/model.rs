@@ -10,7 +10,7 @@ use llama_cpp_2::token::LlamaToken;
 use llama_cpp_sys_2 as sys;
 
 use super::hardware::repacks_weights;
-use crate::llama_backend::backend;
+use crate::llama_backend::{BackendError, backend};
 use crate::vocabulary::{Token, Vocabulary};
 
 /// Why a model file cannot be used.
@@ -24,9 +24,9 @@ pub enum ModelError {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// llama.cpp was initialised elsewhere in this process.
-    #[error("llama.cpp cannot be initialised: {0}")]
-    Backend(String),
+    /// llama.cpp itself.
+    #[error(transparent)]
+    Backend(#[from] &'static BackendError),
     /// llama.cpp refuses the file.
     #[error("llama.cpp cannot load {}: the file is damaged, or newer than this build; its log says more (--log-level info)", path.display())]
     Load {
@@ -91,7 +91,7 @@ impl Model {
 
     /// By the raw bindings, since the safe ones do not reach `use_extra_bufts`.
     fn open(path: &Path, gpu_layers: Option<u32>) -> Result<Self, ModelError> {
-        backend().map_err(|e| ModelError::Backend(e.to_string()))?;
+        backend()?;
         std::fs::File::open(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
         let refused = || ModelError::Load { path: path.to_owned() };
         let c_path = CString::new(path.as_os_str().as_bytes()).map_err(|_| refused())?;
