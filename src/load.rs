@@ -30,6 +30,8 @@ pub struct LoadOptions {
     pub threads: Option<usize>,
     /// Entries of the KV cache.
     pub kv_type: KvType,
+    /// Bytes of memory for answers to exact repeats; 0 for none.
+    pub answer_cache: usize,
     /// The engine's own settings.
     pub engine: EngineConfig,
 }
@@ -43,6 +45,7 @@ impl Default for LoadOptions {
             batch: 512,
             threads: None,
             kv_type: KvType::default(),
+            answer_cache: 64 << 20,
             engine: EngineConfig::default(),
         }
     }
@@ -128,7 +131,7 @@ pub fn load(path: &Path, options: LoadOptions) -> Result<Classifier, LoadError> 
         size: model.size(),
         vocabulary: model.vocabulary_size(),
     };
-    Ok(Classifier::new(engine, prompter, profile, model, card))
+    Ok(Classifier::new(engine, prompter, profile, model, card).with_answer_cache(options.answer_cache))
 }
 
 /// Threads that compute without waiting for each other.

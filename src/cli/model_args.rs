@@ -47,6 +47,10 @@ pub struct ModelArgs {
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().videos, env = "KO_SENTIMENT_MAX_VIDEOS")]
     max_videos: usize,
 
+    /// Memory for answers to exact repeats of a comment and its video, in MiB; 0 computes every request.
+    #[arg(long, value_name = "MIB", default_value_t = LoadOptions::default().answer_cache >> 20, env = "KO_SENTIMENT_ANSWER_CACHE_MIB")]
+    answer_cache_mib: usize,
+
     /// Tokens of prompt and answer that one request may have; at most the model's own context.
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_request_tokens, env = "KO_SENTIMENT_MAX_REQUEST_TOKENS")]
     max_request_tokens: usize,
@@ -83,6 +87,7 @@ impl ModelArgs {
             batch: self.batch_size,
             threads: self.threads,
             kv_type: self.cache_type,
+            answer_cache: self.answer_cache_mib.saturating_mul(1 << 20),
             engine: EngineConfig {
                 parallel: self.parallel,
                 videos: self.max_videos,
