@@ -6,7 +6,7 @@ BASE := models/.cache/gemma-3-270m-q4_k_m.gguf
 ADAPTER := models/ko-gemma3-270m-sentiment
 BINARY := target/release/ko-sentiment
 
-.PHONY: demo test test-training lint build setup clean
+.PHONY: demo test test-training lint deny build release setup clean
 
 demo: $(MODEL)
 	@scripts/demo.sh
@@ -30,8 +30,17 @@ lint: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
 	@if command -v npx >/dev/null; then npx --yes @bufbuild/buf@1.50.0 lint proto; fi
 
+# Licences, known vulnerabilities and sources of the dependencies. Compiles cargo-deny the first time.
+deny:
+	@command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny
+	cargo deny check
+
 build: setup
 	cargo build --release
+
+# The folder to ship, with every CPU variant: dist/. FEATURES=cuda adds the CUDA backend.
+release: setup
+	@scripts/release.py --features "$(FEATURES)"
 
 setup:
 	@scripts/setup.sh
@@ -46,4 +55,4 @@ $(MODEL): $(BASE) $(wildcard $(ADAPTER)/adapter_*) $(ADAPTER)/profile.toml | bui
 
 clean:
 	cargo clean
-	rm -rf .python models/.cache models/*.gguf
+	rm -rf dist .python models/.cache models/*.gguf

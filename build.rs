@@ -12,5 +12,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("ko_sentiment_descriptor.bin");
     std::fs::write(out, descriptors.encode_to_vec())?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
+    if std::env::var_os("CARGO_FEATURE_DYNAMIC_BACKENDS").is_some() {
+        // llama.cpp's libraries lie beside the binary, wherever that is.
+        let mac = std::env::var("CARGO_CFG_TARGET_OS")? == "macos";
+        let here = if mac { "@executable_path" } else { "$ORIGIN" };
+        println!("cargo:rustc-link-arg-bins=-Wl,-rpath,{here}");
+    }
     Ok(())
 }

@@ -13,6 +13,8 @@ pub struct Sample {
     pub stats: Stats,
     /// From sending to the last event, as the client sees it.
     pub total: Duration,
+    /// Answered from memory, as a repeat of another request.
+    pub from_cache: bool,
     /// Arrivals of the pieces of text, from sending; empty for classifications.
     pub pieces: Vec<Duration>,
 }
@@ -45,6 +47,7 @@ impl Run {
             figures.insert(name.to_owned(), value);
         };
         put("classifications", json!(self.classified.len()));
+        put("from_cache", json!(self.classified.iter().filter(|s| s.from_cache).count()));
         put("explanations", json!(self.explained.len()));
         put("failed", json!(self.failed));
         put("seconds", round(seconds));
@@ -134,9 +137,10 @@ mod tests {
     #[test]
     fn figures_are_those_of_the_samples() {
         let ms = Duration::from_millis;
-        let sample = |total| Sample { total: ms(total), ..Sample::default() };
+        let sample = |i| Sample { total: ms(i), from_cache: i % 4 == 0, ..Sample::default() };
         let stats = Stats { generated_tokens: 3, cached_tokens: 50, ..Stats::default() };
-        let explained = Sample { stats, total: ms(90), pieces: vec![ms(20), ms(30), ms(70)] };
+        let pieces = vec![ms(20), ms(30), ms(70)];
+        let explained = Sample { stats, total: ms(90), pieces, from_cache: false };
         let run = Run {
             classified: (1..=100).map(sample).collect(),
             explained: vec![explained],
@@ -147,6 +151,7 @@ mod tests {
         };
         let f = run.figures();
         assert_eq!(f["classifications_per_second"], json!(50.0));
+        assert_eq!(f["from_cache"], json!(25));
         assert_eq!(f["total_ms"], json!({ "p50": 50.0, "p95": 95.0, "p99": 99.0 }));
         assert_eq!(f["computed_tokens_per_busy_second"], json!(1_000.0));
         assert_eq!(f["batch_fill"], json!(0.5));

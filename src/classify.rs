@@ -1,8 +1,9 @@
 //! The use cases: a comment's verdict, and a verdict with its reasons.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::answer_cache::{Answer, AnswerCache, Lookup};
 use crate::engine::logits::Sampler;
 use crate::engine::{Engine, EngineError, Event, Finish, Generation, JobHandle, JobSpec, Stats};
 use crate::input::Input;
@@ -39,6 +40,8 @@ pub struct Classified {
     pub verdict: Verdict,
     /// What it cost.
     pub stats: Stats,
+    /// Not computed: another request's answer to the same comment and video.
+    pub from_cache: bool,
 }
 
 /// How to compute a request.
@@ -46,7 +49,7 @@ pub struct Classified {
 pub struct Options {
     /// When the answer is of no more use.
     pub deadline: Option<Instant>,
-    /// Apart from all other requests, for the same bits on every run.
+    /// Apart from all other requests, and never from memory, for the same bits on every run.
     pub reproducible: bool,
 }
 
@@ -97,6 +100,7 @@ pub struct Classifier {
     vocabulary: Arc<dyn Vocabulary>,
     branches: Arc<[Vec<Token>]>,
     card: ModelCard,
+    answers: Option<AnswerCache>,
 }
 
 impl Classifier {
@@ -109,7 +113,13 @@ impl Classifier {
         card: ModelCard,
     ) -> Self {
         let branches = prompter.labels().to_vec().into();
-        Self { engine, prompter, profile, vocabulary, branches, card }
+        Self { engine, prompter, profile, vocabulary, branches, card, answers: None }
+    }
+
+    /// Answers exact repeats from memory, of at most `bytes`; 0 for none.
+    #[must_use]
+    pub fn with_answer_cache(self, bytes: usize) -> Self {
+        Self { answers: AnswerCache::new(bytes), ..self }
     }
 
     /// The engine.
@@ -128,11 +138,36 @@ impl Classifier {
     }
 
     /// The sentiment of a comment, from the joint probability of each label's tokens after
-    /// the answer's prefix.
+    /// the answer's prefix. A repeat is answered from memory, and while the same is being computed for
+    /// another caller, from that; an error is never another caller's.
     ///
     /// # Errors
     /// See [`EngineError`].
     pub async fn classify(&self, input: &Input, options: Options) -> Result<Classified, EngineError> {
+        let Some(answers) = self.answers.as_ref().filter(|_| !options.reproducible) else {
+            return self.compute(input, options).await;
+        };
+        let asked = Instant::now();
+        match answers.lookup(input, options.deadline).await? {
+            Lookup::Known(answer) => Ok(self.remembered(&answer, asked.elapsed())),
+            Lookup::Unknown(place) => {
+                let classified = self.compute(input, options).await?;
+                let (log_probs, prompt_tokens) =
+                    (classified.verdict.log_probs, classified.stats.prompt_tokens);
+                place.fill(Answer { log_probs, prompt_tokens });
+                Ok(classified)
+            }
+        }
+    }
+
+    /// An answer that was not computed again: none of its tokens were, and it waited for its twin at most.
+    fn remembered(&self, answer: &Answer, waited: Duration) -> Classified {
+        let tokens = answer.prompt_tokens;
+        let stats = Stats { prompt_tokens: tokens, cached_tokens: tokens, queue: waited, ..Stats::default() };
+        Classified { verdict: self.verdict(&answer.log_probs), stats, from_cache: true }
+    }
+
+    async fn compute(&self, input: &Input, options: Options) -> Result<Classified, EngineError> {
         let prompt = self.prompter.prompt(&input.comment, input.video.as_ref(), AnswerStart::Prefix);
         let mut job = self.engine.submit(JobSpec {
             shared: prompt.video,
@@ -143,7 +178,9 @@ impl Classifier {
             reproducible: options.reproducible,
         })?;
         match job.next().await {
-            Event::Scored(log_probs, stats) => Ok(Classified { verdict: self.verdict(&log_probs), stats }),
+            Event::Scored(log_probs, stats) => {
+                Ok(Classified { verdict: self.verdict(&log_probs), stats, from_cache: false })
+            }
             Event::Failed(error) => Err(error),
             // Scores come first.
             Event::Token(_) | Event::Done(..) => Err(EngineError::Stopped),
@@ -228,7 +265,7 @@ impl ReasonStream {
                 Event::Scored(log_probs, stats) => {
                     let verdict = self.classifier.verdict(&log_probs);
                     self.verdict = Some(verdict.sentiment);
-                    return Some(Ok(ReasonEvent::Verdict(Classified { verdict, stats })));
+                    return Some(Ok(ReasonEvent::Verdict(Classified { verdict, stats, from_cache: false })));
                 }
                 Event::Token(token) => {
                     let mut bytes = Vec::new();

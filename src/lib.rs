@@ -5,7 +5,8 @@
 //! | module | job | may use |
 //! | --- | --- | --- |
 //! | [`grpc`] | the contract: validation, status codes, streams | `classify` |
-//! | [`classify`] | the use cases: a verdict; a verdict and its reasons | `engine`, the pure modules |
+//! | [`classify`] | the use cases: a verdict; a verdict and its reasons | `answer_cache`, `engine`, the pure modules |
+//! | [`answer_cache`] | exact repeats answered from memory | `input`, `engine`'s errors |
 //! | [`engine`] | tokens in, scores or tokens out, many requests a step | `vocabulary` |
 //! | [`prompt`], [`profile`], [`score`], [`labels`], [`utf8`], [`vocabulary`] | pure | each other |
 //! | [`convert`] | checkpoint and adapter to GGUF | `profile` |
@@ -16,6 +17,7 @@
 //!
 //! `tests/layers.rs` keeps these edges.
 
+pub mod answer_cache;
 pub mod bench;
 pub mod classify;
 pub mod cli;

@@ -10,8 +10,10 @@ use crate::engine::{Engine, EngineConfig, Purpose, StartError};
 use crate::profile::{METADATA_KEY, Profile, ProfileError};
 use crate::prompt::{PromptError, Prompter};
 
-/// Rows of logits in a step beyond one for each running request.
-const SPARE_OUTPUTS: usize = 32;
+/// Rows of logits in a step beyond one for each running request. A row costs 2 MiB with Gemma's
+/// vocabulary (llama.cpp computes and then copies it), and a scored comment four: so many that full
+/// steps of the default size are seldom cut short.
+const SPARE_OUTPUTS: usize = 24;
 
 /// How a model is run. Each default stands here alone.
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ pub struct LoadOptions {
     pub threads: Option<usize>,
     /// Entries of the KV cache.
     pub kv_type: KvType,
+    /// Bytes of memory for answers to exact repeats; 0 for none.
+    pub answer_cache: usize,
     /// The engine's own settings.
     pub engine: EngineConfig,
 }
@@ -41,6 +45,7 @@ impl Default for LoadOptions {
             batch: 512,
             threads: None,
             kv_type: KvType::default(),
+            answer_cache: 64 << 20,
             engine: EngineConfig::default(),
         }
     }
@@ -126,7 +131,7 @@ pub fn load(path: &Path, options: LoadOptions) -> Result<Classifier, LoadError> 
         size: model.size(),
         vocabulary: model.vocabulary_size(),
     };
-    Ok(Classifier::new(engine, prompter, profile, model, card))
+    Ok(Classifier::new(engine, prompter, profile, model, card).with_answer_cache(options.answer_cache))
 }
 
 /// Threads that compute without waiting for each other.

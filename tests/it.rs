@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::type_complexity, missing_docs)]
 
+mod answer_cache;
+mod bulk;
 mod command_line;
 mod convert;
 mod embedded;

@@ -54,6 +54,7 @@ fn modules_use_only_what_lies_beneath() {
         ["crate::prompt", "crate::labels", "crate::profile", "crate::grpc", "crate::classify", "tonic"];
     check(&["engine/"], &[], &engine_above);
     check(&["convert/"], &[], &["crate::engine", "crate::grpc", "crate::classify", "tokio", "tonic"]);
+    check(&["answer_cache.rs"], &[], &["crate::classify", "crate::grpc", "tonic", "crate::cli"]);
     check(&["classify.rs", "load.rs"], &[], &["crate::grpc", "tonic", "crate::cli"]);
     // llama.cpp, the wire, and the terminal have one place each.
     let llama =

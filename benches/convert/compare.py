@@ -3,22 +3,24 @@
 
     pip install torch transformers peft sentencepiece safetensors gguf
     compare.py --work FOLDER --binary target/release/ko-sentiment \
-        --llama-cpp LLAMA_CPP_FOLDER --quantize PATH_TO/llama-quantize [--shape 2b] [--only ours]
+        --llama-cpp LLAMA_CPP_FOLDER --quantize PATH_TO/llama-quantize [--shape 2b] [--runs 3] [--only ours]
 
 FOLDER gets random BF16 weights of the shape (5.2 GB for 2b, 18.5 GB for 9b) and an adapter like the
-model card's (r = 8, alpha = 16, all seven projections), made once and kept. Each side is run once, one
-after the other, and reports seconds, the most anonymous memory that a process had (sampled every
-20 ms; mapped files are the page cache's), and the bytes written. At the end the tensors of both
+model card's (r = 8, alpha = 16, all seven projections), made once and kept. The sides are run in turns
+and report seconds, the most anonymous memory that a process had (sampled every 20 ms; mapped files are
+the page cache's), and the bytes written; then the medians of all runs. At the end the tensors of both
 results are compared.
 """
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 SHAPES = {
     "2b": dict(num_hidden_layers=26, hidden_size=2304, intermediate_size=9216, num_attention_heads=8,
@@ -99,7 +101,27 @@ def anonymous_memory(pid: int) -> int:
     return 0
 
 
-def run(what: str, command: list, wrote: Path) -> float:
+class Cost(NamedTuple):
+    seconds: float
+    memory: int
+    written: int
+
+    def __add__(self, later: "Cost") -> "Cost":
+        """One process after the other."""
+        seconds, written = self.seconds + later.seconds, self.written + later.written
+        return Cost(seconds, max(self.memory, later.memory), written)
+
+    def show(self, what: str) -> None:
+        memory, written = f"{self.memory / 2**20:8.0f} MiB anonymous", f"{self.written / 1e9:7.2f} GB written"
+        print(f"{what:<22} {self.seconds:7.1f} s {memory} {written}", flush=True)
+
+
+def show_median(what: str, costs: list[Cost]) -> None:
+    if costs:
+        Cost(*(statistics.median(column) for column in zip(*costs))).show(f"median of {len(costs)}, {what}")
+
+
+def run(what: str, command: list, wrote: Path) -> Cost:
     process = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     errors = []
     reader = threading.Thread(target=lambda: errors.extend(process.stderr))
@@ -113,9 +135,9 @@ def run(what: str, command: list, wrote: Path) -> float:
     if process.returncode != 0:
         sys.exit(f"{what} failed:\n{''.join(errors[-20:])}")
     files = wrote.rglob("*") if wrote.is_dir() else [wrote]
-    size = sum(file.stat().st_size for file in files if file.is_file())
-    print(f"{what:<16} {seconds:7.1f} s {peak / 2**20:8.0f} MiB anonymous {size / 1e9:7.2f} GB written", flush=True)
-    return seconds
+    cost = Cost(seconds, peak, sum(file.stat().st_size for file in files if file.is_file()))
+    cost.show(what)
+    return cost
 
 
 def compare(ours: Path, theirs: Path) -> None:
@@ -137,6 +159,7 @@ def main() -> None:
     args.add_argument("--llama-cpp", type=Path)
     args.add_argument("--quantize", type=Path)
     args.add_argument("--shape", choices=SHAPES, default="2b")
+    args.add_argument("--runs", type=int, default=1)
     args.add_argument("--only", choices=["ours", "theirs"])
     args = args.parse_args()
     base = args.work / args.shape
@@ -144,21 +167,27 @@ def main() -> None:
     if not base.exists():
         make_checkpoint(base, SHAPES[args.shape])
     ours, theirs = args.work / "ours.gguf", args.work / "theirs.gguf"
-    if args.only != "theirs":
-        command = [args.binary, "convert-model", "--base", base, "--adapter", adapter, "--out", ours, "--force"]
-        run("convert-model", command, ours)
-    if args.only != "ours":
-        merged, full = args.work / "merged", args.work / "full.gguf"
-        seconds = run("merge (PEFT)", [sys.executable, "-c", MERGE, base, adapter, merged], merged)
-        for file in base.glob("tokenizer*"):
-            (merged / file.name).write_bytes(file.read_bytes())
-        script = args.llama_cpp / "convert_hf_to_gguf.py"
-        convert = [sys.executable, script, merged, "--outtype", "bf16", "--outfile", full]
-        seconds += run("convert", convert, full)
-        seconds += run("llama-quantize", [args.quantize, full, theirs, "Q4_K_M"], theirs)
-        print(f"{'the three':<16} {seconds:7.1f} s")
+    our_costs, their_costs = [], []
+    for _ in range(args.runs):
+        if args.only != "theirs":
+            command = [args.binary, "convert-model", "--base", base, "--adapter", adapter, "--out", ours, "--force"]
+            our_costs.append(run("convert-model", command, ours))
+        if args.only != "ours":
+            their_costs.append(run_the_three(args, base, adapter, theirs))
+    show_median("convert-model", our_costs)
+    show_median("the three", their_costs)
     if args.only is None:
         compare(ours, theirs)
+
+
+def run_the_three(args: argparse.Namespace, base: Path, adapter: Path, out: Path) -> Cost:
+    merged, full = args.work / "merged", args.work / "full.gguf"
+    merge = run("merge (PEFT)", [sys.executable, "-c", MERGE, base, adapter, merged], merged)
+    for file in base.glob("tokenizer*"):
+        (merged / file.name).write_bytes(file.read_bytes())
+    script = args.llama_cpp / "convert_hf_to_gguf.py"
+    convert = run("convert", [sys.executable, script, merged, "--outtype", "bf16", "--outfile", full], full)
+    return merge + convert + run("llama-quantize", [args.quantize, full, out, "Q4_K_M"], out)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,11 @@
 
 BUILD/bin holds llama-server and llama-bench (README.md beside this file tells how to build them).
 llama-server answers with one scored token; ours scores all three labels whole, through gRPC.
+All comments of a round are different, and our answer cache is off.
+
+    benches/peers/compare.py --duplicates 10 --data comments.txt
+
+needs no peer: ours, with a stream of so many percent repeats against one without.
 """
 
 import argparse
@@ -18,6 +23,7 @@ import tempfile
 import threading
 import time
 import tomllib
+import unicodedata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +32,7 @@ BEST = ["--swa-full", "-kvu"]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--llama-cpp", required=True, type=Path, help="folder with llama-server and llama-bench")
+    parser.add_argument("--llama-cpp", type=Path, help="folder with llama-server and llama-bench")
     parser.add_argument("--data", required=True, type=Path, help="comments, one a line")
     parser.add_argument("--model", type=Path, default=ROOT / "models/ko-gemma3-270m-sentiment-q4_k_m.gguf")
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/ko-sentiment")
@@ -35,10 +41,42 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--videos", type=int, default=0, help="interleaved videos with summaries of about 200 tokens")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--duplicates", type=int, default=0, metavar="PERCENT", help="ours alone: with so many repeats against without")
     args = parser.parse_args()
+    if not args.llama_cpp and not args.duplicates:
+        parser.error("--llama-cpp is needed, but for --duplicates")
 
     # Every round has comments and videos of its own: no run finds the last one's work in a cache.
-    rounds = [make_items(args, i) for i in range(args.rounds)]
+    lines = args.data.read_text(encoding="utf-8").splitlines()
+    comments = list(dict.fromkeys(" ".join(unicodedata.normalize("NFC", line).split()) for line in lines if line.strip()))
+    if len(comments) < args.rounds * args.requests:
+        parser.error(f"{args.rounds} rounds of {args.requests} requests need as many different comments; {args.data} has {len(comments)}")
+    rounds = [make_items(args, comments, i) for i in range(args.rounds)]
+    if args.duplicates:
+        repeats(args, rounds)
+    else:
+        peers(args, rounds)
+
+
+def repeats(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
+    """With repeats against without, the order changing from round to round."""
+    kinds = {"all different": [], f"{args.duplicates} % repeats": ["--duplicates", args.duplicates]}
+    figures: dict[str, list[float]] = {name: [] for name in kinds}
+    for i, items in enumerate(rounds):
+        for name, flags in list(kinds.items())[:: 1 if i % 2 else -1]:
+            result = ours(args, items, ["--grpc", *flags])
+            if not flags and result["from_cache"]:
+                raise RuntimeError("comments that are all different came from the cache")
+            figures[name].append(result["classifications_per_second"])
+            print(f"round {i + 1}: {name} {figures[name][-1]:.2f} a second, {result['from_cache']} of {len(items)} from the cache", flush=True)
+    plain, repeated = figures.values()
+    ratios = [b / a for a, b in zip(plain, repeated)]
+    medians = ", ".join(f"{name} {statistics.median(values):.2f}" for name, values in figures.items())
+    print(f"\nmedians a second: {medians}")
+    print(f"ratio by pairs: median {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+
+
+def peers(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
     figures: dict[str, list[float]] = {"ko-sentiment, gRPC": [], "ko-sentiment, in process": []}
     servers = {"llama-server, best flags": LlamaServer(args, BEST), "llama-server, defaults": LlamaServer(args, [])}
     figures |= {name: [] for name in servers}
@@ -47,7 +85,7 @@ def main() -> None:
     try:
         for i, items in enumerate(rounds):
             for name, flags in (("ko-sentiment, gRPC", ["--grpc"]), ("ko-sentiment, in process", [])):
-                result = ours(args, items, flags)
+                result = ours(args, items, ["--answer-cache-mib", 0, *flags])
                 figures[name].append(result["classifications_per_second"])
             figures["tokens/s: ko-sentiment"].append(result["computed_tokens_per_busy_second"])
             for name, server in servers.items():
@@ -73,12 +111,11 @@ def report(figures: dict[str, list[float]]) -> None:
     print(f"computed tokens per second against pp512: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
-def make_items(args: argparse.Namespace, round_number: int) -> list[dict]:
-    comments = [line for line in args.data.read_text(encoding="utf-8").splitlines() if line.strip()]
+def make_items(args: argparse.Namespace, comments: list[str], round_number: int) -> list[dict]:
     start = round_number * args.requests
     items = []
     for i in range(args.requests):
-        item = {"comment": comments[(start + i) % len(comments)], "label": "중립"}
+        item = {"comment": comments[start + i], "label": "중립"}
         if args.videos:
             video = round_number * args.videos + i % args.videos
             text = " ".join(comments[(video * 11 + k) % len(comments)] for k in range(20))

@@ -1,7 +1,7 @@
 //! Any bytes as a GGUF file: an error, or a header that is written as it was read.
 #![no_main]
 
-use ko_sentiment::convert::gguf::Header;
+use ko_sentiment_fuzz::gguf::Header;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -3,25 +3,18 @@
 
 use std::io::Write;
 
-use ko_sentiment::convert::safetensors::SafetensorsFile;
+use ko_sentiment_fuzz::safetensors::SafetensorsFile;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(mut file) = tempfile() else { return };
-    if file.1.write_all(bytes).is_err() {
+    let Ok(mut file) = tempfile::NamedTempFile::new() else { return };
+    if file.write_all(bytes).is_err() {
         return;
     }
-    if let Ok(opened) = SafetensorsFile::open(&file.0) {
+    if let Ok(opened) = SafetensorsFile::open(file.path()) {
         for (name, tensor) in opened.tensors {
             let end = tensor.offset + tensor.rows() * tensor.row_bytes();
             assert!(end <= bytes.len() as u64, "{name} ends at {end} of {}", bytes.len());
         }
     }
 });
-
-/// One file, written over by each input.
-fn tempfile() -> std::io::Result<(std::path::PathBuf, std::fs::File)> {
-    let path = std::env::temp_dir().join(format!("ko-sentiment-fuzz-{}.safetensors", std::process::id()));
-    let file = std::fs::File::create(&path)?;
-    Ok((path, file))
-}

@@ -57,7 +57,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 350)]
     summary_chars: usize,
 
-    /// Send every n-th request twice: `10` makes a tenth of the requests duplicates.
+    /// Percent of the requests, evenly spread, that repeat an earlier one.
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=90))]
     duplicates: u8,
 
@@ -137,13 +137,18 @@ fn items(args: &BenchArgs) -> Result<Vec<Item>, Box<dyn std::error::Error + Send
         }
         items.push(item);
     }
-    // A duplicate repeats a request from far enough back to be answered already.
-    for i in (0..items.len()).filter(|i| i % 100 < usize::from(args.duplicates)) {
-        if i >= 100 {
-            items[i] = items[i - 50].clone();
-        }
+    for (i, from) in duplicates(items.len(), args.duplicates.into()) {
+        items[i] = items[from].clone();
     }
     Ok(items)
+}
+
+/// Which requests repeat which earlier ones: `percent` of them, evenly spread. Each repeats one from
+/// half the way back, but no more than 100: a recent one, and yet most likely answered already.
+fn duplicates(requests: usize, percent: usize) -> impl Iterator<Item = (usize, usize)> {
+    let due = move |i: usize| i * percent / 100;
+    let repeats = (1..requests).filter(move |i| due(i + 1) > due(*i));
+    repeats.map(|i| (i, i - i.div_ceil(2).min(100)))
 }
 
 async fn measure(args: &BenchArgs, items: Arc<Vec<Item>>) -> Result<Run, SessionError> {
@@ -158,8 +163,7 @@ async fn measure(args: &BenchArgs, items: Arc<Vec<Item>>) -> Result<Run, Session
         session = Session::Remote(Box::new(client));
         server = Some(task);
     }
-    let steps = || classifier.as_ref().map(|c| c.engine().counts());
-    let before = steps();
+    let before = classifier.as_ref().map(|c| c.engine().counts());
     let begun = Instant::now();
     let done = Arc::new(AtomicUsize::new(0));
     let mut streams = JoinSet::new();
@@ -180,11 +184,24 @@ async fn measure(args: &BenchArgs, items: Arc<Vec<Item>>) -> Result<Run, Session
     run.elapsed = begun.elapsed();
     run.batch_size = args.answerer.options.batch_size();
     run.peak_memory = classifier.is_some().then(peak_memory).flatten();
-    run.steps = steps().zip(before).map(|(after, before)| difference(&after, &before));
+    if let (Some(classifier), Some(before)) = (&classifier, &before) {
+        run.steps = Some(difference(&settled(classifier).await, before));
+    }
     if let Some(server) = server {
         server.abort();
     }
     Ok(run)
+}
+
+/// The engine's counts once the last step is among them: it answers first and counts then.
+async fn settled(classifier: &Classifier) -> StepCounts {
+    loop {
+        let counts = classifier.engine().counts();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if classifier.engine().counts() == counts {
+            return counts;
+        }
+    }
 }
 
 /// A server on a free port of the loopback interface, and a client of it.
@@ -247,7 +264,8 @@ fn collect(samples: impl Iterator<Item = Option<Sample>>) -> Run {
 async fn classify(mut session: Session, item: &Item) -> Option<Sample> {
     let begun = Instant::now();
     let answer = session.classify(item.input(), false).await.ok()?;
-    Some(Sample { stats: answer.stats, total: begun.elapsed(), pieces: Vec::new() })
+    let total = begun.elapsed();
+    Some(Sample { stats: answer.stats, total, from_cache: answer.from_cache, pieces: Vec::new() })
 }
 
 /// Explains items one after the other until the classifications are done.
@@ -291,5 +309,27 @@ fn difference(after: &StepCounts, before: &StepCounts) -> StepCounts {
         outputs: after.outputs - before.outputs,
         cached: after.cached - before.cached,
         busy: after.busy - before.busy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicates_are_as_many_as_asked_and_repeat_what_came_before() {
+        let check = |requests, percent, expect: usize| {
+            let pairs: Vec<_> = duplicates(requests, percent).collect();
+            assert_eq!(pairs.len(), expect, "{percent} % of {requests}");
+            assert!(pairs.iter().all(|(i, from)| from < i && i - from <= 100));
+            assert!(pairs.iter().all(|(i, from)| *i < 50 || i - from >= 25));
+        };
+        check(100, 10, 10);
+        check(1_000, 10, 100);
+        check(1_000, 0, 0);
+        check(1_000, 90, 900);
+        check(64, 10, 6);
+        check(0, 10, 0);
+        assert_eq!(duplicates(30, 10).collect::<Vec<_>>(), [(9, 4), (19, 9), (29, 14)]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -20,10 +21,8 @@ use crate::convert::tensor_type::FileType;
 use crate::convert::type_override::TypeOverride;
 use crate::convert::write::{Control, Progress};
 use crate::convert::{self, Base, ConvertError, Request, Summary, output};
-use crate::profile::{self, Profile};
 
-/// The bundled profile.
-const DEFAULT_PROFILE: &str = "ko-youtube-sentiment";
+use super::profile_arg::{self, ProfileArgError, read_profile};
 
 /// Convert a Hugging Face checkpoint or a GGUF file, with a PEFT adapter, to a quantised GGUF file
 ///
@@ -53,11 +52,11 @@ pub struct ConvertArgs {
     #[arg(long)]
     pad: bool,
     /// The prompt that the model was trained with: a TOML file, or the name of a bundled one
-    #[arg(long, value_name = "NAME|FILE", default_value = DEFAULT_PROFILE)]
-    profile: String,
+    #[arg(long, value_name = "NAME|FILE", default_value = profile_arg::BUNDLED)]
+    profile: PathBuf,
     /// Threads that quantise [default: the processor's]
     #[arg(long)]
-    threads: Option<usize>,
+    threads: Option<NonZeroUsize>,
     /// Print the plan and the exact size, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -73,25 +72,14 @@ pub enum ConvertCliError {
     #[error(transparent)]
     Convert(#[from] ConvertError),
     /// The profile can't be read.
-    #[error("cannot read {path}: {source}")]
-    Profile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Profile(#[from] ProfileArgError),
     /// Neither a path nor a hub id.
     #[error("{0}: no such file or folder, and not a hub id like owner/name")]
     NotFound(String),
     /// The terminal can't be written, or signals not be caught.
     #[error(transparent)]
     Io(#[from] io::Error),
-}
-
-impl From<crate::profile::ProfileError> for ConvertCliError {
-    fn from(error: crate::profile::ProfileError) -> Self {
-        Self::Convert(error.into())
-    }
 }
 
 /// Runs the subcommand.
@@ -116,6 +104,10 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     };
     let plan = convert::plan(&request)?;
     write_plan(&mut screen, args, &plan)?;
+    let types = type_table(&plan);
+    if args.dry_run {
+        write!(screen, "\n{types}")?;
+    }
     output::check_target(&args.out, plan.file_size(), args.force).map_err(ConvertError::from)?;
     if args.dry_run {
         return Ok(());
@@ -125,11 +117,10 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&cancel))?;
     }
-    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
     let data_bytes = plan.tensors.iter().map(|t| t.info.bytes()).sum();
     let meter = Meter::new(data_bytes);
-    let types = type_table(&plan);
-    let merged = plan.merged().count();
+    let merged = adapter.is_some().then(|| (plan.merged().count(), plan.replaced().count()));
     let summary = convert::convert(
         plan,
         &request,
@@ -140,16 +131,6 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     meter.clear();
     write_summary(&mut screen, args, &types, merged, &summary?)?;
     Ok(())
-}
-
-fn read_profile(name_or_file: &str) -> Result<Profile, ConvertCliError> {
-    let text = if name_or_file == DEFAULT_PROFILE {
-        profile::DEFAULT_TOML.to_owned()
-    } else {
-        let path = PathBuf::from(name_or_file);
-        fs::read_to_string(&path).map_err(|source| ConvertCliError::Profile { path, source })?
-    };
-    Ok(Profile::from_toml(&text)?)
 }
 
 /// A path, or the cached download of a hub id; and what the model is called.
@@ -192,16 +173,27 @@ fn write_plan(screen: &mut impl Write, args: &ConvertArgs, plan: &Plan) -> io::R
         writeln!(screen, "width     {width}, padded to {padded}")?;
     }
     writeln!(screen, "size      {} bytes", plan.file_size())?;
-    if plan.base_is_quantised {
-        let again = plan.tensors.iter().filter(|t| t.is_requantised()).count();
-        let kept = plan.tensors.iter().filter(|t| t.is_copy()).count();
-        writeln!(
-            screen,
-            "note      the base is quantised already: {again} tensors are rounded a second time, which loses a\n          \
-             little; {kept} are copied as they are. Convert from safetensors where you can."
-        )?;
+    if let Some(note) = requantisation_note(plan) {
+        writeln!(screen, "note      the base is quantised already: {note}")?;
     }
     Ok(())
+}
+
+/// What becomes of a quantised base's blocks.
+fn requantisation_note(plan: &Plan) -> Option<String> {
+    let tensors = |n: usize| if n == 1 { "1 tensor".to_owned() } else { format!("{n} tensors") };
+    let again = plan.tensors.iter().filter(|t| t.is_requantised()).count();
+    let kept = plan.tensors.iter().filter(|t| t.is_copy()).count();
+    match again {
+        _ if !plan.base_is_quantised => None,
+        0 if kept == plan.tensors.len() => Some("every tensor is copied as it is".to_owned()),
+        0 => Some("larger types do not bring back what it lost".to_owned()),
+        _ => Some(format!(
+            "{} rounded a second time, which loses a\n          \
+             little, {kept} copied as they are. Convert from safetensors where you can.",
+            tensors(again)
+        )),
+    }
 }
 
 /// Lines of the table: tensors and bytes of each type.
@@ -219,14 +211,17 @@ fn write_summary(
     screen: &mut impl Write,
     args: &ConvertArgs,
     types: &str,
-    merged: usize,
+    merged: Option<(usize, usize)>,
     summary: &Summary,
 ) -> io::Result<()> {
     let seconds = summary.elapsed.as_secs_f64();
     writeln!(screen, "\n{types}")?;
     writeln!(screen, "file      {} ({} bytes)", args.out.display(), summary.bytes)?;
     writeln!(screen, "sha256    {}", summary.sha256)?;
-    writeln!(screen, "LoRA      {merged} tensors merged")?;
+    if let Some((merged, replaced)) = merged {
+        let saved = if replaced > 0 { format!(", {replaced} replaced") } else { String::new() };
+        writeln!(screen, "LoRA      {merged} tensors merged{saved}")?;
+    }
     writeln!(screen, "time      {seconds:.1} s ({:.0} MB/s)", summary.bytes as f64 / 1e6 / seconds)?;
     if let Some(peak) = peak_memory() {
         writeln!(

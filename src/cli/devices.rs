@@ -4,9 +4,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::CliResult;
-use crate::engine::llama::{cpu_features, devices};
+use crate::engine::llama::{backends, cpu, devices, libraries_not_loaded};
 
-/// What llama.cpp computes with here: CPU features in use, and the devices that its backends found.
+/// What llama.cpp computes with here: backends, devices, memory, CPU features in use.
 #[derive(Debug, Args)]
 pub struct DevicesArgs {
     /// Print JSON.
@@ -15,10 +15,9 @@ pub struct DevicesArgs {
 }
 
 pub fn run(args: &DevicesArgs) -> CliResult {
-    let devices = devices()?;
-    let features = cpu_features();
+    let (devices, backends, cpu, left) = (devices()?, backends()?, cpu()?, libraries_not_loaded()?);
     if args.json {
-        let list: Vec<_> = devices
+        let devices: Vec<_> = devices
             .iter()
             .map(|d| {
                 json!({
@@ -27,13 +26,28 @@ pub fn run(args: &DevicesArgs) -> CliResult {
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&json!({ "devices": list, "cpu_features": features }))?);
+        let backends: Vec<_> =
+            backends.iter().map(|b| json!({ "name": b.name, "library": b.library })).collect();
+        let all = json!({
+            "devices": devices, "backends": backends, "not_loaded": left,
+            "cpu_variant": cpu.variant, "cpu_features": cpu.features,
+        });
+        println!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(());
     }
-    for d in devices {
+    for d in &devices {
         let memory = format!("{} of {} MiB free", d.memory_free >> 20, d.memory_total >> 20);
-        println!("{:<8}{:<10}{}, {memory}", d.backend, d.name, d.description);
+        println!("{:<14}{}, {memory}", d.name, d.description.trim());
     }
-    println!("CPU features in use: {}", features.join(" "));
+    println!();
+    for b in &backends {
+        let from = b.library.as_ref().map_or("compiled in".into(), |path| path.display().to_string());
+        let idle = if devices.iter().any(|d| d.backend == b.name) { "" } else { " (found no device)" };
+        println!("{:<14}{from}{idle}", format!("backend {}", b.name));
+    }
+    for path in left {
+        println!("not loaded    {} (`ldd` tells what it lacks)", path.display());
+    }
+    println!("CPU features  {}", cpu.features.join(" "));
     Ok(())
 }

@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 
 use super::CliResult;
 use crate::convert::gguf::{self, Header};
+use crate::engine::llama::cpu;
 use crate::load::sha256;
 use crate::profile::{self, Profile};
 
-/// Architecture, quantisation, profile, origin and hash of a GGUF file, from its header alone.
+/// Architecture, quantisation, profile, origin and hash of a GGUF file, from its header alone; and the
+/// CPU features that would compute it here.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
     /// The file.
@@ -44,7 +46,9 @@ pub fn run(args: &InspectArgs) -> CliResult {
         let facts: Value = facts.into_iter().collect();
         println!(
             "{}",
-            serde_json::to_string_pretty(&json!({ "file": facts, "tensors": types, "profile": profile }))?
+            serde_json::to_string_pretty(
+                &json!({ "file": facts, "tensors": types, "profile": profile, "cpu_features": cpu()?.features })
+            )?
         );
         return Ok(());
     }
@@ -67,6 +71,7 @@ pub fn run(args: &InspectArgs) -> CliResult {
             println!("abstains below        {}", c.abstain_below);
         }
     }
+    println!("\nCPU features here     {}", cpu()?);
     Ok(())
 }
 
@@ -91,7 +96,11 @@ fn facts(header: &Header, sha256: &str) -> Vec<(String, Value)> {
     ];
     for (key, value) in header.metadata.iter() {
         if let Some(name) = key.strip_prefix("ko_sentiment.provenance.") {
-            let value = value.as_str().map_or_else(|| json!(value.as_u64()), |text| json!(text));
+            let value = match value {
+                gguf::Value::Str(text) => json!(text),
+                gguf::Value::F32(number) => json!(number),
+                number => json!(number.as_u64()),
+            };
             facts.push((name.replace(['.', '_'], " "), value));
         }
     }

@@ -7,12 +7,16 @@ mod calibrate;
 mod classify;
 mod completions;
 mod convert;
+#[cfg(target_arch = "x86_64")]
+pub mod cpu_check;
 mod devices;
 mod eval;
 mod health;
 mod inspect;
 mod model_args;
+pub mod openmp;
 mod predict;
+mod profile_arg;
 mod reason;
 mod serve;
 mod session;

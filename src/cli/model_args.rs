@@ -8,14 +8,15 @@ use clap::Args;
 use crate::engine::EngineConfig;
 use crate::engine::llama::KvType;
 use crate::load::LoadOptions;
-use crate::profile::{self, Profile, ProfileError};
+
+use super::profile_arg::{ProfileArgError, read_profile};
 
 /// How a model is run.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model options")]
 pub struct ModelArgs {
     /// Prompt and labels, in place of the model's own: a TOML file, or `default` for the model card's.
-    #[arg(long, value_name = "FILE", env = "KO_SENTIMENT_PROFILE")]
+    #[arg(long, value_name = "NAME|FILE", env = "KO_SENTIMENT_PROFILE")]
     profile: Option<PathBuf>,
 
     /// Layers to compute on the GPU [default: all, where a GPU backend is built in and a GPU is there].
@@ -46,6 +47,10 @@ pub struct ModelArgs {
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().videos, env = "KO_SENTIMENT_MAX_VIDEOS")]
     max_videos: usize,
 
+    /// Memory for answers to exact repeats of a comment and its video, in MiB; 0 computes every request.
+    #[arg(long, value_name = "MIB", default_value_t = LoadOptions::default().answer_cache >> 20, env = "KO_SENTIMENT_ANSWER_CACHE_MIB")]
+    answer_cache_mib: usize,
+
     /// Tokens of prompt and answer that one request may have; at most the model's own context.
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_request_tokens, env = "KO_SENTIMENT_MAX_REQUEST_TOKENS")]
     max_request_tokens: usize,
@@ -67,22 +72,6 @@ fn default_step_ms() -> u64 {
     u64::try_from(EngineConfig::default().step_target.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Why `--profile` cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ProfileArgError {
-    /// The file.
-    #[error("cannot read the profile {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
-    /// Its content.
-    #[error(transparent)]
-    Profile(#[from] ProfileError),
-}
-
 impl ModelArgs {
     /// Tokens in a step.
     pub fn batch_size(&self) -> usize {
@@ -92,12 +81,13 @@ impl ModelArgs {
     /// The options that these flags stand for.
     pub fn options(&self) -> Result<LoadOptions, ProfileArgError> {
         Ok(LoadOptions {
-            profile: self.profile.as_ref().map(read_profile).transpose()?,
+            profile: self.profile.as_deref().map(read_profile).transpose()?,
             gpu_layers: self.n_gpu_layers,
             context: self.ctx_size,
             batch: self.batch_size,
             threads: self.threads,
             kv_type: self.cache_type,
+            answer_cache: self.answer_cache_mib.saturating_mul(1 << 20),
             engine: EngineConfig {
                 parallel: self.parallel,
                 videos: self.max_videos,
@@ -109,14 +99,4 @@ impl ModelArgs {
             },
         })
     }
-}
-
-/// A profile by file, or `default`.
-pub fn read_profile(path: &PathBuf) -> Result<Profile, ProfileArgError> {
-    if path.as_os_str() == "default" {
-        return Ok(Profile::from_toml(profile::DEFAULT_TOML)?);
-    }
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ProfileArgError::Read { path: path.clone(), source })?;
-    Ok(Profile::from_toml(&text)?)
 }

@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::model_args::ModelArgs;
 use super::{CliResult, block_on};
-use crate::engine::llama::cpu_features;
+use crate::engine::llama::cpu;
 use crate::grpc::{Server, ServerOptions};
 use crate::load::load;
 
@@ -52,7 +52,7 @@ pub fn run(args: &ServeArgs) -> CliResult {
         sha256 = card.sha256,
         quantization = card.quantization,
         profile = classifier.profile().name,
-        cpu = cpu_features().join(" "),
+        cpu = %cpu()?,
         max_request_tokens = classifier.engine().max_request_tokens(),
         "model ready"
     );

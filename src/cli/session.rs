@@ -9,7 +9,7 @@ use crate::grpc::{Client, ClientError, RemoteReason, ServerError};
 use crate::input::{Input, RawInput, Violation};
 use crate::load::{LoadError, load};
 
-use super::model_args::ProfileArgError;
+use super::profile_arg::ProfileArgError;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

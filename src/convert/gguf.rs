@@ -99,11 +99,11 @@ pub enum GgufError {
         expected: u64,
     },
     /// The file ends before the tensors do.
-    #[error("the file is cut off: it has {found} bytes, its tensors end at {expected}")]
+    #[error("the file is cut off: it has {found} bytes, and a tensor of it ends at {expected}")]
     DataTruncated {
         /// The file's size.
         found: u64,
-        /// The size that the header announces.
+        /// Where the first tensor ends that is not whole.
         expected: u64,
     },
     /// A key that must be there is not.
@@ -237,17 +237,16 @@ impl Header {
 
     fn check_offsets(&self, size: u64) -> Result<(), GgufError> {
         let mut expected = 0;
-        let mut end = 0;
         for tensor in &self.tensors {
             if tensor.offset != expected {
                 return Err(GgufError::Offset { name: tensor.name.clone(), found: tensor.offset, expected });
             }
-            end = expected + tensor.bytes();
+            // A tensor has at most 2^60 bytes, and what lies before it is within the file: no overflow.
+            let end = expected + tensor.bytes();
+            if size < self.data_start + end {
+                return Err(GgufError::DataTruncated { found: size, expected: self.data_start + end });
+            }
             expected = end.next_multiple_of(self.alignment);
-        }
-        let expected = self.data_start + end;
-        if !self.tensors.is_empty() && size < expected {
-            return Err(GgufError::DataTruncated { found: size, expected });
         }
         Ok(())
     }

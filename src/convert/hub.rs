@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
-use hf_hub::{Cache, Repo, RepoType};
+use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use serde_json::Value as Json;
+
+use super::hub_blob::Blob;
 
 /// Files of a checkpoint or an adapter beside the weights; those that a repository lacks are passed
 /// over, and missed later where they are needed.
@@ -183,12 +185,9 @@ impl Hub {
             Err(error) => return self.cached_folder(revision).ok_or_else(|| describe(id, error)),
         };
         let commit = Repo::with_revision(id.repository.clone(), RepoType::Model, info.sha.clone());
-        let snapshot = Snapshot {
-            id,
-            folder: self.cache.repo(commit.clone()).pointer_path(&info.sha),
-            repo: self.api.repo(commit),
-            on_bytes,
-        };
+        let cache = self.cache.repo(commit.clone());
+        let folder = cache.pointer_path(&info.sha);
+        let snapshot = Snapshot { id, folder, cache, api: &self.api, repo: self.api.repo(commit), on_bytes };
         let files: BTreeSet<&str> = info.siblings.iter().map(|file| file.rfilename.as_str()).collect();
         for file in SMALL_FILES.into_iter().filter(|file| files.contains(file)) {
             snapshot.fetch(file)?;
@@ -229,6 +228,8 @@ impl Hub {
 struct Snapshot<'a> {
     id: &'a HubId,
     folder: PathBuf,
+    cache: CacheRepo,
+    api: &'a Api,
     repo: ApiRepo,
     on_bytes: OnBytes<'a>,
 }
@@ -238,6 +239,15 @@ impl Snapshot<'_> {
         let cached = self.folder.join(file);
         if cached.exists() {
             return Ok(cached);
+        }
+        let found = self.api.metadata(&self.repo.url(file)).map_err(|error| describe(self.id, error))?;
+        let etag = found.etag().to_owned();
+        let blob = Blob { path: self.cache.blob_path(&etag), size: found.size() as u64, etag };
+        // Failing to is no reason not to download.
+        match blob.adopt(&cached) {
+            Ok(true) => return Ok(cached),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, file, "what the hub's cache has can't be used"),
         }
         let reporter = Reporter { on_bytes: self.on_bytes, file: file.to_owned(), size: 0, done: 0 };
         self.repo.download_with_progress(file, reporter).map_err(|error| describe(self.id, error))

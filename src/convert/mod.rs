@@ -15,6 +15,7 @@ pub mod arch;
 pub mod gguf;
 pub mod hash;
 pub mod hub;
+mod hub_blob;
 #[cfg(target_arch = "x86_64")]
 mod kquants;
 pub mod lora;

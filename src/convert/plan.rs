@@ -37,9 +37,10 @@ impl PlannedTensor {
         is_same && self.source.tensor_type == self.info.tensor_type
     }
 
-    /// Whether blocks of the base are rounded a second time.
+    /// Whether numbers of a quantised base are rounded a second time.
     pub fn is_requantised(&self) -> bool {
-        self.source.tensor_type.is_quantised() && !self.is_copy()
+        let is_exact = self.is_copy() || self.info.tensor_type == TensorType::F32;
+        self.source.tensor_type.is_quantised() && !is_exact
     }
 }
 
@@ -69,6 +70,11 @@ impl Plan {
     /// Names of the tensors that get a LoRA update.
     pub fn merged(&self) -> impl Iterator<Item = &str> {
         self.tensors.iter().filter(|t| t.low_rank.is_some()).map(|t| t.info.name.as_str())
+    }
+
+    /// Names of the tensors that the adapter puts in place of the base's.
+    pub fn replaced(&self) -> impl Iterator<Item = &str> {
+        self.tensors.iter().filter(|t| t.is_replaced).map(|t| t.info.name.as_str())
     }
 
     /// How many tensors the adapter updates or replaces.

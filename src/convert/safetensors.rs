@@ -52,6 +52,14 @@ pub enum SafetensorsError {
     /// A tensor's bytes are not those of its shape and type.
     #[error("{0}: a tensor's byte range is not that of its shape and type")]
     TensorSize(PathBuf),
+    /// A tensor with a dimension of zero.
+    #[error("{path}: tensor {name:?} holds no numbers: the file is damaged or not a model's")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
     /// A type other than F32, F16 and BF16.
     #[error(
         "{path}: tensor {name:?} has type {dtype}: F32, F16 and BF16 are supported; save the model in one of them"
@@ -92,6 +100,9 @@ impl SafetensorsFile {
         let mut tensors = Vec::new();
         for name in header.offset_keys() {
             let Some(info) = header.info(&name) else { continue };
+            if info.shape.contains(&0) {
+                return Err(SafetensorsError::Empty { path: path.to_owned(), name });
+            }
             let Some(tensor_type) = tensor_type(info.dtype) else {
                 let dtype = format!("{:?}", info.dtype);
                 return Err(SafetensorsError::Dtype { path: path.to_owned(), name, dtype });

@@ -28,8 +28,8 @@ pub enum VerifyError {
     #[error("cannot read the written file: {0}")]
     Io(#[from] io::Error),
     /// llama.cpp can't be started.
-    #[error("llama.cpp cannot be started: {0}")]
-    Backend(&'static llama_cpp_2::LlamaCppError),
+    #[error("{0}")]
+    Backend(&'static crate::llama_backend::BackendError),
     /// llama.cpp does not load it.
     #[error("llama.cpp does not load the written file: --log-level info,llama-cpp-2=debug tells why")]
     Load,

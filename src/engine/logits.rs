@@ -5,6 +5,9 @@ use crate::vocabulary::Token;
 
 const LANES: usize = 16;
 
+/// A thread is started for no fewer rows: about half a millisecond's work.
+const ROWS_A_THREAD: usize = 4;
+
 /// exp(x) for x <= 0, to about 2 ulp of f32, without branches. Below -87 it is exp(-87).
 /// Range reduction to 2^n · 2^f, |f| <= 1/2, and a polynomial of degree 6 for 2^f.
 #[inline(always)]
@@ -54,6 +57,26 @@ pub fn log_sum_exp(row: &[f32]) -> f64 {
         sum += tail.iter().map(|x| f64::from(exp_nonpositive(*x - max))).sum::<f64>();
     }
     f64::from(max) + sum.ln()
+}
+
+/// [`log_sum_exp`] of each row, on as many cores as there are and are worth it.
+pub fn log_sum_exps(rows: &[&[f32]]) -> Vec<f64> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(rows.len() / ROWS_A_THREAD).max(1);
+    let mut sums = vec![0.0; rows.len()];
+    let share = rows.len().div_ceil(threads).max(1);
+    let reduce = |(sums, rows): (&mut [f64], &[&[f32]])| {
+        sums.iter_mut().zip(rows).for_each(|(sum, row)| *sum = log_sum_exp(row));
+    };
+    std::thread::scope(|scope| {
+        let mut shares = sums.chunks_mut(share).zip(rows.chunks(share));
+        let own = shares.next();
+        for share in shares {
+            scope.spawn(move || reduce(share));
+        }
+        own.map(reduce);
+    });
+    sums
 }
 
 /// The position of the largest logit; `None` if none is a number.
@@ -130,6 +153,16 @@ mod tests {
     fn a_flat_row_of_gemmas_size() {
         let row = vec![1.5_f32; 262_144];
         assert!((log_sum_exp(&row) - (1.5 + 262_144_f64.ln())).abs() < 1e-6);
+    }
+
+    #[test]
+    fn many_rows_are_reduced_as_one_is() {
+        for count in [0, 1, 3, 4, 9, 64] {
+            let rows: Vec<Vec<f32>> = (0..count).map(|i| vec![i as f32; 10 + i]).collect();
+            let slices: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+            let expect: Vec<f64> = slices.iter().map(|row| log_sum_exp(row)).collect();
+            assert_eq!(log_sum_exps(&slices), expect, "{count} rows");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod llama;
 pub mod logits;
 mod pace;
 mod prefix;
+mod running;
 mod scheduler;
 mod worker;
 

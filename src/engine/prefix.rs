@@ -94,6 +94,12 @@ impl PrefixTree {
         Some(node)
     }
 
+    /// Sequences and cells that evicting every unused node other than `keep` would free.
+    pub fn idle(&self, keep: Option<NodeId>) -> (usize, usize) {
+        let unused = self.nodes.iter().filter(|(id, node)| node.users == 0 && Some(**id) != keep);
+        unused.fold((0, 0), |(seqs, cells), (_, node)| (seqs + 1, cells + node.tokens.len()))
+    }
+
     /// Takes out the unused node that was used longest ago, other than `keep`.
     pub fn evict(&mut self, keep: Option<NodeId>) -> Option<Node> {
         let unused = self.nodes.iter().filter(|(id, node)| node.users == 0 && Some(**id) != keep);
@@ -115,7 +121,8 @@ mod tests {
         tree.acquire(b);
         tree.release(b);
         assert_eq!(tree.find(&tokens(2)), Some(b));
-        assert_eq!(tree.evict(Some(c)).unwrap().seq, 2, "c is kept, a is in use");
+        assert_eq!(tree.idle(Some(c)), (1, 3), "c is kept, a is in use");
+        assert_eq!(tree.evict(Some(c)).unwrap().seq, 2);
         assert_eq!(tree.find(&tokens(2)), None);
         assert_eq!(tree.evict(None).unwrap().seq, 3);
         assert!(tree.evict(None).is_none());

@@ -10,20 +10,27 @@
 //! - a job admitted has all the cells it may ever need, so no step runs out of room;
 //! - a failed step ends the jobs in it and no others.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::backend::{Backend, Batch, BatchToken, SeqId};
 use super::error::EngineError;
 use super::job::{Event, Finish, Job, Stats};
-use super::logits::log_sum_exp;
+use super::logits::log_sum_exps;
 use super::pace::Pace;
 use super::prefix::{NodeId, PrefixTree};
+use super::running::{Running, Stage};
 use crate::vocabulary::Token;
 
 /// A shared segment shorter than this is computed with the job: a node of its own would cost more than it saves.
 const SHORTEST_NODE: usize = 16;
+
+/// Queued jobs that are looked through for one of a cached video.
+const LOOK_AHEAD: usize = 64;
+
+/// Jobs of cached videos that may overtake a job which would push one of these videos out.
+const OVERTAKES: usize = 16;
 
 /// Prompts go on by at least this many tokens a step, however many texts are being written.
 /// A prompt's last token and its label tokens must fit.
@@ -57,31 +64,6 @@ pub struct StepCounts {
     pub busy: Duration,
 }
 
-/// What a running job does next.
-enum Stage {
-    /// Its shared segment is being computed.
-    Waiting,
-    /// Its tokens are being read.
-    Reading { tokens: Vec<Token>, done: usize },
-    /// It writes: this token comes next.
-    Writing { next: Token },
-}
-
-struct Running {
-    job: Job,
-    /// The first holds prompt and text; the others hold labels.
-    seqs: Vec<SeqId>,
-    cells: usize,
-    node: Option<NodeId>,
-    /// Cells of `seqs[0]` so far.
-    pos: usize,
-    stage: Stage,
-    scored: bool,
-    started: Option<Instant>,
-    stats: Stats,
-    ended: bool,
-}
-
 /// What a part of the batch is for.
 enum Work {
     Node {
@@ -111,6 +93,8 @@ pub struct Scheduler<B> {
     free_cells: usize,
     tree: PrefixTree,
     queue: VecDeque<Job>,
+    /// How many have overtaken the first in the queue.
+    overtaken: usize,
     running: Vec<Running>,
     pace: Pace,
     batch: Batch,
@@ -155,6 +139,7 @@ impl<B: Backend> Scheduler<B> {
             free_cells: limits.cells - pinned.len(),
             tree: PrefixTree::default(),
             queue: VecDeque::new(),
+            overtaken: 0,
             running: Vec::new(),
             pace,
             batch,
@@ -236,15 +221,34 @@ impl<B: Backend> Scheduler<B> {
         self.remove_ended();
     }
 
-    /// Moves jobs from the queue to the running ones, in order, while there is room.
+    /// Moves jobs from the queue to the running ones while there is room.
     fn admit(&mut self) {
         while self.running.len() < self.config.parallel {
-            let Some(job) = self.queue.pop_front() else { break };
+            let place = self.next_in_queue();
+            let Some(job) = self.queue.remove(place) else { break };
             if let Err(job) = self.start(job) {
-                self.queue.push_front(*job);
+                self.queue.insert(place, *job);
                 break;
             }
+            self.overtaken = if place == 0 { 0 } else { self.overtaken + 1 };
         }
+    }
+
+    /// The place of the job to start next: the first, unless it would push out a video that others in
+    /// the queue still need. Then these gather and go first, up to a bound.
+    fn next_in_queue(&self) -> usize {
+        let is_cached = |job: &Job| self.tree.find(&job.spec.shared).is_some();
+        let pushes_out =
+            |job: &Job| self.wants_node(job) && !is_cached(job) && self.tree.len() >= self.config.videos;
+        if self.overtaken >= OVERTAKES || !self.queue.front().is_some_and(pushes_out) {
+            return 0;
+        }
+        self.queue.iter().take(LOOK_AHEAD).position(is_cached).unwrap_or(0)
+    }
+
+    /// Whether a job's shared tokens are worth a node.
+    fn wants_node(&self, job: &Job) -> bool {
+        job.spec.shared.len() >= SHORTEST_NODE && self.config.videos > 0
     }
 
     /// Gives a job its cells and sequences, evicting unused videos for them, or gives the job back.
@@ -254,12 +258,17 @@ impl<B: Backend> Scheduler<B> {
         let shared = spec.shared.clone();
         let found = self.tree.find(&shared);
         let mut own = spec.own_cells();
-        let wants_node = found.is_some() || (shared.len() >= SHORTEST_NODE && self.config.videos > 0);
+        let wants_node = self.wants_node(&job);
         let (mut new_seqs, mut new_cells) = (seqs, own);
         if found.is_none() {
             // As a node or with the job, the shared tokens need their cells.
             new_cells += shared.len();
             new_seqs += usize::from(wants_node);
+        }
+        let (idle_seqs, idle_cells) = self.tree.idle(found);
+        if self.free_seqs.len() + idle_seqs < seqs || self.free_cells + idle_cells < new_cells {
+            // Evicting would not be enough.
+            return Err(Box::new(job));
         }
         while self.free_seqs.len() < new_seqs
             || self.free_cells < new_cells
@@ -423,6 +432,7 @@ impl<B: Backend> Scheduler<B> {
 
     /// Takes the step's results to the jobs.
     fn collect(&mut self) {
+        let sums = self.log_sums();
         let now = (self.clock)();
         let mut ready = false;
         for work in std::mem::take(&mut self.work) {
@@ -441,7 +451,7 @@ impl<B: Backend> Scheduler<B> {
                     if r.scored || r.job.spec.branches.is_empty() {
                         self.write(slot, last, now);
                     } else {
-                        self.score(slot, last, &branches, now);
+                        self.score(slot, last, &branches, &sums, now);
                     }
                 }
                 Work::Write { slot, row } => {
@@ -459,10 +469,31 @@ impl<B: Backend> Scheduler<B> {
         }
     }
 
+    /// Log-sum-exp of each row that scores need.
+    fn log_sums(&self) -> LogSums {
+        let mut needed = Vec::new();
+        for work in &self.work {
+            if let Work::Read { last: Some(last), branches, .. } = work
+                && !branches.is_empty()
+            {
+                needed.push(*last);
+                needed.extend(branches.iter().flatten());
+            }
+        }
+        // A row that is not there sums to nothing finite, which ends its job alone.
+        let rows: Vec<&[f32]> = needed.iter().map(|row| self.backend.logits(*row).unwrap_or(&[])).collect();
+        let sums = log_sum_exps(&rows);
+        needed.into_iter().zip(sums).collect()
+    }
+
     /// A prompt and its label tokens are computed: scores the labels, and goes on to the text.
-    fn score(&mut self, slot: usize, last: usize, rows: &[Vec<usize>], now: Instant) {
+    fn score(&mut self, slot: usize, last: usize, rows: &[Vec<usize>], sums: &LogSums, now: Instant) {
         let branches: Arc<[Vec<Token>]> = self.running[slot].job.spec.branches.clone();
-        let scores = joint_log_probs(&self.backend, last, rows, &branches);
+        let score = |(branch, rows): (&Vec<Token>, &Vec<usize>)| {
+            let rows = std::iter::once(&last).chain(rows);
+            joint_log_prob(&self.backend, sums, branch.iter().zip(rows))
+        };
+        let scores: Option<Vec<f64>> = branches.iter().zip(rows).map(score).collect();
         let r = &mut self.running[slot];
         let Some(scores) = scores else { return r.fail(EngineError::NotFinite) };
         r.scored = true;
@@ -548,57 +579,22 @@ impl<B: Backend> Scheduler<B> {
     }
 }
 
-impl Running {
-    /// The job's first step begins.
-    fn start(&mut self, now: Instant) {
-        if self.started.is_none() {
-            self.started = Some(now);
-            self.stats.queue = now.saturating_duration_since(self.job.submitted);
-        }
-    }
+/// Log-sum-exp of rows of the last batch.
+type LogSums = BTreeMap<usize, f64>;
 
-    fn compute(&self, now: Instant) -> Duration {
-        self.started.map_or(Duration::ZERO, |start| now.saturating_duration_since(start))
-    }
-
-    fn fail(&mut self, error: EngineError) {
-        if !self.ended {
-            self.job.fail(error);
-            self.ended = true;
-        }
-    }
-
-    fn finish(&mut self, finish: Finish, now: Instant) {
-        self.stats.compute = self.compute(now);
-        self.job.finish(Event::Done(finish, self.stats));
-        self.ended = true;
-    }
-}
-
-/// ln P(branch | prompt) for each branch, in nats: the sum over its tokens of
-/// logit − log-sum-exp, at the row of the token before. `None` if a row is not finite.
-fn joint_log_probs<B: Backend>(
+/// ln P(branch | prompt), in nats: the sum over its tokens of logit − log-sum-exp, at the row of the
+/// token before. `None` if a row is not finite.
+fn joint_log_prob<'a, B: Backend>(
     backend: &B,
-    last: usize,
-    rows: &[Vec<usize>],
-    branches: &[Vec<Token>],
-) -> Option<Vec<f64>> {
-    let row = backend.logits(last)?;
-    let first = (row, log_sum_exp(row));
-    let mut scores = Vec::with_capacity(branches.len());
-    for (branch, rows) in branches.iter().zip(rows) {
-        let mut score = 0.0;
-        let mut at = first;
-        for (i, token) in branch.iter().enumerate() {
-            score += f64::from(*at.0.get(usize::try_from(*token).ok()?)?) - at.1;
-            if let Some(row) = rows.get(i) {
-                let row = backend.logits(*row)?;
-                at = (row, log_sum_exp(row));
-            }
-        }
-        scores.push(score);
+    sums: &LogSums,
+    branch: impl Iterator<Item = (&'a Token, &'a usize)>,
+) -> Option<f64> {
+    let mut score = 0.0;
+    for (token, row) in branch {
+        let logit = *backend.logits(*row)?.get(usize::try_from(*token).ok()?)?;
+        score += f64::from(logit) - sums.get(row)?;
     }
-    scores.iter().all(|s| s.is_finite()).then_some(scores)
+    score.is_finite().then_some(score)
 }
 
 #[cfg(test)]

@@ -235,6 +235,37 @@ fn a_video_is_computed_once() {
 }
 
 #[test]
+fn comments_of_a_cached_video_gather_before_it_is_forgotten() {
+    let config = SchedulerConfig { parallel: 1, videos: 1, ..CONFIG };
+    let mut bench = Bench::new(LIMITS, config, Duration::from_millis(1), vec![]);
+    let videos: [Vec<Token>; 2] = [vec![9; 40], vec![8; 40]];
+    let interleaved: Vec<_> =
+        (0..40).map(|i| bench.push(score(&videos[i % 2], &[20, 21], &labels()))).collect();
+    bench.run();
+    // In turns they would be computed 40 times; the bound on overtaking brings the first back once.
+    let computed = interleaved.into_iter().map(|mut receiver| match &events(&mut receiver)[0] {
+        Event::Scored(_, stats) => stats.prompt_tokens - stats.cached_tokens,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(computed.filter(|tokens| *tokens > 40).count(), 3);
+    bench.check_nothing_leaks();
+}
+
+#[test]
+fn a_job_that_does_not_fit_pushes_nothing_out() {
+    let mut bench = Bench::plain();
+    let video = vec![9; 40];
+    let mut first = bench.push(score(&video, &[20], &labels()));
+    bench.run();
+    assert!(matches!(events(&mut first)[0], Event::Scored(..)));
+    let _text = bench.push(write(score(&[], &[21; 10], &[]), vec![], 280));
+    bench.scheduler.step().unwrap();
+    let _waits = bench.push(write(score(&[], &[22; 10], &[]), vec![], 200));
+    bench.scheduler.step().unwrap();
+    assert_eq!(bench.scheduler.tree.len(), 1, "the video is still there");
+}
+
+#[test]
 fn a_long_prompt_stalls_no_text_beyond_the_target() {
     // 5 ms a token: 40 tokens fit the target of 200 ms.
     let mut bench = Bench::new(LIMITS, CONFIG, Duration::from_millis(5), Vec::new());

@@ -53,11 +53,12 @@ impl Gate {
             prompt_tokens = field::Empty,
             cached_tokens = field::Empty,
             generated_tokens = field::Empty,
+            from_cache = field::Empty,
             queue_ms = field::Empty,
             compute_ms = field::Empty,
             total_ms = field::Empty,
         );
-        let call = Call { gate: self.clone(), span, id, begun: Instant::now(), code: None };
+        let call = Call { gate: self.clone(), span, id, begun: Instant::now(), code: None, from_cache: 0 };
         if self.closed.load(Ordering::SeqCst) { Err(call.fail(status::stopping())) } else { Ok(call) }
     }
 }
@@ -69,6 +70,7 @@ pub struct Call {
     id: AsciiMetadataValue,
     begun: Instant,
     code: Option<Code>,
+    from_cache: usize,
 }
 
 impl Call {
@@ -89,6 +91,11 @@ impl Call {
         self.span.record("generated_tokens", stats.generated_tokens);
         self.span.record("queue_ms", milliseconds(stats.queue));
         self.span.record("compute_ms", milliseconds(stats.compute));
+    }
+
+    /// Counts answers that came from memory.
+    pub fn count_from_cache(&mut self, answers: usize) {
+        self.from_cache += answers;
     }
 
     /// Ends the request well.
@@ -121,6 +128,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         let code = self.code.unwrap_or(Code::Cancelled);
         self.span.record("code", field::debug(code));
+        self.span.record("from_cache", self.from_cache);
         self.span.record("total_ms", milliseconds(self.begun.elapsed()));
         self.span.in_scope(|| info!("done"));
         self.gate.inside.send_modify(|inside| *inside -= 1);

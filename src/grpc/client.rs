@@ -187,7 +187,8 @@ fn classified(response: &pb::ClassifyResponse) -> Result<Classified, ClientError
         .ok_or(ClientError::Incomplete("`scores`"))?;
     let sentiment = wire::sentiment(response.sentiment()).unwrap_or(best);
     let verdict = Verdict { sentiment, probabilities, log_probs, abstained: response.abstained };
-    Ok(Classified { verdict, stats: stats(response.usage, response.timings) })
+    let stats = stats(response.usage, response.timings);
+    Ok(Classified { verdict, stats, from_cache: response.from_cache })
 }
 
 fn stats(usage: Option<pb::Usage>, timings: Option<pb::Timings>) -> Stats {

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt as _, stream};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
 use super::call::{Call, Gate};
+use super::pb::item_result::Outcome;
 use super::pb::{self, sentiment_service_server::SentimentService, stream_reason_response::Event};
 use super::{status, wire};
-use crate::classify::{Classifier, Options, ReasonEvent, ReasonOptions, ReasonStream};
+use crate::classify::{Classified, Classifier, Options, ReasonEvent, ReasonOptions, ReasonStream};
 use crate::engine::EngineError;
 use crate::input::{DEFAULT_TOKENS, MAX_ID, MAX_TEMPERATURE, MAX_TOKENS, Violation};
 use crate::labels::Sentiment;
@@ -45,30 +47,42 @@ impl Sentiments {
         &self,
         request: &pb::ClassifyRequest,
         deadline: Option<Instant>,
-        call: Option<&Call>,
-    ) -> Result<pb::ClassifyResponse, Status> {
+    ) -> Result<Classified, Status> {
         let input = wire::input(&request.comment, request.video.as_ref()).map_err(|v| status::invalid(&v))?;
         let options = Options { deadline, reproducible: request.reproducible };
         let work = self.classifier.classify(&input, options);
-        let classified = before(deadline, work).await.map_err(|e| status::engine_error(&e))?;
-        if let Some(call) = call {
-            call.record(&classified.stats);
-        }
-        Ok(wire::classified(&classified, self.model.clone()))
+        before(deadline, work).await.map_err(|e| status::engine_error(&e))
     }
 
     /// One of many: an error is a result like any other.
     async fn classify_item(&self, request: pb::ClassifyRequest, deadline: Option<Instant>) -> pb::ItemResult {
-        use pb::item_result::Outcome;
-        let outcome = match self.classify_one(&request, deadline, None).await {
-            Ok(response) => Outcome::Response(response),
-            Err(status) => Outcome::Error(pb::ItemError {
-                code: status.code().into(),
-                message: status.message().to_owned(),
-            }),
-        };
-        pb::ItemResult { outcome: Some(outcome) }
+        match self.classify_one(&request, deadline).await {
+            Ok(classified) => {
+                let response = wire::classified(&classified, self.model.clone());
+                pb::ItemResult { outcome: Some(Outcome::Response(response)) }
+            }
+            Err(status) => item_error(status.code(), status.message().to_owned()),
+        }
     }
+
+    /// Begins one of a stream. It has a task of its own: neither its place in the engine nor another
+    /// caller who waits for the same answer may depend on how fast this stream is read.
+    fn begin_item(
+        &self,
+        request: pb::ClassifyRequest,
+        deadline: Option<Instant>,
+    ) -> AbortOnDropHandle<pb::ItemResult> {
+        let this = self.clone();
+        AbortOnDropHandle::new(tokio::spawn(async move { this.classify_item(request, deadline).await }))
+    }
+}
+
+fn item_error(code: Code, message: String) -> pb::ItemResult {
+    pb::ItemResult { outcome: Some(Outcome::Error(pb::ItemError { code: code.into(), message })) }
+}
+
+fn from_cache(result: &pb::ItemResult) -> bool {
+    matches!(&result.outcome, Some(Outcome::Response(response)) if response.from_cache)
 }
 
 type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -79,12 +93,15 @@ impl SentimentService for Sentiments {
         &self,
         request: Request<pb::ClassifyRequest>,
     ) -> Result<Response<pb::ClassifyResponse>, Status> {
-        let call = self.gate.enter("Classify", request.metadata())?;
+        let mut call = self.gate.enter("Classify", request.metadata())?;
         let deadline = deadline(request.metadata(), call.begun());
         let span = call.span().clone();
-        let result = self.classify_one(request.get_ref(), deadline, Some(&call)).instrument(span).await;
-        match result {
-            Ok(response) => Ok(call.ok(response)),
+        match self.classify_one(request.get_ref(), deadline).instrument(span).await {
+            Ok(classified) => {
+                call.record(&classified.stats);
+                call.count_from_cache(usize::from(classified.from_cache));
+                Ok(call.ok(wire::classified(&classified, self.model.clone())))
+            }
             Err(status) => Err(call.fail(status)),
         }
     }
@@ -118,7 +135,7 @@ impl SentimentService for Sentiments {
         &self,
         request: Request<pb::ClassifyBatchRequest>,
     ) -> Result<Response<pb::ClassifyBatchResponse>, Status> {
-        let call = self.gate.enter("ClassifyBatch", request.metadata())?;
+        let mut call = self.gate.enter("ClassifyBatch", request.metadata())?;
         let deadline = deadline(request.metadata(), call.begun());
         let pb::ClassifyBatchRequest { comments, video } = request.into_inner();
         if !(1..=MAX_BATCH).contains(&comments.len()) {
@@ -130,7 +147,8 @@ impl SentimentService for Sentiments {
             self.classify_item(request, deadline)
         });
         let span = call.span().clone();
-        let results = stream::iter(items).buffered(IN_FLIGHT).collect().instrument(span).await;
+        let results: Vec<_> = stream::iter(items).buffered(IN_FLIGHT).collect().instrument(span).await;
+        call.count_from_cache(results.iter().filter(|result| from_cache(result)).count());
         Ok(call.ok(pb::ClassifyBatchResponse { results }))
     }
 
@@ -145,31 +163,36 @@ impl SentimentService for Sentiments {
         let response = call.respond(());
         let this = self.clone();
         let results = request.into_inner().map(move |item| {
-            let this = this.clone();
+            let begun = item.map(|pb::ClassifyStreamRequest { id, request }| {
+                let fits = id.chars().count() <= MAX_ID;
+                (id, fits.then(|| this.begin_item(request.unwrap_or_default(), deadline)))
+            });
             async move {
-                let pb::ClassifyStreamRequest { id, request } = item?;
-                let result = if id.chars().count() > MAX_ID {
-                    let message = format!("`id` has more than {MAX_ID} characters");
-                    let error = pb::ItemError { code: Code::InvalidArgument.into(), message };
-                    pb::ItemResult { outcome: Some(pb::item_result::Outcome::Error(error)) }
-                } else {
-                    this.classify_item(request.unwrap_or_default(), deadline).await
+                let (id, task) = begun?;
+                let result = match task {
+                    None => {
+                        let message = format!("`id` has more than {MAX_ID} characters");
+                        item_error(Code::InvalidArgument, message)
+                    }
+                    Some(task) => {
+                        let failed = |_| item_error(Code::Internal, "the item's task failed".into());
+                        task.await.unwrap_or_else(failed)
+                    }
                 };
                 Ok(pb::ClassifyStreamResponse { id, result: Some(result) })
             }
         });
         // At most this many are read ahead: the sender feels the server's speed through flow control.
         let results = results.buffer_unordered(IN_FLIGHT);
-        let with_end = stream::unfold((results, Some(call)), |(mut results, call)| async move {
-            match results.next().await {
-                Some(result) => Some((result, (results, call))),
-                None => {
-                    if let Some(call) = call {
-                        call.end();
-                    }
-                    None
-                }
+        let with_end = stream::unfold((results, call), |(mut results, mut call)| async move {
+            let Some(result) = results.next().await else {
+                call.end();
+                return None;
+            };
+            if let Ok(pb::ClassifyStreamResponse { result: Some(result), .. }) = &result {
+                call.count_from_cache(usize::from(from_cache(result)));
             }
+            Some((result, (results, call)))
         });
         Ok(response_with(response, with_end))
     }

@@ -60,7 +60,7 @@ pub fn classified(classified: &Classified, model: pb::Model) -> pb::ClassifyResp
         usage: Some(usage(&classified.stats)),
         timings: Some(timings(&classified.stats)),
         abstained: verdict.abstained,
-        from_cache: false,
+        from_cache: classified.from_cache,
     }
 }
 

@@ -137,6 +137,21 @@ fn each_gguf_corruption_has_its_error() {
     }
     let file = small_gguf();
     assert!(matches!(parse(&file[..file.len() - 1]), Err(GgufError::DataTruncated { .. })));
+    // Sizes whose sum is past 2^64.
+    let vast = |i| TensorInfo {
+        name: format!("t{i}"),
+        shape: vec![(1 << 58) - 8],
+        tensor_type: TensorType::F32,
+        offset: 0,
+    };
+    let mut huge = Header::new(Metadata::new(), (0..2).map(vast).collect());
+    huge.tensors.extend((2..18).map(vast));
+    let mut offset = 0u64;
+    for tensor in &mut huge.tensors {
+        tensor.offset = offset;
+        offset = offset.wrapping_add(tensor.bytes());
+    }
+    assert!(matches!(parse(&huge.encode()), Err(GgufError::DataTruncated { .. })));
     let mut twice = small_gguf();
     let second_name = twice.windows(9).position(|w| w == b"\x01\0\0\0\0\0\0\0u").unwrap() + 8;
     twice[second_name] = b't';
@@ -159,7 +174,7 @@ fn each_safetensors_corruption_has_its_error() {
         format!(r#"{{"a":{},"b":{}}}"#, tensor("F32", "[2]", first), tensor("F32", "[2]", second))
     };
     type Expect = fn(&SafetensorsError) -> bool;
-    let cases: [(&str, Vec<u8>, Expect); 11] = [
+    let cases: [(&str, Vec<u8>, Expect); 12] = [
         ("empty file", vec![], |e| matches!(e, SafetensorsError::HeaderLength(_))),
         ("huge header", vec![0xff; 64], |e| matches!(e, SafetensorsError::HeaderLength(_))),
         ("header past the end", file("{}", 0)[..9].to_vec(), |e| {
@@ -177,6 +192,9 @@ fn each_safetensors_corruption_has_its_error() {
         }),
         ("overflowing shape", file(&one("F32", "[4611686018427387904,16]", "[0,8]"), 8), |e| {
             matches!(e, SafetensorsError::TensorSize(_))
+        }),
+        ("no numbers", file(&one("F32", "[0,8589934592,8589934592,8589934592]", "[0,0]"), 0), |e| {
+            matches!(e, SafetensorsError::Empty { .. })
         }),
         ("cut off", file(&one("F32", "[2]", "[0,8]"), 7), |e| matches!(e, SafetensorsError::Size(_))),
         ("too long", file(&one("F32", "[2]", "[0,8]"), 9), |e| matches!(e, SafetensorsError::Size(_))),

@@ -12,6 +12,8 @@ use ko_sentiment::convert::Base;
 use ko_sentiment::convert::hub::{Hub, HubError, HubId, HubSettings};
 use ko_sentiment::convert::tensor_type::FileType;
 
+use sha2::{Digest, Sha256};
+
 use super::support::{AdapterFolder, Checkpoint, Job};
 
 const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -107,10 +109,14 @@ impl Shared {
         let Some((name, bytes)) = file else { return reply("404 Not Found", "", b"", 0) };
         let (start, end) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
         let start: usize = start.parse().unwrap();
+        if start >= bytes.len() {
+            return reply("416 Range Not Satisfiable", "", b"", 0);
+        }
         let end = end.parse::<usize>().map_or(bytes.len(), |end| end + 1);
         let mut body = &bytes[start..end];
+        let etag = etag(name, bytes);
         let headers = format!(
-            "ETag: \"{name}-etag\"\r\nX-Repo-Commit: {SHA}\r\nContent-Range: bytes {start}-{}/{}\r\n",
+            "ETag: \"{etag}\"\r\nX-Repo-Commit: {SHA}\r\nContent-Range: bytes {start}-{}/{}\r\n",
             end - 1,
             bytes.len()
         );
@@ -120,6 +126,14 @@ impl Shared {
             body = &body[..announced / 2];
         }
         reply("206 Partial Content", &headers, body, announced);
+    }
+}
+
+/// As on the hub: of weights their SHA-256, of small files something else.
+fn etag(name: &str, bytes: &[u8]) -> String {
+    match name.strip_suffix(".safetensors") {
+        Some(_) => Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect(),
+        None => format!("{name}-etag"),
     }
 }
 
@@ -177,6 +191,42 @@ fn a_broken_download_goes_on_where_it_stopped() {
     let base = checkpoint.write();
     let out = base.join("out.gguf");
     Job::new(base, FileType::Q4KM, &out).with_adapter(&folder).run().unwrap();
+}
+
+/// What a process that died just before the end leaves: all bytes without a name, too many, damaged
+/// ones, or a blob that no snapshot links to. None of it needs a hand.
+#[test]
+fn a_download_that_died_at_its_end_is_mended() {
+    let weights = "adapter_model.safetensors";
+    let adapter = AdapterFolder::of("lora");
+    let local = adapter.write();
+    let whole = fs::read(local.join(weights)).unwrap();
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 1;
+    let longer = [whole.as_slice(), b"x"].concat();
+    type Case<'a> = (&'static str, &'static str, &'a [u8], bool);
+    let cases: [Case; 5] = [
+        ("whole", "part", &whole, false),
+        ("damaged", "part", &damaged, true),
+        ("too long", "part", &longer, true),
+        ("not linked", "", &whole, false),
+        ("cut off", "", &whole[1..], true),
+    ];
+    for (what, extension, bytes, downloads) in cases {
+        let hub = LocalHub::serve(local, None);
+        let cache = tempfile::tempdir().unwrap();
+        let blobs = cache.path().join("models--me--model/blobs");
+        fs::create_dir_all(&blobs).unwrap();
+        let blob = blobs.join(etag(weights, &whole));
+        fs::write(blob.with_extension(extension), bytes).unwrap();
+        let folder = hub.client(cache.path(), None).folder(&id(), &|_, _, _| {}).unwrap();
+        assert_eq!(fs::read(folder.join(weights)).unwrap(), whole, "{what}");
+        assert!(!blob.with_extension("part").exists(), "{what}");
+        let is_data = |request: &String| request.contains(weights) && !request.ends_with("bytes=0-0");
+        assert_eq!(hub.log().iter().any(is_data), downloads, "{what}");
+        let link = fs::read_link(folder.join(weights)).unwrap();
+        assert_eq!(fs::canonicalize(folder.join(&link)).unwrap(), fs::canonicalize(&blob).unwrap(), "{what}");
+    }
 }
 
 #[test]

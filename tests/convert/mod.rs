@@ -6,6 +6,7 @@ mod goldens;
 mod hub;
 mod output;
 mod padding;
+mod process;
 mod refusals;
 mod support;
 mod types;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ko_sentiment::classify::{Classifier, ModelCard};
@@ -11,6 +12,7 @@ use ko_sentiment::engine::fake::FakeBackend;
 use ko_sentiment::engine::{Engine, EngineConfig};
 use ko_sentiment::grpc::pb::sentiment_service_client::SentimentServiceClient;
 use ko_sentiment::grpc::{Server, ServerError, ServerOptions};
+use ko_sentiment::load::LoadOptions;
 use ko_sentiment::profile::{DEFAULT_TOML, Profile};
 use ko_sentiment::prompt::Prompter;
 use ko_sentiment::vocabulary::ByteVocabulary;
@@ -26,11 +28,21 @@ pub struct Fake {
     pub step: Duration,
     /// Steps that fail.
     pub failing: Vec<u64>,
+    /// Bytes for answers to repeats.
+    pub answer_cache: usize,
+    /// Tokens that requests had computed so far.
+    pub computed: Arc<AtomicUsize>,
 }
 
 impl Default for Fake {
     fn default() -> Self {
-        Self { config: EngineConfig::default(), step: Duration::ZERO, failing: Vec::new() }
+        Self {
+            config: EngineConfig::default(),
+            step: Duration::ZERO,
+            failing: Vec::new(),
+            answer_cache: LoadOptions::default().answer_cache,
+            computed: Arc::default(),
+        }
     }
 }
 
@@ -40,14 +52,16 @@ impl Fake {
         let vocabulary = Arc::new(ByteVocabulary);
         let prompter = Prompter::new(vocabulary.clone(), profile.clone()).unwrap();
         let limits = Limits { cells: 65_536, batch: 1024, outputs: 256, sequences: 128 };
-        let Self { config, step, failing } = self;
+        let Self { config, step, failing, answer_cache, computed } = self;
         let make = move |_| {
             let mut backend = FakeBackend::new(limits, ByteVocabulary::SIZE);
             backend.failing_steps = failing.clone();
             let mut pinned = true;
-            backend.on_step = Box::new(move |_| {
+            let computed = computed.clone();
+            backend.on_step = Box::new(move |tokens| {
                 // The pinned prompt is no request's step.
                 if !std::mem::take(&mut pinned) {
+                    computed.fetch_add(tokens, Ordering::SeqCst);
                     std::thread::sleep(step);
                 }
             });
@@ -55,7 +69,8 @@ impl Fake {
         };
         let engine = Engine::start(config, prompter.static_tokens(), make).unwrap();
         let card = ModelCard { name: "fake".into(), ..ModelCard::default() };
-        Arc::new(Classifier::new(engine, prompter, profile, vocabulary, card))
+        let classifier = Classifier::new(engine, prompter, profile, vocabulary, card);
+        Arc::new(classifier.with_answer_cache(answer_cache))
     }
 }
 

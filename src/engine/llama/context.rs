@@ -119,7 +119,32 @@ impl LlamaContext {
             outputs: options.outputs.min(outputs),
             sequences: options.sequences,
         };
-        Ok(Self { ptr, model, limits, batch: RawBatch::default(), outputs: Vec::new() })
+        let mut context = Self { ptr, model, limits, batch: RawBatch::default(), outputs: Vec::new() };
+        context.release_unused_rows(options.sequences);
+        Ok(context)
+    }
+
+    /// Gives the memory of the `rows` rows of logits back until they are used: llama.cpp has one for each
+    /// sequence, zeroed, and few steps need half of them.
+    fn release_unused_rows(&mut self, rows: usize) {
+        const PAGE: usize = 1 << 16;
+        // SAFETY: no arguments, no preconditions.
+        let gpu = unsafe { sys::llama_supports_gpu_offload() };
+        // With a GPU the rows are memory that its driver has pinned.
+        if gpu || !cfg!(target_os = "linux") {
+            return;
+        }
+        // SAFETY: the context is alive.
+        let start = unsafe { sys::llama_get_logits(self.ptr.as_ptr()) }.cast::<u8>();
+        let size = rows * self.model.vocabulary_size() * size_of::<f32>();
+        let skip = start.align_offset(PAGE);
+        if start.is_null() || skip + PAGE > size {
+            return;
+        }
+        let length = (size - skip) / PAGE * PAGE;
+        // SAFETY: whole pages within llama.cpp's own buffer of `rows` rows, an anonymous private mapping,
+        // which read as zeros afterwards, as they do now.
+        unsafe { libc::madvise(start.add(skip).cast(), length, libc::MADV_DONTNEED) };
     }
 
     fn memory(&self) -> sys::llama_memory_t {

@@ -5,5 +5,5 @@ mod hardware;
 mod model;
 
 pub use context::{ContextOptions, KvType, LlamaContext};
-pub use hardware::{cpu_features, devices};
+pub use hardware::{BackendInfo, CpuInfo, backends, cpu, devices, libraries_not_loaded};
 pub use model::{Model, ModelError, file_type_name};

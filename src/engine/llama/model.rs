@@ -1,13 +1,16 @@
 //! A model file and its vocabulary.
 
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::ptr::NonNull;
 
 use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::token::LlamaToken;
+use llama_cpp_sys_2 as sys;
 
-use crate::llama_backend::backend;
+use super::hardware::repacks_weights;
+use crate::llama_backend::{BackendError, backend};
 use crate::vocabulary::{Token, Vocabulary};
 
 /// Why a model file cannot be used.
@@ -21,9 +24,9 @@ pub enum ModelError {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// llama.cpp was initialised elsewhere in this process.
-    #[error("llama.cpp cannot be initialised: {0}")]
-    Backend(String),
+    /// llama.cpp itself.
+    #[error(transparent)]
+    Backend(#[from] &'static BackendError),
     /// llama.cpp refuses the file.
     #[error("llama.cpp cannot load {}: the file is damaged, or newer than this build; its log says more (--log-level info)", path.display())]
     Load {
@@ -78,12 +81,7 @@ impl Model {
     /// # Errors
     /// See [`ModelError`].
     pub fn load(path: &Path, gpu_layers: Option<u32>) -> Result<Self, ModelError> {
-        let params = LlamaModelParams::default();
-        let params = match gpu_layers {
-            Some(layers) => params.with_n_gpu_layers(layers),
-            None => params,
-        };
-        let model = Self::open(path, params)?;
+        let model = Self::open(path, gpu_layers)?;
         let architecture = model.metadata("general.architecture").unwrap_or_default();
         if !ARCHITECTURES.contains(&architecture.as_str()) {
             return Err(ModelError::Architecture { path: path.to_owned(), architecture });
@@ -91,12 +89,24 @@ impl Model {
         Ok(model)
     }
 
-    fn open(path: &Path, params: LlamaModelParams) -> Result<Self, ModelError> {
-        let backend = backend().map_err(|e| ModelError::Backend(e.to_string()))?;
+    /// By the raw bindings, since the safe ones do not reach `use_extra_bufts`.
+    fn open(path: &Path, gpu_layers: Option<u32>) -> Result<Self, ModelError> {
+        backend()?;
         std::fs::File::open(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
-        let params = pin!(params);
-        let inner = LlamaModel::load_from_file(backend, path, &params)
-            .map_err(|_| ModelError::Load { path: path.to_owned() })?;
+        let refused = || ModelError::Load { path: path.to_owned() };
+        let c_path = CString::new(path.as_os_str().as_bytes()).map_err(|_| refused())?;
+        // SAFETY: returns a plain struct.
+        let mut params = unsafe { sys::llama_model_default_params() };
+        if let Some(layers) = gpu_layers {
+            params.n_gpu_layers = i32::try_from(layers).unwrap_or(i32::MAX);
+        }
+        params.use_extra_bufts = repacks_weights();
+        // SAFETY: the backend is initialised, the path is a C string, the parameters are valid.
+        let ptr = unsafe { sys::llama_model_load_from_file(c_path.as_ptr(), params) };
+        let ptr = NonNull::new(ptr).ok_or_else(refused)?;
+        // SAFETY: in the pinned version `LlamaModel` is `repr(transparent)` over `Ptr`, which is
+        // `repr(transparent)` over `NonNull<llama_model>`, and frees it when dropped; this is its only owner.
+        let inner = unsafe { std::mem::transmute::<NonNull<sys::llama_model>, LlamaModel>(ptr) };
         Ok(Self { inner })
     }
 
@@ -131,11 +141,9 @@ impl Model {
         number.map_or_else(|| "unknown".to_owned(), file_type_name)
     }
 
-    pub(super) fn as_ptr(&self) -> *mut llama_cpp_sys_2::llama_model {
-        const { assert!(size_of::<LlamaModel>() == size_of::<*mut llama_cpp_sys_2::llama_model>()) };
-        // SAFETY: in the pinned version `LlamaModel` is `repr(transparent)` over `Ptr`, which is
-        // `repr(transparent)` over `NonNull<llama_model>`; the size is asserted above.
-        unsafe { *(&raw const self.inner).cast::<*mut llama_cpp_sys_2::llama_model>() }
+    pub(super) fn as_ptr(&self) -> *mut sys::llama_model {
+        // SAFETY: the layout that `open` rests on; the size is asserted there.
+        unsafe { *(&raw const self.inner).cast::<*mut sys::llama_model>() }
     }
 }
 

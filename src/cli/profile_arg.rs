@@ -1,0 +1,42 @@
+//! A profile on the command line: a file, or the bundled one by its name.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::profile::{DEFAULT_TOML, Profile, ProfileError};
+
+/// The bundled profile: the model card's prompt.
+pub const BUNDLED: &str = "ko-youtube-sentiment";
+
+/// Why `--profile` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileArgError {
+    /// The file.
+    #[error(
+        "cannot read the profile {}: {source}: give a TOML file, or the bundled profile's name, {BUNDLED}",
+        path.display()
+    )]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// Its content.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+}
+
+/// Reads a profile by file or name; `default` is the bundled one, too.
+///
+/// # Errors
+/// Any [`ProfileArgError`].
+pub fn read_profile(name_or_file: &Path) -> Result<Profile, ProfileArgError> {
+    if [BUNDLED, "default"].iter().any(|name| name_or_file.as_os_str() == *name) {
+        return Ok(Profile::from_toml(DEFAULT_TOML)?);
+    }
+    let text = fs::read_to_string(name_or_file)
+        .map_err(|source| ProfileArgError::Read { path: name_or_file.to_owned(), source })?;
+    Ok(Profile::from_toml(&text)?)
+}
