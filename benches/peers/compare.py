@@ -78,7 +78,11 @@ def repeats(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
 
 def peers(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
     figures: dict[str, list[float]] = {"ko-sentiment, gRPC": [], "ko-sentiment, in process": []}
-    servers = {"llama-server, best flags": LlamaServer(args, BEST), "llama-server, defaults": LlamaServer(args, [])}
+    servers = {
+        "llama-server, best flags": LlamaServer(args, BEST),
+        "the same, --no-repack": LlamaServer(args, [*BEST, "--no-repack"]),
+        "llama-server, defaults": LlamaServer(args, []),
+    }
     figures |= {name: [] for name in servers}
     figures["tokens/s: ko-sentiment"] = []
     figures["tokens/s: llama-bench pp512"] = []
@@ -135,7 +139,7 @@ def ours(args: argparse.Namespace, items: list[dict], flags: list[str]) -> dict:
 
 
 def llama_bench(args: argparse.Namespace) -> float:
-    command = [args.llama_cpp / "llama-bench", "-m", args.model, "-t", args.threads, "-p", 512, "-n", 0, "-r", 2, "-o", "json"]
+    command = [args.llama_cpp / "llama-bench", "-m", args.model, "-t", args.threads, "-p", 512, "-n", 0, "-r", 2, "-o", "json", "--repack", 0]
     output = subprocess.run([str(part) for part in command], check=True, capture_output=True)
     return json.loads(output.stdout)[0]["avg_ts"]
 
