@@ -14,11 +14,9 @@ demo: $(MODEL)
 test: $(MODEL) .python/.stamp
 	cargo test --release
 
-# The training recipe on a tiny model: needs torch, transformers and PEFT (some GB), so it stands apart.
+# The training recipe on a tiny model: torch, transformers and PEFT take 6 GB, so it stands apart.
 test-training:
-	python3 -m venv .venv
-	.venv/bin/pip install --quiet -r models/training/requirements.txt
-	.venv/bin/pytest -q models/training/smoke_test.py
+	@scripts/test-training.sh
 
 # A Python client for the tests, in a folder of its own.
 .python/.stamp: tests/python/requirements.txt

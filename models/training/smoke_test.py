@@ -249,5 +249,33 @@ def test_reasons_name_only_what_was_marked():
             assert noun not in reason or any(noun in word for word in allowed), (reason, noun)
 
 
+def test_neutral_reasons_name_both_sides_and_vary():
+    chance = random.Random(5)
+    seen = set()
+    for positive in sorted(data.POSITIVE):
+        for negative in sorted(data.NEGATIVE):
+            comment = data.Comment("1", "글쎄요 잘 모르겠네요", 1, (positive, negative))
+            reason = rationale(comment, chance)
+            for emotion in (positive, negative):
+                assert any(noun in reason for noun in NOUNS[emotion]), (reason, emotion)
+                for noun in NOUNS[emotion]:
+                    reason = reason.replace(noun, "*")
+            seen.add(reason)
+    assert len(seen) >= 8
+    for text in ("가격은 삼만 원입니다", "몇 시에 시작하나요?"):
+        reason = rationale(data.Comment("1", text, 1, (data.NO_EMOTION,)), chance)
+        assert not any(noun in reason for nouns in NOUNS.values() for noun in nouns), reason
+
+
+def test_quotes_are_words_or_signs_of_the_comment():
+    def check(text, emotions, expect):
+        comment = data.Comment("1", text, data.sentiment_of(emotions), emotions)
+        assert expect in {rationale(comment, random.Random(seed)) for seed in range(40)}
+
+    check("이게 뭐야 ㅋㅋㅋ", (28,), "'ㅋㅋ'라는 표현에서 즐거움을 읽을 수 있습니다.")
+    check("정말 고맙습니다!", (4,), "'고맙습니다'라는 표현에서 고마움을 읽을 수 있습니다.")
+    assert "'" not in rationale(data.Comment("1", "ㅋㅋㅋ", 2, (6,)), random.Random(1))
+
+
 if __name__ == "__main__":
     raise SystemExit(pytest.main(["-q", __file__]))
