@@ -17,6 +17,7 @@ use ko_sentiment::engine::{Engine, EngineConfig, Event, JobSpec};
 use ko_sentiment::input::{Input, RawInput};
 use ko_sentiment::profile::{DEFAULT_TOML, Profile};
 use ko_sentiment::prompt::{AnswerStart, Prompter};
+use ko_sentiment::telemetry::{self, LogFormat};
 use ko_sentiment::utf8::Utf8Assembler;
 use ko_sentiment::vocabulary::{ByteVocabulary, Token, Vocabulary};
 use tokio::runtime::{Builder, Runtime};
@@ -28,6 +29,8 @@ const VOCABULARY: usize = 262_144;
 const TOGETHER: usize = 16;
 
 fn main() {
+    // llama.cpp tells a hundred lines of the model it loads.
+    telemetry::init(LogFormat::Text, "error").unwrap();
     divan::main();
 }
 
@@ -56,7 +59,8 @@ impl Backend for Idle {
     fn truncate(&mut self, _: SeqId, _: usize) {}
 }
 
-/// Sixteen comments from submission to their scores: one step, 37 tokens and three two-token labels each.
+/// Sixteen comments from submission to their scores, 37 tokens and three labels of two tokens each: one
+/// step, or two if the engine begins before the last is there.
 mod step {
     use super::*;
 
