@@ -188,7 +188,7 @@ async fn a_leaders_deadline_is_not_its_followers() {
     hurried.set_timeout(Duration::from_millis(100));
     let (mut first, mut second) = (server.client().await, server.client().await);
     let leader = tokio::spawn(async move { first.classify(hurried).await });
-    while server.classifier.engine().jobs() == 0 {
+    while server.classifier.engine().jobs() == 0 && !leader.is_finished() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let follower = second.classify(comment("쌍둥이")).await.unwrap().into_inner();
