@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 
 use crate::support::{base, model};
 
-/// Nats that a label's log-probability may move with what else is in the batch.
-const TOLERANCE: f64 = 0.5;
+/// Nats that a label's log-probability may move with what else is in the batch. Unlikely labels move most.
+const TOLERANCE: f64 = 0.75;
 
 /// Nats that another kernel for the same F16 weights may make.
 const SAME: f64 = 0.1;
