@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::bench::peak_memory;
 use crate::convert::adapter::Adapter;
 use crate::convert::hub::{Hub, HubError, HubId, HubSettings};
 use crate::convert::mixture::Mixture;
@@ -231,13 +232,6 @@ fn write_summary(
         )?;
     }
     writeln!(screen, "checked   read again, loaded, and one prompt answered")
-}
-
-/// The most memory that this process had resident, in bytes (Linux).
-fn peak_memory() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 /// A progress bar for the file at hand on a terminal, a line for each file elsewhere.
