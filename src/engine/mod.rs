@@ -18,6 +18,7 @@ pub mod backend;
 mod error;
 pub mod fake;
 mod job;
+mod joint;
 pub mod llama;
 pub mod logits;
 mod pace;

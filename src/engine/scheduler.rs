@@ -10,13 +10,14 @@
 //! - a job admitted has all the cells it may ever need, so no step runs out of room;
 //! - a failed step ends the jobs in it and no others.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::backend::{Backend, Batch, BatchToken, SeqId};
 use super::error::EngineError;
 use super::job::{Event, Finish, Job, Stats};
+use super::joint::{LogSums, joint_log_prob};
 use super::logits::log_sum_exps;
 use super::pace::Pace;
 use super::prefix::{NodeId, PrefixTree};
@@ -577,24 +578,6 @@ impl<B: Backend> Scheduler<B> {
             }
         }
     }
-}
-
-/// Log-sum-exp of rows of the last batch.
-type LogSums = BTreeMap<usize, f64>;
-
-/// ln P(branch | prompt), in nats: the sum over its tokens of logit − log-sum-exp, at the row of the
-/// token before. `None` if a row is not finite.
-fn joint_log_prob<'a, B: Backend>(
-    backend: &B,
-    sums: &LogSums,
-    branch: impl Iterator<Item = (&'a Token, &'a usize)>,
-) -> Option<f64> {
-    let mut score = 0.0;
-    for (token, row) in branch {
-        let logit = *backend.logits(*row)?.get(usize::try_from(*token).ok()?)?;
-        score += f64::from(logit) - sums.get(row)?;
-    }
-    score.is_finite().then_some(score)
 }
 
 #[cfg(test)]
