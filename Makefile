@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the main job, `make test` passes the tests.
 # Both install what is missing, and are quick the second time.
 
-MODEL := models/ko-gemma3-270m-sentiment-q6_k.gguf
+MODEL := models/ko-gemma3-270m-sentiment-q4_k_m.gguf
 BASE := models/.cache/gemma-3-270m-q4_k_m.gguf
 ADAPTER := models/ko-gemma3-270m-sentiment
 BINARY := target/release/ko-sentiment
@@ -51,9 +51,9 @@ $(BASE): models/manifest.json models/fetch.py
 
 # The embedded default: base and adapter, merged and quantised by our own converter, under the calibrated profile.
 # Padded, for the fastest kernels; the adapter's model card has what other types would cost and give.
-$(MODEL): $(BASE) $(wildcard $(ADAPTER)/adapter_*) $(ADAPTER)/profile.toml | build
+$(MODEL): $(BASE) $(wildcard $(ADAPTER)/adapter_*) $(ADAPTER)/profile.toml $(ADAPTER)/imatrix.gguf | build
 	$(BINARY) convert-model --force --base $(BASE) --adapter $(ADAPTER) --profile $(ADAPTER)/profile.toml \
-	    --quant Q6_K --pad --out $@
+	    --quant Q4_K_M --imatrix $(ADAPTER)/imatrix.gguf --pad --out $@
 
 clean:
 	cargo clean

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ko_sentiment::engine::EngineConfig;
 use ko_sentiment::grpc::pb::sentiment_service_client::SentimentServiceClient;
 use ko_sentiment::grpc::pb::{
     ClassifyBatchRequest, ClassifyRequest, ClassifyStreamRequest, ClassifyStreamResponse,
@@ -138,4 +139,37 @@ async fn who_does_not_read_is_held_back_and_holds_up_nobody() {
         assert!(matches!(outcome, Outcome::Response(_)), "{id}");
     }
     assert_eq!(seen.count, ITEMS);
+}
+
+#[tokio::test]
+async fn many_calls_wait_for_room() {
+    let config = EngineConfig { max_jobs: 8, ..EngineConfig::default() };
+    let fake = Fake { config, step: Duration::from_millis(1), answer_cache: 0, ..Fake::default() };
+    let server = TestServer::start(fake.classifier()).await;
+    let client = server.client().await;
+    let calls = (0..4).map(|call| {
+        let mut client = client.clone();
+        async move {
+            let comments = (0..100).map(|i| format!("{call}의 {i}")).collect();
+            let batch = ClassifyBatchRequest { comments, video: None };
+            client.classify_batch(batch).await.unwrap().into_inner().results
+        }
+    });
+    for results in futures_util::future::join_all(calls).await {
+        let answered = results.iter().filter(|r| matches!(r.outcome, Some(Outcome::Response(_)))).count();
+        assert_eq!(answered, 100);
+    }
+    // But no longer than the caller does.
+    let comments = (0..1_000).map(|i| format!("끝없는 {i}")).collect();
+    let mut late = tonic::Request::new(ClassifyBatchRequest { comments, video: None });
+    late.set_timeout(Duration::from_millis(30));
+    let ended = tokio::time::timeout(Duration::from_secs(20), client.clone().classify_batch(late)).await;
+    // Whoever sees the end of the time first: the client cancels, the server says so of each item.
+    let late = match ended.expect("the call ends") {
+        Err(status) => [Code::Cancelled, Code::DeadlineExceeded].contains(&status.code()),
+        Ok(response) => response.into_inner().results.iter().any(|result| {
+            matches!(&result.outcome, Some(Outcome::Error(e)) if e.code == i32::from(Code::DeadlineExceeded))
+        }),
+    };
+    assert!(late);
 }

@@ -28,13 +28,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BEST = ["--swa-full", "-kvu"]
+WARM_UP = 16
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llama-cpp", type=Path, help="folder with llama-server and llama-bench")
     parser.add_argument("--data", required=True, type=Path, help="comments, one a line")
-    parser.add_argument("--model", type=Path, default=ROOT / "models/ko-gemma3-270m-sentiment-q6_k.gguf")
+    parser.add_argument("--model", type=Path, default=ROOT / "models/ko-gemma3-270m-sentiment-q4_k_m.gguf")
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/ko-sentiment")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=64)
@@ -89,7 +90,7 @@ def peers(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
     kinds = {"ko-sentiment, gRPC": ["--grpc"], "ko-sentiment, in process": []}
     try:
         for i, items in enumerate(rounds):
-            # The first of a round may find caches cold: each is first in turn.
+            # Who is first in a round changes.
             for name, flags in list(kinds.items())[:: 1 if i % 2 else -1]:
                 result = ours(args, items, ["--answer-cache-mib", 0, *flags])
                 figures[name].append(result["classifications_per_second"])
@@ -135,7 +136,7 @@ def ours(args: argparse.Namespace, items: list[dict], flags: list[str]) -> dict:
         file.writelines(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
         file.flush()
         command = [args.binary, "bench", "--json", "--model", args.model, "--data", file.name, *flags]
-        command += ["--requests", len(items), "--clients", args.clients, "--threads", args.threads]
+        command += ["--requests", len(items), "--clients", args.clients, "--threads", args.threads, "--warmup", WARM_UP]
         output = subprocess.run([str(part) for part in command], check=True, capture_output=True)
     return json.loads(output.stdout)
 
@@ -177,7 +178,14 @@ class LlamaServer:
         return text + p["comment"].replace("{comment}", item["comment"]) + p["turn"]["model"] + p["answer"]["prefix"]
 
     def run(self, items: list[dict], clients: int) -> float:
-        """Classifications per second: each of `clients` sends its next request when it has an answer."""
+        """Classifications per second, after as many to warm up as our own bench makes."""
+        self.classify([{"comment": f"({i}) {item['comment']}"} for i, item in enumerate(items[:WARM_UP])], clients)
+        begun = time.perf_counter()
+        self.classify(items, clients)
+        return len(items) / (time.perf_counter() - begun)
+
+    def classify(self, items: list[dict], clients: int) -> None:
+        """Each of `clients` sends its next request when it has an answer."""
         left = iter(items)
         lock = threading.Lock()
         failures = []
@@ -196,14 +204,12 @@ class LlamaServer:
                     return
 
         threads = [threading.Thread(target=client) for _ in range(clients)]
-        begun = time.perf_counter()
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         if failures:
             raise failures[0]
-        return len(items) / (time.perf_counter() - begun)
 
     def post(self, path: str, body: dict) -> dict:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)

@@ -32,6 +32,11 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 256)]
     requests: usize,
 
+    /// Classifications before them that do not count, of other texts: the first steps find weights and
+    /// caches cold.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    warmup: usize,
+
     /// Clients that classify at once.
     #[arg(long, value_name = "N", default_value_t = 16)]
     clients: usize,
@@ -143,6 +148,16 @@ fn items(args: &BenchArgs) -> Result<Vec<Item>, Box<dyn std::error::Error + Send
     Ok(items)
 }
 
+/// Requests that are none of `items`, nor share a video with them.
+fn warmup(items: &[Item], count: usize) -> Vec<Item> {
+    let other = |(i, item): (usize, &Item)| Item {
+        comment: format!("({i}) {}", item.comment),
+        title: String::new(),
+        summary: String::new(),
+    };
+    items.iter().cycle().take(count).enumerate().map(other).collect()
+}
+
 /// Which requests repeat which earlier ones: `percent` of them, evenly spread. Each repeats one from
 /// half the way back, but no more than 100: a recent one, and yet most likely answered already.
 fn duplicates(requests: usize, percent: usize) -> impl Iterator<Item = (usize, usize)> {
@@ -163,7 +178,11 @@ async fn measure(args: &BenchArgs, items: Arc<Vec<Item>>) -> Result<Run, Session
         session = Session::Remote(Box::new(client));
         server = Some(task);
     }
-    let before = classifier.as_ref().map(|c| c.engine().counts());
+    closed_loop(&session, &Arc::new(warmup(&items, args.warmup)), args.clients).await;
+    let before = match &classifier {
+        Some(classifier) => Some(settled(classifier).await),
+        None => None,
+    };
     let begun = Instant::now();
     let done = Arc::new(AtomicUsize::new(0));
     let mut streams = JoinSet::new();

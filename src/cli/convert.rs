@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::bench::peak_memory;
 use crate::convert::adapter::Adapter;
 use crate::convert::hub::{Hub, HubError, HubId, HubSettings};
+use crate::convert::imatrix::Imatrix;
 use crate::convert::mixture::Mixture;
 use crate::convert::pad;
 use crate::convert::plan::Plan;
@@ -52,6 +53,10 @@ pub struct ConvertArgs {
     /// are the fastest: for Gemma 3 270M and 1B. It computes the same; other models stay as they are
     #[arg(long)]
     pad: bool,
+    /// Importance matrix of llama-imatrix (its GGUF form): which columns the quantisers are to keep
+    /// close. The same bytes as llama-quantize's --imatrix
+    #[arg(long, value_name = "FILE")]
+    imatrix: Option<PathBuf>,
     /// The prompt that the model was trained with: a TOML file, or the name of a bundled one
     #[arg(long, value_name = "NAME|FILE", default_value = profile_arg::BUNDLED)]
     profile: PathBuf,
@@ -95,13 +100,19 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     let base = Base::open(&base_path).map_err(ConvertError::from)?;
     let adapter =
         located.as_ref().map(|(path, _)| Adapter::open(path)).transpose().map_err(ConvertError::from)?;
+    let imatrix = args.imatrix.as_deref().map(Imatrix::open).transpose().map_err(ConvertError::from)?;
     let request = Request {
         base: &base,
         base_name: &base_name,
         adapter: adapter.as_ref(),
         adapter_name: located.as_ref().map(|(_, name)| name.as_str()),
         profile: &profile,
-        mixture: Mixture { file_type: args.quant, overrides: &args.tensor_type, pad: args.pad },
+        mixture: Mixture {
+            file_type: args.quant,
+            overrides: &args.tensor_type,
+            pad: args.pad,
+            imatrix: imatrix.as_ref(),
+        },
     };
     let plan = convert::plan(&request)?;
     write_plan(&mut screen, args, &plan)?;
@@ -168,6 +179,10 @@ fn write_plan(screen: &mut impl Write, args: &ConvertArgs, plan: &Plan) -> io::R
     writeln!(screen, "result    {} ({}, {n_tensors} tensors)", args.out.display(), plan.file_type)?;
     for over in &args.tensor_type {
         writeln!(screen, "type      {over}")?;
+    }
+    if let Some(imatrix) = &args.imatrix {
+        let weighed = plan.tensors.iter().filter(|t| t.importance.is_some()).count();
+        writeln!(screen, "imatrix   {} (weighs {weighed} tensors)", imatrix.display())?;
     }
     if let Some(width) = plan.padded_from {
         let padded = pad::padded_width(width.into());

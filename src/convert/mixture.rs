@@ -1,13 +1,13 @@
 //! Which type each tensor of a file gets.
 //!
 //! The rules of `llama_tensor_get_type` and `tensor_type_fallback` in llama.cpp's
-//! `src/llama-quant.cpp`, for dense models without an importance matrix. A test holds them
-//! against `llama_model_quantize` of the linked version.
+//! `src/llama-quant.cpp`, for dense models. A test holds them against `llama_model_quantize` of the linked version.
 
+use super::imatrix::Imatrix;
 use super::tensor_type::{FileType, TensorType};
 use super::type_override::{OverrideError, TypeOverride};
 
-/// What decides the types of a file's tensors.
+/// What decides the types of a file's tensors, and how they are rounded.
 #[derive(Debug, Clone, Copy)]
 pub struct Mixture<'a> {
     /// The file's type: rules for all its weights.
@@ -16,6 +16,8 @@ pub struct Mixture<'a> {
     pub overrides: &'a [TypeOverride],
     /// Widen the model by zeros where its rows are no whole K-quant blocks (see [`super::pad`]).
     pub pad: bool,
+    /// What each column of a weight is worth to the quantisers.
+    pub imatrix: Option<&'a Imatrix>,
 }
 
 /// What the rules look at.
@@ -73,7 +75,7 @@ pub fn choose_types(
             attn_v_type(file_type, i_attn_v - 1, n_attn_v)
         } else if weight.name.contains("ffn_down") {
             i_ffn_down += 1;
-            ffn_down_type(file_type, i_ffn_down - 1, n_layers)
+            ffn_down_type(mixture, i_ffn_down - 1, n_layers)
         } else {
             default
         };
@@ -123,11 +125,12 @@ fn attn_v_type(file: FileType, i: u64, n: u64) -> TensorType {
     }
 }
 
-fn ffn_down_type(file: FileType, i: u64, n: u64) -> TensorType {
-    match file {
+fn ffn_down_type(mixture: Mixture, i: u64, n: u64) -> TensorType {
+    match mixture.file_type {
         FileType::Q4KM | FileType::Q5KM if use_more_bits(i, n) => TensorType::Q6K,
         FileType::Q4KS if i < n / 8 => TensorType::Q5K,
-        _ => file.default_type(),
+        FileType::Q4_0 if mixture.imatrix.is_some() && i < n / 8 => TensorType::Q4_1,
+        file => file.default_type(),
     }
 }
 
@@ -170,7 +173,7 @@ mod tests {
     fn rows_that_do_not_fit_fall_back() {
         for (columns, expect) in [(256, TensorType::Q4K), (640, TensorType::Q5_0), (100, TensorType::F16)] {
             let weight = Weight { name: "blk.0.attn_q.weight", shape: &[columns, 8] };
-            let mixture = Mixture { file_type: FileType::Q4KM, overrides: &[], pad: false };
+            let mixture = Mixture { file_type: FileType::Q4KM, overrides: &[], pad: false, imatrix: None };
             assert_eq!(choose_types(mixture, &[weight], 8), Ok(vec![expect]), "{columns} columns");
         }
     }
@@ -181,7 +184,7 @@ mod tests {
         let weights = [weight("blk.0.attn_norm.weight"), weight("blk.0.attn_q.weight")];
         let check = |file_type, overrides: &[&str]| {
             let overrides: Vec<TypeOverride> = overrides.iter().map(|o| o.parse().unwrap()).collect();
-            choose_types(Mixture { file_type, overrides: &overrides, pad: false }, &weights, 8)
+            choose_types(Mixture { file_type, overrides: &overrides, pad: false, imatrix: None }, &weights, 8)
         };
         let refused = |error: fn(String) -> OverrideError, text: &str| Err(error(text.to_owned()));
         let q4 = FileType::Q4KM;

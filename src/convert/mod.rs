@@ -2,11 +2,11 @@
 //! quantised GGUF file, in one pass and bounded memory.
 //!
 //! The way of a tensor: [`source`] finds it, [`mod@plan`] decides its name ([`arch`]), its type
-//! ([`mixture`], [`type_override`], [`pad`]) and what the [`adapter`] does to it, [`mod@write`] reads it in row chunks, merges
-//! ([`lora`]), quantises ([`quant`]) and writes. [`vocab`] and [`special`] make the tokenizer's
-//! metadata, [`gguf`] the container ([`metadata`] its values), [`output`] and [`verify`] see to it
-//! that a file has its name only when it is whole and has answered a question. [`rewrite`] changes one
-//! value of a finished file.
+//! ([`mixture`], [`type_override`], [`pad`], [`imatrix`]) and what the [`adapter`] does to it,
+//! [`mod@write`] reads it in row chunks, merges ([`lora`]), quantises ([`quant`]) and writes.
+//! [`vocab`] and [`special`] make the tokenizer's metadata, [`gguf`] the container ([`metadata`] its
+//! values), [`output`] and [`verify`] see to it that a file has its name only when it is whole and has
+//! answered a question. [`rewrite`] changes one value of a finished file.
 //!
 //! Nothing here knows the engine, and only [`quant`] and [`verify`] call llama.cpp.
 
@@ -16,6 +16,7 @@ pub mod gguf;
 pub mod hash;
 pub mod hub;
 mod hub_blob;
+pub mod imatrix;
 #[cfg(target_arch = "x86_64")]
 mod kquants;
 pub mod lora;
@@ -35,6 +36,7 @@ pub mod verify;
 pub mod vocab;
 pub mod write;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -43,6 +45,7 @@ use std::time::{Duration, Instant};
 use self::adapter::{Adapter, AdapterError};
 use self::arch::ArchError;
 use self::gguf::{GgufError, Value};
+use self::imatrix::ImatrixError;
 use self::mixture::Mixture;
 use self::output::{Output, OutputError};
 use self::plan::Plan;
@@ -77,6 +80,9 @@ pub enum ConvertError {
     /// A type can't be given to the tensors asked for.
     #[error(transparent)]
     Override(#[from] OverrideError),
+    /// The importance matrix can't be used.
+    #[error(transparent)]
+    Imatrix(#[from] ImatrixError),
     /// The profile can't be written.
     #[error(transparent)]
     Profile(#[from] ProfileError),
@@ -197,6 +203,9 @@ pub fn plan(request: &Request) -> Result<Plan, ConvertError> {
     if let Some(width) = plan.padded_from {
         metadata.set(format!("{PROVENANCE}.padded_from"), Value::U32(width));
     }
+    if request.mixture.imatrix.is_some() {
+        metadata.set(format!("{PROVENANCE}.imatrix_sha256"), UNKNOWN_HASH);
+    }
     metadata.set(format!("{PROVENANCE}.base"), request.base_name);
     metadata.set(format!("{PROVENANCE}.base_sha256"), UNKNOWN_HASH);
     if let Some(adapter) = request.adapter {
@@ -240,14 +249,18 @@ pub fn convert(
     });
     written?;
     (control.progress)(Progress::Verifying);
-    let read_error = |source| SourceError::Io { path: request.base.files()[0].clone(), source };
-    let base_hash = base_hash.map_err(|_| ConvertError::WorkerDied)?.map_err(read_error)?;
-    plan.header.metadata.set(format!("{PROVENANCE}.base_sha256"), base_hash.ok_or(ConvertError::Cancelled)?);
-    if let Some(adapter) = request.adapter {
-        let hash = hash::file(&adapter.weights_path, &cancelled).map_err(read_error)?;
-        plan.header
-            .metadata
-            .set(format!("{PROVENANCE}.adapter_sha256"), hash.ok_or(ConvertError::Cancelled)?);
+    let base_hash = base_hash.map_err(|_| ConvertError::WorkerDied)?;
+    let mut note_hash = |what: &str, path: &Path, hash: io::Result<Option<String>>| {
+        let hash = hash.map_err(|source| SourceError::Io { path: path.to_owned(), source })?;
+        let hash = hash.ok_or(ConvertError::Cancelled)?;
+        plan.header.metadata.set(format!("{PROVENANCE}.{what}_sha256"), hash);
+        Ok::<(), ConvertError>(())
+    };
+    note_hash("base", &request.base.files()[0], base_hash)?;
+    let adapter = request.adapter.map(|a| ("adapter", &a.weights_path));
+    let imatrix = request.mixture.imatrix.map(|i| ("imatrix", &i.path));
+    for (what, path) in adapter.into_iter().chain(imatrix) {
+        note_hash(what, path, hash::file(path, &cancelled))?;
     }
     write_header(&plan, &output)?;
     verify::check_header(output.path(), &plan.header)?;

@@ -7,6 +7,7 @@ use super::ConvertError;
 use super::adapter::{Adapter, AdapterError, LowRank};
 use super::arch::Architecture;
 use super::gguf::{Header, Metadata, TensorInfo, Value};
+use super::imatrix::{Imatrix, ImatrixError};
 use super::mixture::{Mixture, Weight, choose_types, is_weight, tensor_order};
 use super::pad::{Padding, padded_width};
 use super::source::{Checkpoint, GgufBase, TensorSource};
@@ -28,6 +29,8 @@ pub struct PlannedTensor {
     pub add_one: bool,
     /// How it is widened.
     pub padding: Option<Padding>,
+    /// What each column is worth to the quantiser.
+    pub importance: Option<Vec<f32>>,
 }
 
 impl PlannedTensor {
@@ -235,6 +238,12 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, mixture: Mixture) -> Result<P
         tensor_type,
         offset: 0,
     });
+    if let Some(imatrix) = mixture.imatrix {
+        if !mixture.file_type.default_type().is_quantised() {
+            return Err(ImatrixError::NotQuantised(imatrix.path.clone()).into());
+        }
+        imatrix.describe(&mut metadata);
+    }
     let header = Header::new(metadata, infos.collect());
 
     let mut used = BTreeSet::new();
@@ -253,6 +262,7 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, mixture: Mixture) -> Result<P
             is_replaced,
             add_one: (base.is_checkpoint || is_replaced) && base.architecture.adds_one(&info.name),
             padding: padding_of(&info.name),
+            importance: mixture.imatrix.map(|i| importance_of(i, info, source)).transpose()?.flatten(),
         });
     }
     if let Some(adapter) = adapter {
@@ -267,9 +277,31 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, mixture: Mixture) -> Result<P
             return Err(AdapterError::UnusedTensors(unused.into_iter().map(str::to_owned).collect()).into());
         }
     }
+    if let Some(imatrix) = mixture.imatrix
+        && tensors.iter().all(|t| t.importance.is_none())
+    {
+        return Err(ImatrixError::NoTensor(imatrix.path.clone()).into());
+    }
     let file_type = mixture.file_type;
     let padded_from = (padded != width).then_some(width as u32);
     Ok(Plan { architecture: base.architecture, file_type, header, tensors, base_is_quantised, padded_from })
+}
+
+/// The importance of the columns of one quantised tensor; columns of padding are worth nothing.
+fn importance_of(
+    imatrix: &Imatrix,
+    info: &TensorInfo,
+    source: &TensorSource,
+) -> Result<Option<Vec<f32>>, ImatrixError> {
+    if !info.tensor_type.is_quantised() {
+        return Ok(None);
+    }
+    let row = imatrix.of(&info.name, source.columns())?;
+    Ok(row.map(|row| {
+        let mut row = row.to_vec();
+        row.resize(info.columns() as usize, 0.0);
+        row
+    }))
 }
 
 /// Refuses a base with tensors too many or too few.

@@ -55,17 +55,23 @@ impl Rows {
     }
 }
 
-/// Quantises `numbers` (`rows` × `columns`) into `blocks`, as `ggml_quantize_chunk` without an
-/// importance matrix, and checks the result.
+/// Quantises `numbers` (`rows` × `columns`) into `blocks`, as `ggml_quantize_chunk`, and checks the
+/// result. `importance` is a row of an importance matrix: what an error in each column costs.
 ///
 /// # Errors
 /// [`QuantError::Lengths`]; [`QuantError::InvalidBlocks`] where numbers are NaN, infinite, or too
 /// large for a block's half-precision scale.
-pub fn quantise(rows: Rows, numbers: &[f32], blocks: &mut [u8]) -> Result<(), QuantError> {
+pub fn quantise(
+    rows: Rows,
+    importance: Option<&[f32]>,
+    numbers: &[f32],
+    blocks: &mut [u8],
+) -> Result<(), QuantError> {
     rows.check(numbers.len(), blocks.len())?;
+    assert!(importance.is_none_or(|row| row.len() == rows.columns), "one importance a column");
     match fast_kernel(rows.tensor_type) {
-        Some(kernel) => kernel(numbers, blocks),
-        None => quantise_with_ggml(rows, numbers, blocks),
+        Some(kernel) if importance.is_none() => kernel(numbers, blocks),
+        _ => quantise_with_ggml(rows, importance, numbers, blocks),
     }
     validate(rows.tensor_type, blocks)
 }
@@ -73,7 +79,7 @@ pub fn quantise(rows: Rows, numbers: &[f32], blocks: &mut [u8]) -> Result<(), Qu
 /// Quantises whole rows into their bytes.
 type Kernel = fn(&[f32], &mut [u8]);
 
-/// A quantiser of our own with ggml's bytes.
+/// A quantiser of our own with ggml's bytes, where all columns are worth the same.
 fn fast_kernel(tensor_type: TensorType) -> Option<Kernel> {
     #[cfg(target_arch = "x86_64")]
     match tensor_type {
@@ -86,11 +92,11 @@ fn fast_kernel(tensor_type: TensorType) -> Option<Kernel> {
     None
 }
 
-/// `numbers` and `blocks` must have passed [`Rows::check`].
-fn quantise_with_ggml(rows: Rows, numbers: &[f32], blocks: &mut [u8]) {
+/// `numbers` and `blocks` must have passed [`Rows::check`], and `importance` be as long as a row.
+fn quantise_with_ggml(rows: Rows, importance: Option<&[f32]>, numbers: &[f32], blocks: &mut [u8]) {
     // SAFETY: the caller made sure that the source holds rows × columns numbers, the target exactly
-    // ggml_row_size × rows bytes, and a row a whole number of blocks; none of the supported types
-    // needs an importance matrix.
+    // ggml_row_size × rows bytes, and a row a whole number of blocks; the importance is a row's length
+    // or null, and none of the supported types needs one.
     let written = unsafe {
         ggml::ggml_quantize_chunk(
             rows.tensor_type.id() as ggml::ggml_type,
@@ -99,7 +105,7 @@ fn quantise_with_ggml(rows: Rows, numbers: &[f32], blocks: &mut [u8]) {
             0,
             rows.rows as i64,
             rows.columns as i64,
-            std::ptr::null(),
+            importance.map_or(std::ptr::null(), <[f32]>::as_ptr),
         )
     };
     debug_assert_eq!(written, blocks.len());
@@ -197,7 +203,7 @@ mod tests {
                 let size = 37 * tensor_type.row_bytes(256) as usize;
                 let (mut ours, mut ggmls) = (vec![0xaa; size], vec![0x55; size]);
                 kernel(&numbers, &mut ours);
-                quantise_with_ggml(rows, &numbers, &mut ggmls);
+                quantise_with_ggml(rows, None, &numbers, &mut ggmls);
                 let block = tensor_type.row_bytes(256) as usize;
                 let different = ours.chunks(block).zip(ggmls.chunks(block)).position(|(a, b)| a != b);
                 assert_eq!(different, None, "{tensor_type}, {what}: the first super-block that differs");
@@ -210,11 +216,14 @@ mod tests {
         let rows = Rows { tensor_type: TensorType::Q4K, rows: 2, columns: 256 };
         let cases = [(511, 288), (512, 287), (512, 289)];
         for (numbers, bytes) in cases {
-            let result = quantise(rows, &vec![0.0; numbers], &mut vec![0; bytes]);
+            let result = quantise(rows, None, &vec![0.0; numbers], &mut vec![0; bytes]);
             assert!(matches!(result, Err(QuantError::Lengths { .. })), "{numbers} numbers, {bytes} bytes");
         }
         let split_block = Rows { columns: 128, rows: 4, ..rows };
-        assert!(matches!(quantise(split_block, &[0.0; 512], &mut [0; 288]), Err(QuantError::Lengths { .. })));
+        assert!(matches!(
+            quantise(split_block, None, &[0.0; 512], &mut [0; 288]),
+            Err(QuantError::Lengths { .. })
+        ));
     }
 
     #[test]
@@ -222,6 +231,9 @@ mod tests {
         let rows = Rows { tensor_type: TensorType::Q8_0, rows: 1, columns: 32 };
         let mut numbers = [1.0; 32];
         numbers[5] = f32::INFINITY;
-        assert_eq!(quantise(rows, &numbers, &mut [0; 34]), Err(QuantError::InvalidBlocks(TensorType::Q8_0)));
+        assert_eq!(
+            quantise(rows, None, &numbers, &mut [0; 34]),
+            Err(QuantError::InvalidBlocks(TensorType::Q8_0))
+        );
     }
 }

@@ -188,7 +188,8 @@ impl<'a> TensorWriter<'a> {
                 rows: count as usize,
                 columns: info.columns() as usize,
             };
-            quant::quantise(rows, numbers, blocks).map_err(|source| self.quant_error(source))?;
+            let importance = self.tensor.importance.as_deref();
+            quant::quantise(rows, importance, numbers, blocks).map_err(|source| self.quant_error(source))?;
             blocks
         };
         self.file.write_all_at(out, self.start + first * info.tensor_type.row_bytes(info.columns()))?;

@@ -11,6 +11,9 @@ pub enum EngineError {
         /// When there should be room again, from the queue's length and the measured speed.
         retry_after: Duration,
     },
+    /// The memory that reproducible requests need apart could not be had.
+    #[error("the server has no memory left for reproducible requests; see its log")]
+    NoRoomApart,
     /// The job needs more tokens than one request may have.
     #[error(
         "the request needs {tokens} tokens, and the limit is {limit}; shorten the comment or the summary"

@@ -288,7 +288,7 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
             Ok(scheduler) => scheduler.push(job),
             Err(error) => {
                 warn!(%error, "no room for reproducible requests");
-                job.fail(EngineError::Overloaded { retry_after: Duration::from_secs(60) });
+                job.fail(EngineError::NoRoomApart);
             }
         }
     }

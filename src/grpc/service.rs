@@ -24,6 +24,8 @@ const MAX_BATCH: usize = 1_000;
 /// Comments of one call that wait in the engine at once: enough to fill its steps, and no more,
 /// so that other callers' requests find their place between them.
 const IN_FLIGHT: usize = 64;
+/// An item of many that found no room tries again after this, at the latest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// tonic ends a call at its deadline with CANCELLED; the right answer leaves this much earlier.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(5);
 
@@ -47,21 +49,33 @@ impl Sentiments {
         &self,
         request: &pb::ClassifyRequest,
         deadline: Option<Instant>,
-    ) -> Result<Classified, Status> {
-        let input = wire::input(&request.comment, request.video.as_ref()).map_err(|v| status::invalid(&v))?;
+    ) -> Result<Classified, Refusal> {
+        let input = wire::input(&request.comment, request.video.as_ref()).map_err(Refusal::Input)?;
         let options = Options { deadline, reproducible: request.reproducible };
         let work = self.classifier.classify(&input, options);
-        before(deadline, work).await.map_err(|e| status::engine_error(&e))
+        before(deadline, work).await.map_err(Refusal::Engine)
     }
 
-    /// One of many: an error is a result like any other.
+    /// One of many: an error is a result like any other. Where there is no room it waits for some, and
+    /// so does what its call would send behind it.
     async fn classify_item(&self, request: pb::ClassifyRequest, deadline: Option<Instant>) -> pb::ItemResult {
-        match self.classify_one(&request, deadline).await {
-            Ok(classified) => {
-                let response = wire::classified(&classified, self.model.clone());
-                pb::ItemResult { outcome: Some(Outcome::Response(response)) }
-            }
-            Err(status) => item_error(status.code(), status.message().to_owned()),
+        loop {
+            let refusal = match self.classify_one(&request, deadline).await {
+                Ok(classified) => {
+                    let response = wire::classified(&classified, self.model.clone());
+                    return pb::ItemResult { outcome: Some(Outcome::Response(response)) };
+                }
+                Err(Refusal::Engine(EngineError::Overloaded { retry_after })) => {
+                    let pause = tokio::time::sleep(retry_after.min(LONGEST_PAUSE));
+                    match before(deadline, async { Ok(pause.await) }).await {
+                        Ok(()) => continue,
+                        Err(late) => Refusal::Engine(late),
+                    }
+                }
+                Err(other) => other,
+            };
+            let status = Status::from(refusal);
+            return item_error(status.code(), status.message().to_owned());
         }
     }
 
@@ -74,6 +88,21 @@ impl Sentiments {
     ) -> AbortOnDropHandle<pb::ItemResult> {
         let this = self.clone();
         AbortOnDropHandle::new(tokio::spawn(async move { this.classify_item(request, deadline).await }))
+    }
+}
+
+/// Why a classification has no answer.
+enum Refusal {
+    Input(Vec<Violation>),
+    Engine(EngineError),
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Input(violations) => status::invalid(&violations),
+            Refusal::Engine(error) => status::engine_error(&error),
+        }
     }
 }
 
@@ -102,7 +131,7 @@ impl SentimentService for Sentiments {
                 call.count_from_cache(usize::from(classified.from_cache));
                 Ok(call.ok(wire::classified(&classified, self.model.clone())))
             }
-            Err(status) => Err(call.fail(status)),
+            Err(refusal) => Err(call.fail(refusal.into())),
         }
     }
 

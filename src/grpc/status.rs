@@ -15,6 +15,7 @@ const DOMAIN: &str = "ko-sentiment";
 pub fn engine_error(error: &EngineError) -> Status {
     let (code, reason) = match error {
         EngineError::Overloaded { .. } => (Code::ResourceExhausted, "OVERLOADED"),
+        EngineError::NoRoomApart => (Code::ResourceExhausted, "NO_ROOM_APART"),
         EngineError::TooLong { .. } => (Code::InvalidArgument, "PROMPT_TOO_LONG"),
         EngineError::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
         EngineError::SlowReader => (Code::ResourceExhausted, "SLOW_READER"),

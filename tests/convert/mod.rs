@@ -4,6 +4,8 @@ mod adapters;
 mod containers;
 mod goldens;
 mod hub;
+mod imatrix;
+mod llama_quantize;
 mod output;
 mod padding;
 mod process;

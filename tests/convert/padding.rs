@@ -2,20 +2,9 @@
 
 use ko_sentiment::convert::tensor_type::{FileType, TensorType};
 
-use super::support::{AdapterFolder, Checkpoint, Converted, Job, fixture_json, largest_difference, logits};
-
-const WIDE: usize = 256;
-const NARROW: usize = 192;
-
-/// The tiny checkpoint, of a width that K-quants do not take.
-fn narrow(folder: &str) -> Checkpoint {
-    let mut checkpoint = Checkpoint::of(folder);
-    checkpoint.tensors.iter_mut().for_each(|tensor| *tensor = tensor.narrowed(WIDE, NARROW));
-    for key in ["hidden_size", "intermediate_size"] {
-        checkpoint.config[key] = NARROW.into();
-    }
-    checkpoint
-}
+use super::support::{
+    AdapterFolder, Checkpoint, Converted, Job, NARROW, WIDE, fixture_json, largest_difference, logits, narrow,
+};
 
 /// The logits of the padded and of the plain conversion in F32, with the adapter if there is one.
 fn both_ways(checkpoint: &Checkpoint, adapter: Option<&AdapterFolder>) -> [Vec<f32>; 2] {

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use half::bf16;
 use ko_sentiment::convert::adapter::Adapter;
 use ko_sentiment::convert::gguf::Header;
+use ko_sentiment::convert::imatrix::Imatrix;
 use ko_sentiment::convert::mixture::Mixture;
 use ko_sentiment::convert::tensor_type::FileType;
 use ko_sentiment::convert::type_override::TypeOverride;
@@ -228,6 +229,19 @@ impl AdapterFolder {
     }
 }
 
+pub const WIDE: usize = 256;
+pub const NARROW: usize = 192;
+
+/// A tiny checkpoint, of a width that K-quants do not take.
+pub fn narrow(folder: &str) -> Checkpoint {
+    let mut checkpoint = Checkpoint::of(folder);
+    checkpoint.tensors.iter_mut().for_each(|tensor| *tensor = tensor.narrowed(WIDE, NARROW));
+    for key in ["hidden_size", "intermediate_size"] {
+        checkpoint.config[key] = NARROW.into();
+    }
+    checkpoint
+}
+
 /// What a test converts.
 pub struct Job<'a> {
     pub base: &'a Path,
@@ -235,13 +249,23 @@ pub struct Job<'a> {
     pub file_type: FileType,
     pub overrides: Vec<TypeOverride>,
     pub pad: bool,
+    pub imatrix: Option<&'a Path>,
     pub out: &'a Path,
     pub force: bool,
 }
 
 impl<'a> Job<'a> {
     pub fn new(base: &'a Path, file_type: FileType, out: &'a Path) -> Self {
-        Self { base, adapter: None, file_type, overrides: Vec::new(), pad: false, out, force: false }
+        Self {
+            base,
+            adapter: None,
+            file_type,
+            overrides: Vec::new(),
+            pad: false,
+            imatrix: None,
+            out,
+            force: false,
+        }
     }
 
     /// With `--tensor-type` as on the command line.
@@ -262,13 +286,19 @@ impl<'a> Job<'a> {
         let profile = Profile::from_toml(DEFAULT_TOML)?;
         let base = Base::open(self.base)?;
         let adapter = self.adapter.map(Adapter::open).transpose()?;
+        let imatrix = self.imatrix.map(Imatrix::open).transpose()?;
         let request = Request {
             base: &base,
             base_name: "test/tiny-gemma-2",
             adapter: adapter.as_ref(),
             adapter_name: adapter.as_ref().map(|_| "test/adapter"),
             profile: &profile,
-            mixture: Mixture { file_type: self.file_type, overrides: &self.overrides, pad: self.pad },
+            mixture: Mixture {
+                file_type: self.file_type,
+                overrides: &self.overrides,
+                pad: self.pad,
+                imatrix: imatrix.as_ref(),
+            },
         };
         let plan = convert::plan(&request)?;
         convert::convert(plan, &request, self.out, self.force, control)

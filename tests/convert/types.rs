@@ -1,46 +1,9 @@
 //! The mixture of types against `llama_model_quantize` of the linked llama.cpp.
 
-use std::ffi::CString;
-use std::path::Path;
-
 use ko_sentiment::convert::tensor_type::{FileType, TensorType};
-use ko_sentiment::convert::type_override::TypeOverride;
-use llama_cpp_sys_2 as llama;
 
+use super::llama_quantize::{LlamaQuantize, check_same_tensors};
 use super::support::{AdapterFolder, Checkpoint, Converted, Job};
-
-fn llama_quantize(from: &Path, to: &Path, file_type: FileType, overrides: &[TypeOverride]) {
-    let path = |p: &Path| CString::new(p.to_str().unwrap()).unwrap();
-    let (from, to) = (path(from), path(to));
-    ko_sentiment::llama_backend::backend().unwrap();
-    let patterns: Vec<CString> =
-        overrides.iter().map(|o| CString::new(o.to_string().rsplit_once('=').unwrap().0).unwrap()).collect();
-    let of = |(pattern, over): (&CString, &TypeOverride)| llama::llama_model_tensor_override {
-        pattern: pattern.as_ptr(),
-        type_: over.tensor_type.id() as llama::ggml_type,
-    };
-    let mut table: Vec<_> = patterns.iter().zip(overrides).map(of).collect();
-    table.push(llama::llama_model_tensor_override { pattern: std::ptr::null(), type_: 0 });
-    // SAFETY: the paths, the patterns and the table (which ends with a null pattern) live until the
-    // call returns; the parameters are llama.cpp's defaults with other types.
-    let code = unsafe {
-        let mut params = llama::llama_model_quantize_default_params();
-        params.ftype = file_type.id() as llama::llama_ftype;
-        params.nthread = 2;
-        params.allow_requantize = true;
-        params.tt_overrides = table.as_ptr();
-        llama::llama_model_quantize(from.as_ptr(), to.as_ptr(), &params)
-    };
-    assert_eq!(code, 0);
-}
-
-fn check_same_tensors(ours: &Path, theirs: &Path, what: &str) {
-    let (ours, theirs) = (Converted::read(ours), Converted::read(theirs));
-    assert_eq!(ours.header.tensors, theirs.header.tensors, "{what}: types, order and offsets");
-    for tensor in &ours.header.tensors {
-        assert!(ours.data(&tensor.name) == theirs.data(&tensor.name), "{what}: {}", tensor.name);
-    }
-}
 
 /// Layers enough for every rule that counts them: Gemma 2's own numbers, and one that 8 does not
 /// divide.
@@ -59,7 +22,7 @@ fn mixtures_are_llama_cpps_for_any_number_of_layers() {
             let (ours, theirs) = (base.join("ours.gguf"), base.join("theirs.gguf"));
             let job = Job { force: true, ..Job::new(base, *file_type, &ours) };
             job.run().unwrap();
-            llama_quantize(&full, &theirs, *file_type, &[]);
+            LlamaQuantize::new(*file_type).run(&full, &theirs);
             check_same_tensors(&ours, &theirs, &format!("{n_layers} layers, {file_type}"));
         }
     }
@@ -77,7 +40,7 @@ fn gguf_bases_are_requantised_as_llama_quantize_does() {
         let (ours, theirs) = (base.join("ours.gguf"), base.join("theirs.gguf"));
         let job = Job { force: true, ..Job::new(&quantised, file_type, &ours) };
         job.run().unwrap();
-        llama_quantize(&quantised, &theirs, file_type, &[]);
+        LlamaQuantize::new(file_type).run(&quantised, &theirs);
         check_same_tensors(&ours, &theirs, &format!("Q4_K_M to {file_type}"));
     }
 }
@@ -104,7 +67,7 @@ fn overridden_types_are_llama_quantizes() {
         let (ours, theirs) = (base.join("ours.gguf"), base.join("theirs.gguf"));
         let job = Job { force: true, ..Job::new(base, file_type, &ours) }.with_types(&overrides);
         job.run().unwrap();
-        llama_quantize(&full, &theirs, file_type, &job.overrides);
+        LlamaQuantize { overrides: &job.overrides, ..LlamaQuantize::new(file_type) }.run(&full, &theirs);
         check_same_tensors(&ours, &theirs, &format!("{file_type} with {overrides:?}"));
     }
 }
