@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -67,7 +67,7 @@ impl Sentiments {
                 }
                 Err(Refusal::Engine(EngineError::Overloaded { retry_after })) => {
                     let pause = tokio::time::sleep(retry_after.min(LONGEST_PAUSE));
-                    match before(deadline, async { Ok(pause.await) }).await {
+                    match before(deadline, pause.map(Ok)).await {
                         Ok(()) => continue,
                         Err(late) => Refusal::Engine(late),
                     }
