@@ -47,7 +47,7 @@ def main() -> None:
     if not args.llama_cpp and not args.duplicates:
         parser.error("--llama-cpp is needed, but for --duplicates")
 
-    # Every round has comments and videos of its own: no run finds the last one's work in a cache.
+    # Every round has comments of its own: no run finds the last one's work in a cache. Videos stay.
     lines = args.data.read_text(encoding="utf-8").splitlines()
     comments = list(dict.fromkeys(" ".join(unicodedata.normalize("NFC", line).split()) for line in lines if line.strip()))
     if len(comments) < args.rounds * args.requests:
@@ -65,7 +65,7 @@ def repeats(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
     figures: dict[str, list[float]] = {name: [] for name in kinds}
     for i, items in enumerate(rounds):
         for name, flags in list(kinds.items())[:: 1 if i % 2 else -1]:
-            result = ours(args, items, ["--grpc", *flags])
+            result = ours(args, items, ["--model", args.model, "--threads", args.threads, "--grpc", *flags])
             if not flags and result["from_cache"]:
                 raise RuntimeError("comments that are all different came from the cache")
             figures[name].append(result["classifications_per_second"])
@@ -87,20 +87,23 @@ def peers(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
     figures |= {name: [] for name in servers}
     figures["tokens/s: ko-sentiment"] = []
     figures["tokens/s: llama-bench pp512"] = []
-    kinds = {"ko-sentiment, gRPC": ["--grpc"], "ko-sentiment, in process": []}
+    own = OwnServer(args)
+    in_process = ["--model", args.model, "--threads", args.threads, "--answer-cache-mib", 0]
+    kinds = {"ko-sentiment, gRPC": ["--endpoint", own.address], "ko-sentiment, in process": in_process}
     try:
         for i, items in enumerate(rounds):
             # Who is first in a round changes.
             for name, flags in list(kinds.items())[:: 1 if i % 2 else -1]:
-                result = ours(args, items, ["--answer-cache-mib", 0, *flags])
+                result = ours(args, items, flags)
                 figures[name].append(result["classifications_per_second"])
-            figures["tokens/s: ko-sentiment"].append(result["computed_tokens_per_busy_second"])
+                if "computed_tokens_per_busy_second" in result:
+                    figures["tokens/s: ko-sentiment"].append(result["computed_tokens_per_busy_second"])
+            figures["tokens/s: llama-bench pp512"].append(llama_bench(args))
             for name, server in servers.items():
                 figures[name].append(server.run(items, args.clients))
-            figures["tokens/s: llama-bench pp512"].append(llama_bench(args))
             print(f"round {i + 1}: " + ", ".join(f"{name} {values[-1]:.2f}" for name, values in figures.items()), flush=True)
     finally:
-        for server in servers.values():
+        for server in [own, *servers.values()]:
             server.stop()
     report(figures)
 
@@ -124,8 +127,8 @@ def make_items(args: argparse.Namespace, comments: list[str], round_number: int)
     for i in range(args.requests):
         item = {"comment": comments[start + i], "label": "중립"}
         if args.videos:
-            video = round_number * args.videos + i % args.videos
-            text = " ".join(comments[(video * 11 + k) % len(comments)] for k in range(20))
+            first = i % args.videos * 11
+            text = " ".join((comments[first:] + comments[:first])[:20])
             item["video_summary"] = text[:350]
         items.append(item)
     return items
@@ -135,8 +138,8 @@ def ours(args: argparse.Namespace, items: list[dict], flags: list[str]) -> dict:
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
         file.writelines(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
         file.flush()
-        command = [args.binary, "bench", "--json", "--model", args.model, "--data", file.name, *flags]
-        command += ["--requests", len(items), "--clients", args.clients, "--threads", args.threads, "--warmup", WARM_UP]
+        command = [args.binary, "bench", "--json", "--data", file.name, *flags]
+        command += ["--requests", len(items), "--clients", args.clients, "--warmup", WARM_UP]
         output = subprocess.run([str(part) for part in command], check=True, capture_output=True)
     return json.loads(output.stdout)
 
@@ -145,6 +148,24 @@ def llama_bench(args: argparse.Namespace) -> float:
     command = [args.llama_cpp / "llama-bench", "-m", args.model, "-t", args.threads, "-p", 512, "-n", 0, "-r", 2, "-o", "json", "--repack", 0]
     output = subprocess.run([str(part) for part in command], check=True, capture_output=True)
     return json.loads(output.stdout)[0]["avg_ts"]
+
+
+class OwnServer:
+    """`ko-sentiment serve`, in a process of its own as the peers are."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        command = [args.binary, "serve", "--model", args.model, "--listen", "127.0.0.1:0", "--threads", args.threads]
+        command += ["--parallel", args.clients, "--answer-cache-mib", 0, "--log-format", "json"]
+        self.process = subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True)
+        for line in self.process.stderr:
+            if '"address"' in line:
+                self.address = json.loads(line)["address"]
+                threading.Thread(target=self.process.stderr.read, daemon=True).start()
+                return
+        raise RuntimeError("ko-sentiment serve does not start")
+
+    def stop(self) -> None:
+        self.process.terminate()
 
 
 class LlamaServer:
