@@ -8,6 +8,10 @@ BUILD/bin holds llama-server and llama-bench (README.md beside this file tells h
 llama-server answers with one scored token; ours scores all three labels whole, through gRPC.
 All comments of a round are different, and our answer cache is off.
 
+    benches/peers/compare.py --streams 8 --llama-cpp BUILD/bin --data comments.txt
+
+sets the pace of so many explanations at once against llama-batched-bench's, and
+
     benches/peers/compare.py --duplicates 10 --data comments.txt
 
 needs no peer: ours, with a stream of so many percent repeats against one without.
@@ -42,6 +46,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--videos", type=int, default=0, help="interleaved videos with summaries of about 200 tokens")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--streams", type=int, default=0, metavar="N", help="explanations at once, against llama-batched-bench")
     parser.add_argument("--duplicates", type=int, default=0, metavar="PERCENT", help="ours alone: with so many repeats against without")
     args = parser.parse_args()
     if not args.llama_cpp and not args.duplicates:
@@ -55,6 +60,8 @@ def main() -> None:
     rounds = [make_items(args, comments, i) for i in range(args.rounds)]
     if args.duplicates:
         repeats(args, rounds)
+    elif args.streams:
+        paces(args, rounds)
     else:
         peers(args, rounds)
 
@@ -75,6 +82,31 @@ def repeats(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
     medians = ", ".join(f"{name} {statistics.median(values):.2f}" for name, values in figures.items())
     print(f"\nmedians a second: {medians}")
     print(f"ratio by pairs: median {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+
+
+def paces(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
+    """Tokens a second of all streams together: by our median gap, and as llama-batched-bench writes them."""
+    kernels = {"as served": ["--no-repack"], "repacked": []}
+    figures: dict[str, list[float]] = {"ko-sentiment": [], **{f"llama-batched-bench, {name}": [] for name in kernels}}
+    for items in rounds:
+        flags = ["--model", args.model, "--threads", args.threads, "--streams", args.streams]
+        result = ours(args, items[: args.streams], [*flags, "--requests", 0])
+        figures["ko-sentiment"].append(args.streams * 1000 / result["gap_ms"]["p50"])
+        for name, kernel in kernels.items():
+            figures[f"llama-batched-bench, {name}"].append(batched_bench(args, kernel))
+    for name, values in figures.items():
+        ratios = [a / b for a, b in zip(figures["ko-sentiment"], values)]
+        spread = f"ratio to it, by pairs: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"{name:32}{statistics.median(values):8.1f} tokens/s   {spread}")
+
+
+def batched_bench(args: argparse.Namespace, kernel: list[str]) -> float:
+    """Tokens a second of writing: prompts of 100 tokens and 32 of text, which is what an explanation has."""
+    command = [args.llama_cpp / "llama-batched-bench", "-m", args.model, "-t", args.threads, "-c", 4096, "-kvu", *kernel]
+    command += ["-npp", 100, "-ntg", 32, "-npl", args.streams, "--output-format", "jsonl"]
+    output = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
+    line = next(line for line in output.splitlines() if line.startswith("{"))
+    return json.loads(line)["speed_tg"]
 
 
 def peers(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
@@ -139,7 +171,9 @@ def ours(args: argparse.Namespace, items: list[dict], flags: list[str]) -> dict:
         file.writelines(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
         file.flush()
         command = [args.binary, "bench", "--json", "--data", file.name, *flags]
-        command += ["--requests", len(items), "--clients", args.clients, "--warmup", WARM_UP]
+        command += ["--clients", args.clients, "--warmup", WARM_UP]
+        if "--requests" not in flags:
+            command += ["--requests", len(items)]
         output = subprocess.run([str(part) for part in command], check=True, capture_output=True)
     return json.loads(output.stdout)
 

@@ -103,7 +103,7 @@ pub fn run(args: &BenchArgs) -> CliResult {
     if run.failed > 0 { Err(format!("{} requests failed", run.failed).into()) } else { Ok(()) }
 }
 
-/// The requests to make, in order.
+/// The requests to make, in order; at least one for each stream.
 fn items(args: &BenchArgs) -> Result<Vec<Item>, Box<dyn std::error::Error + Send + Sync>> {
     let rows: Vec<Item> = if args.data.extension().is_some_and(|e| e == "txt") {
         let text =
@@ -134,8 +134,9 @@ fn items(args: &BenchArgs) -> Result<Vec<Item>, Box<dyn std::error::Error + Send
         text.chars().take(args.summary_chars).collect::<String>()
     };
     let summaries: Vec<String> = (0..args.videos).map(summary).collect();
-    let mut items: Vec<Item> = Vec::with_capacity(args.requests);
-    for i in 0..args.requests {
+    let count = args.requests.max(args.streams);
+    let mut items: Vec<Item> = Vec::with_capacity(count);
+    for i in 0..count {
         let mut item = at(i).clone();
         if !summaries.is_empty() {
             item.summary.clone_from(&summaries[i % summaries.len()]);
@@ -191,9 +192,10 @@ async fn measure(args: &BenchArgs, items: Arc<Vec<Item>>) -> Result<Run, Session
         let (step, max_tokens) = (args.streams, args.max_tokens);
         streams.spawn(async move { explain(session, &items, (i, step), max_tokens, &done).await });
     }
+    let classified = Arc::new(items[..args.requests].to_vec());
     let mut run = match args.rate {
-        Some(rate) => open_loop(&session, &items, rate).await,
-        None => closed_loop(&session, &items, args.clients).await,
+        Some(rate) => open_loop(&session, &classified, rate).await,
+        None => closed_loop(&session, &classified, args.clients).await,
     };
     done.store(1, Ordering::Relaxed);
     for (samples, failed) in streams.join_all().await {
@@ -298,7 +300,8 @@ async fn explain(
     let options = RemoteReason { max_tokens, temperature: 0.0, seed: 0, free_answer: false };
     let (mut samples, mut failed) = (Vec::new(), 0);
     let mut i = first;
-    while let Some(item) = items.get(i % items.len().max(1)) {
+    loop {
+        let item = &items[i % items.len()];
         let begun = Instant::now();
         let mut sample = Sample::default();
         let answered = session
