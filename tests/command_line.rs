@@ -24,6 +24,34 @@ fn classify_answers_in_json() {
 }
 
 #[test]
+fn bench_explains_without_classifications_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let comments = folder.path().join("comments.txt");
+    std::fs::write(&comments, "좋은 영상 고맙습니다\n소리가 너무 작아요\n").unwrap();
+    let bench = |flags: &[&str]| -> serde_json::Value {
+        let output = binary()
+            .args(["bench", "--json", "--max-tokens", "4", "--data"])
+            .arg(&comments)
+            .arg("--model")
+            .arg(model())
+            .args(flags)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let explained = bench(&["--requests", "0", "--streams", "3", "--warmup", "2"]);
+    assert_eq!((&explained["classifications"], &explained["explanations"]), (&0.into(), &3.into()));
+    let classified =
+        bench(&["--requests", "5", "--clients", "2", "--warmup", "4", "--answer-cache-mib", "0"]);
+    // What warmed up is in none of the figures.
+    assert_eq!((&classified["classifications"], &classified["explanations"]), (&5.into(), &0.into()));
+    let tokens =
+        classified["computed_tokens_per_second"].as_f64().unwrap() * classified["seconds"].as_f64().unwrap();
+    assert!((5.0..5.0 * 60.0).contains(&tokens), "{tokens} tokens for five short comments");
+}
+
+#[test]
 fn faults_are_told_with_their_exit_codes() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
