@@ -49,33 +49,30 @@ impl Sentiments {
         &self,
         request: &pb::ClassifyRequest,
         deadline: Option<Instant>,
-    ) -> Result<Classified, Refusal> {
-        let input = wire::input(&request.comment, request.video.as_ref()).map_err(Refusal::Input)?;
+        at_limit: AtLimit,
+    ) -> Result<Classified, Status> {
+        let input = wire::input(&request.comment, request.video.as_ref()).map_err(|v| status::invalid(&v))?;
         let options = Options { deadline, reproducible: request.reproducible };
-        let work = self.classifier.classify(&input, options);
-        before(deadline, work).await.map_err(Refusal::Engine)
+        loop {
+            match before(deadline, self.classifier.classify(&input, options)).await {
+                Err(EngineError::Overloaded { retry_after }) if at_limit == AtLimit::Wait => {
+                    let pause = tokio::time::sleep(retry_after.min(LONGEST_PAUSE));
+                    before(deadline, pause.map(Ok)).await.map_err(|e| status::engine_error(&e))?;
+                }
+                answered => return answered.map_err(|e| status::engine_error(&e)),
+            }
+        }
     }
 
-    /// One of many: an error is a result like any other. Where there is no room it waits for some, and
-    /// so does what its call would send behind it.
+    /// One of many: an error is a result like any other. While it waits for room, so does what its call
+    /// would send behind it.
     async fn classify_item(&self, request: pb::ClassifyRequest, deadline: Option<Instant>) -> pb::ItemResult {
-        loop {
-            let refusal = match self.classify_one(&request, deadline).await {
-                Ok(classified) => {
-                    let response = wire::classified(&classified, self.model.clone());
-                    return pb::ItemResult { outcome: Some(Outcome::Response(response)) };
-                }
-                Err(Refusal::Engine(EngineError::Overloaded { retry_after })) => {
-                    let pause = tokio::time::sleep(retry_after.min(LONGEST_PAUSE));
-                    match before(deadline, pause.map(Ok)).await {
-                        Ok(()) => continue,
-                        Err(late) => Refusal::Engine(late),
-                    }
-                }
-                Err(other) => other,
-            };
-            let status = Status::from(refusal);
-            return item_error(status.code(), status.message().to_owned());
+        match self.classify_one(&request, deadline, AtLimit::Wait).await {
+            Ok(classified) => {
+                let response = wire::classified(&classified, self.model.clone());
+                pb::ItemResult { outcome: Some(Outcome::Response(response)) }
+            }
+            Err(status) => item_error(status.code(), status.message().to_owned()),
         }
     }
 
@@ -91,19 +88,13 @@ impl Sentiments {
     }
 }
 
-/// Why a classification has no answer.
-enum Refusal {
-    Input(Vec<Violation>),
-    Engine(EngineError),
-}
-
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Input(violations) => status::invalid(&violations),
-            Refusal::Engine(error) => status::engine_error(&error),
-        }
-    }
+/// What becomes of a comment that finds the server at its limit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AtLimit {
+    /// It is refused, with the time to come back.
+    Refuse,
+    /// It waits for room, up to its deadline.
+    Wait,
 }
 
 fn item_error(code: Code, message: String) -> pb::ItemResult {
@@ -125,13 +116,14 @@ impl SentimentService for Sentiments {
         let mut call = self.gate.enter("Classify", request.metadata())?;
         let deadline = deadline(request.metadata(), call.begun());
         let span = call.span().clone();
-        match self.classify_one(request.get_ref(), deadline).instrument(span).await {
+        let work = self.classify_one(request.get_ref(), deadline, AtLimit::Refuse);
+        match work.instrument(span).await {
             Ok(classified) => {
                 call.record(&classified.stats);
                 call.count_from_cache(usize::from(classified.from_cache));
                 Ok(call.ok(wire::classified(&classified, self.model.clone())))
             }
-            Err(refusal) => Err(call.fail(refusal.into())),
+            Err(status) => Err(call.fail(status)),
         }
     }
 
