@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::gguf::Value;
-use super::metadata::{Array, Metadata};
+use super::metadata::Metadata;
 use super::source::{GgufBase, ReadError, SourceError, TensorSource};
 use super::tensor_type::TensorType;
 
@@ -72,7 +72,8 @@ pub struct Imatrix {
     pub path: PathBuf,
     /// Mean squares of a weight's inputs, one a column, by the weight's GGUF name.
     pub weights: BTreeMap<String, Vec<f32>>,
-    datasets: Vec<String>,
+    /// The text's name.
+    dataset: Option<String>,
     n_chunks: u64,
 }
 
@@ -103,10 +104,10 @@ impl Imatrix {
         }
         let metadata = &file.header.metadata;
         let datasets = metadata.get("imatrix.datasets").and_then(Value::as_array);
-        let text = |name| String::from_utf8_lossy(name).into_owned();
-        let datasets = datasets.map_or_else(Vec::new, |names: &Array| names.strings().map(text).collect());
+        let dataset = datasets.and_then(|names| names.strings().next());
+        let dataset = dataset.map(|name| String::from_utf8_lossy(name).into_owned());
         let n_chunks = metadata.get("imatrix.chunk_count").and_then(Value::as_u64).unwrap_or(0);
-        Ok(Self { path: path.to_owned(), weights, datasets, n_chunks })
+        Ok(Self { path: path.to_owned(), weights, dataset, n_chunks })
     }
 
     /// The importance of a weight's columns, if the matrix has it. `columns` are the base's.
@@ -126,7 +127,7 @@ impl Imatrix {
     pub fn describe(&self, metadata: &mut Metadata) {
         let file_name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         metadata.set("quantize.imatrix.file", file_name(&self.path));
-        if let Some(dataset) = self.datasets.first() {
+        if let Some(dataset) = &self.dataset {
             metadata.set("quantize.imatrix.dataset", file_name(Path::new(dataset)));
         }
         metadata.set("quantize.imatrix.entries_count", Value::U32(self.weights.len() as u32));
