@@ -72,7 +72,7 @@ def repeats(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
     figures: dict[str, list[float]] = {name: [] for name in kinds}
     for i, items in enumerate(rounds):
         for name, flags in list(kinds.items())[:: 1 if i % 2 else -1]:
-            result = ours(args, items, ["--model", args.model, "--threads", args.threads, "--grpc", *flags])
+            result = ours(args, items, [*in_process(args), "--grpc", *flags])
             if not flags and result["from_cache"]:
                 raise RuntimeError("comments that are all different came from the cache")
             figures[name].append(result["classifications_per_second"])
@@ -89,8 +89,8 @@ def paces(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
     kernels = {"as served": ["--no-repack"], "repacked": []}
     figures: dict[str, list[float]] = {"ko-sentiment": [], **{f"llama-batched-bench, {name}": [] for name in kernels}}
     for items in rounds:
-        flags = ["--model", args.model, "--threads", args.threads, "--streams", args.streams]
-        result = ours(args, items[: args.streams], [*flags, "--requests", 0])
+        flags = [*in_process(args), "--streams", args.streams, "--requests", 0]
+        result = ours(args, items[: args.streams], flags)
         figures["ko-sentiment"].append(args.streams * 1000 / result["gap_ms"]["p50"])
         for name, kernel in kernels.items():
             figures[f"llama-batched-bench, {name}"].append(batched_bench(args, kernel))
@@ -120,8 +120,10 @@ def peers(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
     figures["tokens/s: ko-sentiment"] = []
     figures["tokens/s: llama-bench pp512"] = []
     own = OwnServer(args)
-    in_process = ["--model", args.model, "--threads", args.threads, "--answer-cache-mib", 0]
-    kinds = {"ko-sentiment, gRPC": ["--endpoint", own.address], "ko-sentiment, in process": in_process}
+    kinds = {
+        "ko-sentiment, gRPC": ["--endpoint", own.address],
+        "ko-sentiment, in process": [*in_process(args), "--answer-cache-mib", 0],
+    }
     try:
         for i, items in enumerate(rounds):
             # Who is first in a round changes.
@@ -164,6 +166,10 @@ def make_items(args: argparse.Namespace, comments: list[str], round_number: int)
             item["video_summary"] = text[:350]
         items.append(item)
     return items
+
+
+def in_process(args: argparse.Namespace) -> list:
+    return ["--model", args.model, "--threads", args.threads]
 
 
 def ours(args: argparse.Namespace, items: list[dict], flags: list[str]) -> dict:
