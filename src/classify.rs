@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use crate::answer_cache::{Answer, AnswerCache, Lookup};
 use crate::engine::logits::Sampler;
-use crate::engine::{Engine, EngineError, Event, Finish, Generation, JobHandle, JobSpec, Stats};
+use crate::engine::{Engine, EngineError, Event, Finish, Generation, Guide, JobHandle, JobSpec, Stats};
 use crate::input::Input;
 use crate::labels::Sentiment;
 use crate::profile::Profile;
 use crate::prompt::{AnswerStart, Prompter};
+use crate::quotes::VerbatimQuotes;
 use crate::score::Verdict;
 use crate::utf8::Utf8Assembler;
 use crate::vocabulary::{Token, Vocabulary};
@@ -205,6 +206,13 @@ impl Classifier {
             let verdict = this.verdict(log_probs);
             this.prompter.continuation(verdict.sentiment).to_vec()
         };
+        let mark = &self.profile.answer.quotation_mark;
+        // A free answer sets its label in quotation marks too.
+        let guide = if mark.is_empty() || options.free_answer {
+            None
+        } else {
+            VerbatimQuotes::new(self.vocabulary.clone(), mark, &input.comment)
+        };
         let vocabulary = self.vocabulary.clone();
         let longest = Sentiment::ALL.into_iter().map(|s| self.prompter.continuation(s).len()).max();
         let job = self.engine.submit(JobSpec {
@@ -216,6 +224,7 @@ impl Classifier {
                 max_tokens: options.max_tokens,
                 begin_tokens: longest.unwrap_or(0),
                 sampler: Sampler::new(options.temperature, options.seed),
+                guide: guide.map(|guide| Box::new(guide) as Box<dyn Guide>),
                 is_end: Arc::new(move |token| vocabulary.is_end(token)),
             }),
             deadline: options.deadline,

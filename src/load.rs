@@ -13,7 +13,7 @@ use crate::prompt::{PromptError, Prompter};
 /// Rows of logits in a step beyond one for each running request. A row costs 2 MiB with Gemma's
 /// vocabulary (llama.cpp computes and then copies it), and a scored comment four: so many that full
 /// steps of the default size are seldom cut short.
-const SPARE_OUTPUTS: usize = 22;
+const SPARE_OUTPUTS: usize = 20;
 
 /// How a model is run. Each default stands here alone.
 #[derive(Debug, Clone)]

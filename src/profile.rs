@@ -107,6 +107,10 @@ pub struct Answer {
     pub prefix: String,
     /// After the label, before the reasons.
     pub suffix: String,
+    /// What opens and closes a quotation in the reasons. Where it is given, a quotation consists of words
+    /// of the comment; empty for a model that also sets other words in such marks.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub quotation_mark: String,
 }
 
 /// One value for each sentiment.

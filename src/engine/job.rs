@@ -29,6 +29,15 @@ pub struct JobSpec {
 /// From the scores to the tokens that a text begins with.
 pub type Begin = Box<dyn FnOnce(&[f64]) -> Vec<Token> + Send>;
 
+/// Narrows which token may come next in a text. Runs on the engine's thread: must be quick.
+pub trait Guide: Send {
+    /// The tokens to choose the next one from, at least one; `None` for the whole vocabulary.
+    fn choices(&self) -> Option<Vec<Token>>;
+
+    /// This token was chosen.
+    fn chose(&mut self, token: Token);
+}
+
 /// Text to write.
 pub struct Generation {
     /// From the scores (empty without branches), the tokens that the text begins with. They are
@@ -40,6 +49,8 @@ pub struct Generation {
     pub begin_tokens: usize,
     /// How tokens are chosen.
     pub sampler: Sampler,
+    /// What they are chosen from, if not always from the whole vocabulary.
+    pub guide: Option<Box<dyn Guide>>,
     /// Whether a token ends the text.
     pub is_end: Arc<dyn Fn(Token) -> bool + Send + Sync>,
 }

@@ -106,6 +106,14 @@ impl Sampler {
         Token::try_from(index).ok()
     }
 
+    /// The next token, one of `choices`; `None` if their logits are not numbers.
+    pub fn sample_among(&mut self, row: &[f32], choices: &[Token]) -> Option<Token> {
+        let logit = |token: &Token| usize::try_from(*token).ok().and_then(|i| row.get(i).copied());
+        let logits: Vec<f32> = choices.iter().map(|token| logit(token).unwrap_or(f32::NEG_INFINITY)).collect();
+        let index = self.sample(&logits)?;
+        choices.get(usize::try_from(index).ok()?).copied()
+    }
+
     /// Inverse of the cumulative distribution at a uniform draw.
     fn draw(&mut self, row: &[f32], max: f32) -> Option<usize> {
         let weight = |x: &f32| f64::from(exp_nonpositive((x - max) / self.temperature));

@@ -28,6 +28,6 @@ mod scheduler;
 mod worker;
 
 pub use error::{EngineError, StartError};
-pub use job::{Event, Finish, Generation, JobHandle, JobSpec, Stats};
+pub use job::{Event, Finish, Generation, Guide, JobHandle, JobSpec, Stats};
 pub use scheduler::StepCounts;
 pub use worker::{Engine, EngineConfig, EngineState, Purpose};

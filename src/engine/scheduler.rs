@@ -525,11 +525,18 @@ impl<B: Backend> Scheduler<B> {
     fn write(&mut self, slot: usize, row: usize, now: Instant) {
         let r = &mut self.running[slot];
         let Some(generation) = r.job.spec.generation.as_mut() else { return r.finish(Finish::Stop, now) };
-        let Some(token) = self.backend.logits(row).and_then(|row| generation.sampler.sample(row)) else {
-            return r.fail(EngineError::NotFinite);
-        };
+        let choices = generation.guide.as_ref().and_then(|guide| guide.choices());
+        let sampler = &mut generation.sampler;
+        let chosen = self.backend.logits(row).and_then(|row| match choices {
+            Some(choices) => sampler.sample_among(row, &choices),
+            None => sampler.sample(row),
+        });
+        let Some(token) = chosen else { return r.fail(EngineError::NotFinite) };
         if (generation.is_end)(token) {
             return r.finish(Finish::Stop, now);
+        }
+        if let Some(guide) = &mut generation.guide {
+            guide.chose(token);
         }
         let max_tokens = generation.max_tokens;
         r.stats.generated_tokens += 1;

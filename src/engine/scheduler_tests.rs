@@ -129,6 +129,7 @@ fn write(mut spec: JobSpec, begin: Vec<Token>, max_tokens: usize) -> JobSpec {
         begin: Box::new(move |_| begin),
         max_tokens,
         sampler: Sampler::new(0.0, 0),
+        guide: None,
         is_end: Arc::new(|token| token == END),
     });
     spec
