@@ -5,11 +5,13 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use ko_sentiment::classify::{Classifier, Options, ReasonEvent, ReasonOptions};
+use ko_sentiment::engine::Guide as _;
 use ko_sentiment::engine::llama::Model;
 use ko_sentiment::input::{Input, RawInput};
 use ko_sentiment::load::{LoadOptions, load};
 use ko_sentiment::profile::{DEFAULT_TOML, Profile};
 use ko_sentiment::prompt::{AnswerStart, Prompter};
+use ko_sentiment::quotes::VerbatimQuotes;
 use ko_sentiment::vocabulary::Vocabulary as _;
 use tokio::task::JoinSet;
 
@@ -122,6 +124,29 @@ async fn reasons_follow_the_verdict() {
     assert!(done.stats.generated_tokens <= 48);
     assert!(!text.contains("<end_of_turn>") && !text.starts_with(char::is_whitespace), "{text:?}");
     assert_eq!(stream.text(), text);
+}
+
+/// The model's own tokens spell passages of the comment, whatever it would rather write.
+#[test]
+fn quotations_are_the_comments_words() {
+    let model = Arc::new(Model::load(&base(), Some(0)).unwrap());
+    for comment in
+        ["처음엔 별로였는데 보다 보니 재밌네요ㅋㅋㅋㅋ 👍🏻 최고!", "쀍 똠방각하 🫠\n두 번째 줄", "🫠❤️"]
+    {
+        for prefer_last in [false, true] {
+            let mut quotes = VerbatimQuotes::new(model.clone(), "'", comment).unwrap();
+            quotes.chose(model.tokenize_text(" '")[0]);
+            let mut bytes = Vec::new();
+            while let Some(choices) = quotes.choices() {
+                let token = if prefer_last { choices.last() } else { choices.first() };
+                model.piece(*token.unwrap(), &mut bytes);
+                quotes.chose(*token.unwrap());
+            }
+            let text = String::from_utf8(bytes).unwrap();
+            let quoted = text.strip_suffix('\'').unwrap();
+            assert!(!quoted.is_empty() && comment.contains(quoted), "{quoted:?}");
+        }
+    }
 }
 
 /// Hangul and emoji come in several byte tokens when sampled hot; they must come out whole.

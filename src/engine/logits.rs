@@ -109,7 +109,8 @@ impl Sampler {
     /// The next token, one of `choices`; `None` if their logits are not numbers.
     pub fn sample_among(&mut self, row: &[f32], choices: &[Token]) -> Option<Token> {
         let logit = |token: &Token| usize::try_from(*token).ok().and_then(|i| row.get(i).copied());
-        let logits: Vec<f32> = choices.iter().map(|token| logit(token).unwrap_or(f32::NEG_INFINITY)).collect();
+        let logits: Vec<f32> =
+            choices.iter().map(|token| logit(token).unwrap_or(f32::NEG_INFINITY)).collect();
         let index = self.sample(&logits)?;
         choices.get(usize::try_from(index).ok()?).copied()
     }

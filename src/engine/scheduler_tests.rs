@@ -11,7 +11,7 @@ use super::*;
 use crate::engine::admission::{Admission, Bounds};
 use crate::engine::backend::Limits;
 use crate::engine::fake::FakeBackend;
-use crate::engine::job::{Generation, JobSpec};
+use crate::engine::job::{Generation, Guide, JobSpec};
 use crate::engine::logits::Sampler;
 
 const VOCABULARY: usize = 50;
@@ -214,6 +214,43 @@ fn a_text_goes_on_from_its_verdict() {
     let Some(Event::Done(finish, stats)) = got.last() else { panic!("{got:?}") };
     assert_eq!(*finish, if expect.len() == 12 { Finish::Length } else { Finish::Stop });
     assert_eq!(stats.generated_tokens, expect.len());
+    bench.check_nothing_leaks();
+}
+
+/// Every other token is one of three.
+struct EveryOther(usize, std::sync::mpsc::Sender<Token>);
+
+impl Guide for EveryOther {
+    fn choices(&self) -> Option<Vec<Token>> {
+        self.0.is_multiple_of(2).then(|| vec![20, 21, 22])
+    }
+
+    fn chose(&mut self, token: Token) {
+        self.0 += 1;
+        self.1.send(token).unwrap();
+    }
+}
+
+#[test]
+fn a_guided_text_is_made_of_its_choices() {
+    let mut bench = Bench::plain();
+    let (told, chosen) = std::sync::mpsc::channel();
+    let mut spec = write(score(&[], &[20, 21], &labels()), vec![30], 9);
+    spec.generation.as_mut().unwrap().guide = Some(Box::new(EveryOther(0, told)));
+    let mut receiver = bench.push(spec);
+    bench.run();
+    let text = text_of(&events(&mut receiver));
+    let mut history = [&PINNED[..], &[20, 21, 30]].concat();
+    for (i, token) in text.iter().enumerate() {
+        let row = FakeBackend::logits_after(&history, VOCABULARY);
+        let logit = |t: &Token| row[usize::try_from(*t).unwrap()];
+        let among = if i % 2 == 0 { 20..23 } else { 0..Token::try_from(VOCABULARY).unwrap() };
+        let best = among.max_by(|a, b| logit(a).total_cmp(&logit(b))).unwrap();
+        assert_eq!(*token, best, "token {i}");
+        history.push(*token);
+    }
+    assert!(text.len() > 1);
+    assert_eq!(chosen.try_iter().collect::<Vec<_>>(), text);
     bench.check_nothing_leaks();
 }
 
