@@ -2,7 +2,7 @@
 
 import math
 
-from data import Comment, polarity
+from data import EMOTIONS, Comment, polarity
 from packing import Block
 from prompt_profile import Profile
 
@@ -32,14 +32,14 @@ class Encoder:
     def verdict_block(self, comment: Comment, verdict: tuple[float, ...] = ()) -> Block:
         """A block that ends where the label is to come."""
         tokens = self.prompt(comment)
-        return Block(tokens, len(tokens), verdict)
+        return Block(tokens, len(tokens), verdict, marked(comment))
 
     def answer_block(self, comment: Comment, verdict: tuple[float, ...], reason: str) -> Block:
         """A block with the whole answer: label, suffix, reason, end of turn."""
         prompt = self.prompt(comment)
         answer = self.labels[comment.label] + self.suffix
         answer = answer + self._ids(" " + reason, trusted=False) + self.end
-        return Block(prompt + answer, len(prompt), verdict)
+        return Block(prompt + answer, len(prompt), verdict, marked(comment))
 
     def _ids(self, text: str, trusted: bool) -> list[int]:
         backend = self.tokenizer.backend_tokenizer
@@ -57,6 +57,11 @@ class Encoder:
             whole = profile.answer["prefix"] + word + profile.answer["suffix"]
             if self._ids(whole, trusted=True) != prefix + ids + self.suffix:
                 raise SystemExit(f"the answer with {word} tokenises otherwise than its parts")
+
+
+def marked(comment: Comment) -> tuple[float, ...]:
+    """1 for each emotion that annotators marked, 0 for the others."""
+    return tuple(float(emotion in comment.emotions) for emotion in range(len(EMOTIONS)))
 
 
 def verdict_target(

@@ -9,6 +9,7 @@ from filelock import FileLock
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from data import EMOTIONS
 from packing import ATTENTION
 
 CACHE = Path(__file__).parent.parent / ".cache"
@@ -95,6 +96,16 @@ def add_lora(model, *, r: int, alpha: int, dropout: float):
         task_type="CAUSAL_LM",
     )
     return get_peft_model(model, config)
+
+
+def add_emotion_head(model) -> None:
+    """Puts a linear layer beside the model that reads the 44 emotions where the verdict is read.
+
+    It is trained with the adapter and is no part of it: what is saved does not know it.
+    """
+    head = torch.nn.Linear(model.config.hidden_size, len(EMOTIONS), device=model.device)
+    torch.nn.init.zeros_(head.weight)
+    model.emotion_head = head
 
 
 def load_adapter(model, adapter: Path, *, trainable: bool = False):

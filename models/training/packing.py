@@ -26,11 +26,13 @@ class Block:
     `tokens[prompt_length - 1]` is the last token before the label: its logits are the
     verdict. `tokens[prompt_length:]` (may be empty) is the answer that the model is taught
     to continue with, ending with the end of turn, which is a target and not an input.
+    `emotions` has 1 for each of data.EMOTIONS that was marked, else 0.
     """
 
     tokens: list[int]
     prompt_length: int
     verdict: tuple[float, ...] = ()
+    emotions: tuple[float, ...] = ()
 
 
 def collate(static: list[int], blocks: list[Block]) -> dict[str, torch.Tensor]:
@@ -40,7 +42,7 @@ def collate(static: list[int], blocks: list[Block]) -> dict[str, torch.Tensor]:
     positions whose logits are needed: one a block for the verdict, in block order, then those
     of the answers; pack_gather (B, T), the row index of each block's t-th token (padded with
     0), and pack_scatter (L - P,), its inverse into the flat B*T. And the targets: verdict
-    (B, 3), answer (R - B,) token ids.
+    (B, 3), answer (R - B,) token ids, emotions (B, 44).
     """
     prefix = len(static)
     tokens, positions, gather, scatter = list(static), list(range(prefix)), [], []
@@ -64,16 +66,25 @@ def collate(static: list[int], blocks: list[Block]) -> dict[str, torch.Tensor]:
         "pack_scatter": torch.cat(scatter),
         "verdict": torch.tensor([block.verdict for block in blocks]),
         "answer": torch.tensor(answers, dtype=torch.long),
+        "emotions": torch.tensor([block.emotions for block in blocks]),
     }
 
 
-def forward(model, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The float32 logits (R, vocabulary) at `logits_to_keep` of a collated row."""
+def forward(model, inputs: dict[str, torch.Tensor], *, hidden: bool = False):
+    """The float32 logits (R, vocabulary) at `logits_to_keep` of a collated row; with `hidden`
+    also what the verdict is read from, the last hidden states (B, hidden size)."""
     names = ("input_ids", "position_ids", "logits_to_keep", "pack_gather", "pack_scatter")
     # The masks are the attention's own affair: they follow from the layout.
     no_mask = {"full_attention": None, "sliding_attention": None}
     kwargs = {name: inputs[name] for name in names}
-    return model(attention_mask=no_mask, use_cache=False, **kwargs).logits[0].float()
+    if hidden:
+        kwargs["output_hidden_states"] = True
+    output = model(attention_mask=no_mask, use_cache=False, **kwargs)
+    logits = output.logits[0].float()
+    if not hidden:
+        return logits
+    verdict_rows = inputs["logits_to_keep"][: len(inputs["verdict"])]
+    return logits, output.hidden_states[-1][0, verdict_rows].float()
 
 
 def _inputs(block: Block) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import Gemma2Config, Gemma3TextConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -108,17 +109,20 @@ def test_packed_loss_is_the_unpacked_loss(kind, tokenizer, profile, kote):
     first = torch.tensor(encoder.first_tokens)
 
     inputs = packing.collate(encoder.static, blocks)
-    packed = train.answer_loss(packing.forward(model, inputs), inputs, first)
+    logits, hidden = packing.forward(model, inputs, hidden=True)
+    packed = train.answer_loss(logits, inputs, first)
     sum(packed).backward()
     packed_gradient = model.model.layers[0].self_attn.k_proj.weight.grad.clone()
 
     model.zero_grad()
     model.set_attn_implementation("eager")
     verdict, reason, reasons = 0.0, 0.0, 0
-    for block in blocks:
-        logits = model(torch.tensor([encoder.static + block.tokens])).logits[0]
-        log_p = torch.log_softmax(logits, dim=-1)
+    for number, block in enumerate(blocks):
+        ids = torch.tensor([encoder.static + block.tokens])
+        output = model(ids, output_hidden_states=True)
+        log_p = torch.log_softmax(output.logits[0], dim=-1)
         at = len(encoder.static) + block.prompt_length - 1
+        assert torch.allclose(hidden[number], output.hidden_states[-1][0, at], atol=1e-4)
         verdict = verdict - (torch.tensor(block.verdict) * log_p[at, first]).sum() / len(blocks)
         for offset, target in enumerate(block.tokens[block.prompt_length + 1 :], start=1):
             reason, reasons = reason - log_p[at + offset, target], reasons + 1
@@ -136,16 +140,20 @@ def test_recipe_learns_and_leaves_an_adapter(tmp_path, tokenizer, profile, kote)
     tokenizer.save_pretrained(base)
     out = tmp_path / "out"
     arguments = f"--base {base} --base-name tiny --data {kote} --out {out} --dropout 0 "
-    arguments += "--max-steps 30 --save-every 15 --learning-rate 2e-2 --batch-size 4"
+    arguments += "--max-steps 30 --save-every 15 --learning-rate 2e-2 --batch-size 4 "
+    arguments += "--emotion-weight 1"
     train.train(train.parse_args(arguments.split()))
 
     rows = [json.loads(line) for line in (out / "log.jsonl").open(encoding="utf-8")]
-    losses = [row["verdict_loss"] for row in rows if "verdict_loss" in row]
-    assert losses[-1] < 0.8 * losses[0]
+    for name in ("verdict_loss", "emotion_loss"):
+        losses = [row[name] for row in rows if name in row]
+        assert losses[-1] < 0.8 * losses[0]
     assert sum("validation_macro_f1" in row for row in rows) == 2
     assert (out / "learning_curve.svg").read_text(encoding="utf-8").startswith("<?xml")
     assert json.loads((out / "adapter/adapter_config.json").read_text())["r"] == 8
     assert not list(out.glob("*.part"))
+    with safe_open(out / "adapter/adapter_model.safetensors", "pt") as adapter:
+        assert all("lora_" in name for name in adapter.keys())
 
     encoder = Encoder(tokenizer, profile)
     comments = data.read(str(kote), profile)[: len(COMMENTS)]

@@ -80,21 +80,27 @@ class PackedComments(Dataset):
 class AnswerTrainer(Trainer):
     """Cross-entropy at the answer's positions alone, from packed rows."""
 
-    def __init__(self, *args, encoder: Encoder, reason_weight: float, **kwargs):
+    def __init__(self, *args, encoder: Encoder, weights: argparse.Namespace, **kwargs):
         super().__init__(*args, **kwargs)
         self.first_tokens = torch.tensor(encoder.first_tokens)
-        self.reason_weight = reason_weight
+        self.weights = weights
         self.model_accepts_loss_kwargs = False
-        self.parts: dict[str, list[float]] = {"verdict_loss": [], "reason_loss": []}
+        names = ("verdict_loss", "reason_loss", "emotion_loss")
+        self.parts: dict[str, list[float]] = {name: [] for name in names}
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         with disable_input_dtype_casting(self.model):
-            logits = packing.forward(model, inputs)
+            logits, hidden = packing.forward(model, inputs, hidden=True)
         verdict, reason = answer_loss(logits, inputs, self.first_tokens.to(logits.device))
+        loss = verdict + self.weights.reason_weight * reason
+        if self.weights.emotion_weight:
+            emotions = emotion_loss(self.model.emotion_head, hidden, inputs["emotions"])
+            self.parts["emotion_loss"].append(emotions.item())
+            loss = loss + self.weights.emotion_weight * emotions
         self.parts["verdict_loss"].append(verdict.item())
         if inputs["answer"].numel():
             self.parts["reason_loss"].append(reason.item())
-        return verdict + self.reason_weight * reason
+        return loss
 
     def log(self, logs, *args, **kwargs):
         for name, values in self.parts.items():
@@ -119,6 +125,12 @@ def answer_loss(logits, inputs, first_tokens) -> tuple[torch.Tensor, torch.Tenso
     if not inputs["answer"].numel():
         return verdict_loss, logits.new_zeros(())
     return verdict_loss, F.cross_entropy(logits[len(verdict) :], inputs["answer"])
+
+
+def emotion_loss(head, hidden, emotions) -> torch.Tensor:
+    """Binary cross-entropy, mean over comments and emotions, in float32."""
+    with torch.autocast(hidden.device.type, enabled=False):
+        return F.binary_cross_entropy_with_logits(head(hidden), emotions)
 
 
 class Progress(TrainerCallback):
@@ -172,7 +184,7 @@ def draw_curve(history: list[dict], path: Path) -> None:
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axis, names in (
-        (left, ("verdict_loss", "reason_loss", "validation_log_loss")),
+        (left, ("verdict_loss", "reason_loss", "emotion_loss", "validation_log_loss")),
         (right, ("validation_accuracy", "validation_macro_f1", "validation_neutral_f1")),
     ):
         for name in names:
@@ -208,7 +220,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for all results")
     parser.add_argument("--profile", type=Path, default=DEFAULT_PROFILE, help="the prompt")
     parser.add_argument("--start-from", type=Path, help="an adapter to train further")
-    parser.add_argument("--r", type=int, default=8)
+    parser.add_argument("--rank", type=int, default=8, help="PEFT's r")
     parser.add_argument("--alpha", type=int, default=16)
     parser.add_argument("--dropout", type=float, default=0.05)
     parser.add_argument("--no-checkpointing", action="store_true", help="faster, more memory")
@@ -228,6 +240,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--reason-share", type=float, default=0.25, help="comments with reason")
     parser.add_argument("--neutral-reason-share", type=float, help="default: --reason-share")
     parser.add_argument("--reason-weight", type=float, default=0.3)
+    parser.add_argument("--emotion-weight", type=float, default=0.0,
+                        help="of KOTE's 44 emotions, read beside the verdict")  # fmt: skip
     parser.add_argument("--save-every", type=int, default=50, help="steps a checkpoint")
     parser.add_argument("--seed", type=int, default=17)
     args = parser.parse_args(argv)
@@ -249,7 +263,9 @@ def train(args: argparse.Namespace) -> None:
     if args.start_from:
         model = models.load_adapter(model, args.start_from, trainable=True)
     else:
-        model = models.add_lora(model, r=args.r, alpha=args.alpha, dropout=args.dropout)
+        model = models.add_lora(model, r=args.rank, alpha=args.alpha, dropout=args.dropout)
+    if args.emotion_weight:
+        models.add_emotion_head(model)
     half = cuda and models.compute_dtype(model.config, args.compute_dtype) == torch.float16
     settings = TrainingArguments(
         output_dir=str(args.out),
@@ -284,7 +300,7 @@ def train(args: argparse.Namespace) -> None:
         data_collator=lambda packs: packing.collate(encoder.static, packs[0]),
         callbacks=[Progress(args.out, data.select(comments, "validation"), encoder, args)],
         encoder=encoder,
-        reason_weight=args.reason_weight,
+        weights=args,
     )
     trainer.train()
     if settings.process_index == 0:
