@@ -121,6 +121,12 @@ impl LlamaContext {
         };
         let mut context = Self { ptr, model, limits, batch: RawBatch::default(), outputs: Vec::new() };
         context.release_unused_rows(options.sequences);
+        // What reading the vocabulary and planning the graph left in the heap.
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        // SAFETY: no preconditions.
+        unsafe {
+            libc::malloc_trim(0)
+        };
         Ok(context)
     }
 
