@@ -70,18 +70,22 @@ def repeats(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
     """With repeats against without, the order changing from round to round."""
     kinds = {"all different": [], f"{args.duplicates} % repeats": ["--duplicates", args.duplicates]}
     figures: dict[str, list[float]] = {name: [] for name in kinds}
+    tokens: dict[str, list[float]] = {name: [] for name in kinds}
     for i, items in enumerate(rounds):
         for name, flags in list(kinds.items())[:: 1 if i % 2 else -1]:
             result = ours(args, items, [*in_process(args), "--grpc", *flags])
             if not flags and result["from_cache"]:
                 raise RuntimeError("comments that are all different came from the cache")
             figures[name].append(result["classifications_per_second"])
+            tokens[name].append(result["computed_tokens_per_second"] * result["seconds"])
             print(f"round {i + 1}: {name} {figures[name][-1]:.2f} a second, {result['from_cache']} of {len(items)} from the cache", flush=True)
     plain, repeated = figures.values()
     ratios = [b / a for a, b in zip(plain, repeated)]
     medians = ", ".join(f"{name} {statistics.median(values):.2f}" for name, values in figures.items())
     print(f"\nmedians a second: {medians}")
     print(f"ratio by pairs: median {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+    less = [a / b for a, b in zip(*tokens.values())]
+    print(f"tokens computed without repeats, over those with them: median {statistics.median(less):.3f}")
 
 
 def paces(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
