@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the main job, `make test` passes the tests.
 # Both install what is missing, and are quick the second time.
 
-MODEL := models/ko-gemma3-270m-sentiment-q4_k_m.gguf
+MODEL := models/ko-gemma3-270m-sentiment-q6_k.gguf
 BASE := models/.cache/gemma-3-270m-q4_k_m.gguf
 ADAPTER := models/ko-gemma3-270m-sentiment
 BINARY := target/release/ko-sentiment
@@ -53,7 +53,7 @@ $(BASE): models/manifest.json models/fetch.py
 # Padded, for the fastest kernels; the adapter's model card has what other types would cost and give.
 $(MODEL): $(BASE) $(wildcard $(ADAPTER)/adapter_*) $(ADAPTER)/profile.toml $(ADAPTER)/imatrix.gguf | build
 	$(BINARY) convert-model --force --base $(BASE) --adapter $(ADAPTER) --profile $(ADAPTER)/profile.toml \
-	    --quant Q4_K_M --imatrix $(ADAPTER)/imatrix.gguf --pad --out $@
+	    --quant Q6_K --imatrix $(ADAPTER)/imatrix.gguf --pad --out $@
 
 clean:
 	cargo clean

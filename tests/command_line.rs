@@ -20,7 +20,7 @@ fn classify_answers_in_json() {
         .map(|s| answer["probabilities"][s].as_f64().unwrap())
         .sum();
     assert!((total - 1.0).abs() < 1e-9);
-    assert_eq!(answer["model"]["quantization"], "Q4_K_M");
+    assert_eq!(answer["model"]["quantization"], "Q6_K");
 }
 
 #[test]

@@ -155,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--llama-cpp", type=Path, help="folder with llama-batched-bench")
-    parser.add_argument("--model", type=Path, default=ROOT / "models/ko-gemma3-270m-sentiment-q4_k_m.gguf")
+    parser.add_argument("--model", type=Path, default=ROOT / "models/ko-gemma3-270m-sentiment-q6_k.gguf")
     parser.add_argument("--work", type=Path, default=ROOT / "target/cuda-check", help="for 25 GB of the 9B shape")
     parser.add_argument("--shape", choices=["2b", "9b", "tiny"], help="[default: 9b; tiny with --cpu]")
     parser.add_argument("--cpu", action="store_true", help="the same steps without a GPU")

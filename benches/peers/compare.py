@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llama-cpp", type=Path, help="folder with llama-server and llama-bench")
     parser.add_argument("--data", required=True, type=Path, help="comments, one a line")
-    parser.add_argument("--model", type=Path, default=ROOT / "models/ko-gemma3-270m-sentiment-q4_k_m.gguf")
+    parser.add_argument("--model", type=Path, default=ROOT / "models/ko-gemma3-270m-sentiment-q6_k.gguf")
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/ko-sentiment")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=64)
