@@ -70,21 +70,21 @@ def collate(static: list[int], blocks: list[Block]) -> dict[str, torch.Tensor]:
     }
 
 
-def forward(model, inputs: dict[str, torch.Tensor], *, hidden: bool = False):
-    """The float32 logits (R, vocabulary) at `logits_to_keep` of a collated row; with `hidden`
-    also what the verdict is read from, the last hidden states (B, hidden size)."""
+def forward(
+    model, inputs: dict[str, torch.Tensor], *, hidden: bool = False
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The float32 logits (R, vocabulary) at `logits_to_keep` of a collated row, and with `hidden`
+    what the verdict is read from, the last hidden states (B, hidden size). Transformers keeps
+    every layer's for that, so ask only for what is used."""
     names = ("input_ids", "position_ids", "logits_to_keep", "pack_gather", "pack_scatter")
     # The masks are the attention's own affair: they follow from the layout.
     no_mask = {"full_attention": None, "sliding_attention": None}
     kwargs = {name: inputs[name] for name in names}
-    if hidden:
-        kwargs["output_hidden_states"] = True
+    kwargs["output_hidden_states"] = hidden
     output = model(attention_mask=no_mask, use_cache=False, **kwargs)
-    logits = output.logits[0].float()
-    if not hidden:
-        return logits
     verdict_rows = inputs["logits_to_keep"][: len(inputs["verdict"])]
-    return logits, output.hidden_states[-1][0, verdict_rows].float()
+    states = output.hidden_states[-1][0, verdict_rows].float() if hidden else None
+    return output.logits[0].float(), states
 
 
 def _inputs(block: Block) -> int:

@@ -23,7 +23,7 @@ def score(model, encoder: Encoder, comments: list[Comment]) -> list[list[float]]
         blocks = [encoder.verdict_block(comments[i], (0.0, 0.0, 0.0)) for i in chosen]
         inputs = {k: v.to(model.device) for k, v in packing.collate(encoder.static, blocks).items()}
         with torch.autocast(model.device.type, torch.bfloat16):
-            logits = packing.forward(model, inputs)
+            logits, _ = packing.forward(model, inputs)
         for index, row in zip(chosen, torch.log_softmax(logits[:, first], dim=-1).tolist()):
             rows[index] = row
     return rows

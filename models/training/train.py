@@ -80,23 +80,25 @@ class PackedComments(Dataset):
 class AnswerTrainer(Trainer):
     """Cross-entropy at the answer's positions alone, from packed rows."""
 
-    def __init__(self, *args, encoder: Encoder, weights: argparse.Namespace, **kwargs):
+    def __init__(
+        self, *args, encoder: Encoder, reason_weight: float, emotion_weight: float, **kwargs
+    ):
         super().__init__(*args, **kwargs)
         self.first_tokens = torch.tensor(encoder.first_tokens)
-        self.weights = weights
+        self.reason_weight, self.emotion_weight = reason_weight, emotion_weight
         self.model_accepts_loss_kwargs = False
         names = ("verdict_loss", "reason_loss", "emotion_loss")
         self.parts: dict[str, list[float]] = {name: [] for name in names}
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         with disable_input_dtype_casting(self.model):
-            logits, hidden = packing.forward(model, inputs, hidden=True)
+            logits, hidden = packing.forward(model, inputs, hidden=self.emotion_weight > 0)
         verdict, reason = answer_loss(logits, inputs, self.first_tokens.to(logits.device))
-        loss = verdict + self.weights.reason_weight * reason
-        if self.weights.emotion_weight:
+        loss = verdict + self.reason_weight * reason
+        if hidden is not None:
             emotions = emotion_loss(self.model.emotion_head, hidden, inputs["emotions"])
             self.parts["emotion_loss"].append(emotions.item())
-            loss = loss + self.weights.emotion_weight * emotions
+            loss = loss + self.emotion_weight * emotions
         self.parts["verdict_loss"].append(verdict.item())
         if inputs["answer"].numel():
             self.parts["reason_loss"].append(reason.item())
@@ -264,7 +266,7 @@ def train(args: argparse.Namespace) -> None:
         model = models.load_adapter(model, args.start_from, trainable=True)
     else:
         model = models.add_lora(model, r=args.rank, alpha=args.alpha, dropout=args.dropout)
-    if args.emotion_weight:
+    if args.emotion_weight > 0:
         models.add_emotion_head(model)
     half = cuda and models.compute_dtype(model.config, args.compute_dtype) == torch.float16
     settings = TrainingArguments(
@@ -300,7 +302,8 @@ def train(args: argparse.Namespace) -> None:
         data_collator=lambda packs: packing.collate(encoder.static, packs[0]),
         callbacks=[Progress(args.out, data.select(comments, "validation"), encoder, args)],
         encoder=encoder,
-        weights=args,
+        reason_weight=args.reason_weight,
+        emotion_weight=args.emotion_weight,
     )
     trainer.train()
     if settings.process_index == 0:
