@@ -57,6 +57,10 @@ pub struct ConvertArgs {
     /// close. The same bytes as llama-quantize's --imatrix
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
+    /// Move the outliers of activations into the weights, by the importance matrix: the model computes
+    /// the same, and rounding it loses less
+    #[arg(long, requires = "imatrix")]
+    smooth: bool,
     /// The prompt that the model was trained with: a TOML file, or the name of a bundled one
     #[arg(long, value_name = "NAME|FILE", default_value = profile_arg::BUNDLED)]
     profile: PathBuf,
@@ -112,6 +116,7 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
             overrides: &args.tensor_type,
             pad: args.pad,
             imatrix: imatrix.as_ref(),
+            smooth: args.smooth,
         },
     };
     let plan = convert::plan(&request)?;
@@ -183,6 +188,10 @@ fn write_plan(screen: &mut impl Write, args: &ConvertArgs, plan: &Plan) -> io::R
     if let Some(imatrix) = &args.imatrix {
         let weighed = plan.tensors.iter().filter(|t| t.importance.is_some()).count();
         writeln!(screen, "imatrix   {} (weighs {weighed} tensors)", imatrix.display())?;
+    }
+    if args.smooth {
+        let scaled = plan.tensors.iter().filter(|t| t.smoothing.is_some()).count();
+        writeln!(screen, "smooth    scales in {scaled} tensors")?;
     }
     if let Some(width) = plan.padded_from {
         let padded = pad::padded_width(width.into());

@@ -60,6 +60,17 @@ pub enum ImatrixError {
     /// A file type that is not quantised, where it would do nothing.
     #[error("--imatrix {0}: only a quantised --quant is rounded by it")]
     NotQuantised(PathBuf),
+    /// Smoothing needs what the matrix does not have.
+    #[error("{path}: nothing about {name}, which --smooth needs: make it from the whole model")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The weight.
+        name: String,
+    },
+    /// Smoothing without a matrix.
+    #[error("--smooth takes its scales from an importance matrix: give --imatrix")]
+    Needed,
     /// It names no weight of the base.
     #[error("{0}: it names no weight of the base: it was made from another model")]
     NoTensor(PathBuf),

@@ -18,6 +18,8 @@ pub struct Mixture<'a> {
     pub pad: bool,
     /// What each column of a weight is worth to the quantisers.
     pub imatrix: Option<&'a Imatrix>,
+    /// Move outliers of activations into the weights (see [`super::smooth`]); needs `imatrix`.
+    pub smooth: bool,
 }
 
 /// What the rules look at.
@@ -173,7 +175,13 @@ mod tests {
     fn rows_that_do_not_fit_fall_back() {
         for (columns, expect) in [(256, TensorType::Q4K), (640, TensorType::Q5_0), (100, TensorType::F16)] {
             let weight = Weight { name: "blk.0.attn_q.weight", shape: &[columns, 8] };
-            let mixture = Mixture { file_type: FileType::Q4KM, overrides: &[], pad: false, imatrix: None };
+            let mixture = Mixture {
+                file_type: FileType::Q4KM,
+                overrides: &[],
+                pad: false,
+                imatrix: None,
+                smooth: false,
+            };
             assert_eq!(choose_types(mixture, &[weight], 8), Ok(vec![expect]), "{columns} columns");
         }
     }
@@ -184,7 +192,11 @@ mod tests {
         let weights = [weight("blk.0.attn_norm.weight"), weight("blk.0.attn_q.weight")];
         let check = |file_type, overrides: &[&str]| {
             let overrides: Vec<TypeOverride> = overrides.iter().map(|o| o.parse().unwrap()).collect();
-            choose_types(Mixture { file_type, overrides: &overrides, pad: false, imatrix: None }, &weights, 8)
+            choose_types(
+                Mixture { file_type, overrides: &overrides, pad: false, imatrix: None, smooth: false },
+                &weights,
+                8,
+            )
         };
         let refused = |error: fn(String) -> OverrideError, text: &str| Err(error(text.to_owned()));
         let q4 = FileType::Q4KM;

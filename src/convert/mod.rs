@@ -2,7 +2,7 @@
 //! quantised GGUF file, in one pass and bounded memory.
 //!
 //! The way of a tensor: [`source`] finds it, [`mod@plan`] decides its name ([`arch`]), its type
-//! ([`mixture`], [`type_override`], [`pad`], [`imatrix`]) and what the [`adapter`] does to it,
+//! ([`mixture`], [`type_override`], [`pad`], [`imatrix`]) and what the [`adapter`] and [`smooth`] do to it,
 //! [`mod@write`] reads it in row chunks, merges ([`lora`]), quantises ([`quant`]) and writes.
 //! [`vocab`] and [`special`] make the tokenizer's metadata, [`gguf`] the container ([`metadata`] its
 //! values), [`output`] and [`verify`] see to it that a file has its name only when it is whole and has
@@ -28,6 +28,7 @@ pub mod plan;
 pub mod quant;
 pub mod rewrite;
 pub mod safetensors;
+pub mod smooth;
 pub mod source;
 pub mod special;
 pub mod tensor_type;
@@ -205,6 +206,9 @@ pub fn plan(request: &Request) -> Result<Plan, ConvertError> {
     }
     if request.mixture.imatrix.is_some() {
         metadata.set(format!("{PROVENANCE}.imatrix_sha256"), UNKNOWN_HASH);
+    }
+    if request.mixture.smooth {
+        metadata.set(format!("{PROVENANCE}.smooth"), Value::Bool(true));
     }
     metadata.set(format!("{PROVENANCE}.base"), request.base_name);
     metadata.set(format!("{PROVENANCE}.base_sha256"), UNKNOWN_HASH);

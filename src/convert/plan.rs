@@ -10,6 +10,7 @@ use super::gguf::{Header, Metadata, TensorInfo, Value};
 use super::imatrix::{Imatrix, ImatrixError};
 use super::mixture::{Mixture, Weight, choose_types, is_weight, tensor_order};
 use super::pad::{Padding, padded_width};
+use super::smooth::{Smoother, Smoothing};
 use super::source::{Checkpoint, GgufBase, TensorSource};
 use super::tensor_type::{FileType, TensorType};
 use super::vocab;
@@ -27,6 +28,8 @@ pub struct PlannedTensor {
     pub is_replaced: bool,
     /// Whether 1 is added (Gemma's norms).
     pub add_one: bool,
+    /// What its rows and columns are multiplied by.
+    pub smoothing: Option<Smoothing>,
     /// How it is widened.
     pub padding: Option<Padding>,
     /// What each column is worth to the quantiser.
@@ -36,8 +39,9 @@ pub struct PlannedTensor {
 impl PlannedTensor {
     /// Whether the stored bytes are those of the base.
     pub fn is_copy(&self) -> bool {
-        let is_same = self.low_rank.is_none() && !self.add_one && self.padding.is_none();
-        is_same && self.source.tensor_type == self.info.tensor_type
+        let is_same = self.low_rank.is_none() && !self.add_one;
+        let is_plain = self.smoothing.is_none() && self.padding.is_none();
+        is_same && is_plain && self.source.tensor_type == self.info.tensor_type
     }
 
     /// Whether numbers of a quantised base are rounded a second time.
@@ -245,6 +249,7 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, mixture: Mixture) -> Result<P
         imatrix.describe(&mut metadata);
     }
     let header = Header::new(metadata, infos.collect());
+    let smoother = smoother(&base, mixture)?;
 
     let mut used = BTreeSet::new();
     let mut tensors = Vec::new();
@@ -255,14 +260,20 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, mixture: Mixture) -> Result<P
             None => None,
         };
         let is_replaced = replaced.contains_key(&info.name);
+        let smoothing = smoother.as_ref().map(|s| s.of(&info.name)).transpose()?.flatten();
+        let importance = mixture.imatrix.map(|i| importance_of(i, info, source)).transpose()?.flatten();
         tensors.push(PlannedTensor {
             info: info.clone(),
             source: source.clone(),
             low_rank,
             is_replaced,
             add_one: (base.is_checkpoint || is_replaced) && base.architecture.adds_one(&info.name),
+            importance: importance.map(|row| match &smoothing {
+                Some(smoothing) => smoothing.weigh(row),
+                None => row,
+            }),
+            smoothing,
             padding: padding_of(&info.name),
-            importance: mixture.imatrix.map(|i| importance_of(i, info, source)).transpose()?.flatten(),
         });
     }
     if let Some(adapter) = adapter {
@@ -278,13 +289,23 @@ fn plan(mut base: Base, adapter: Option<&Adapter>, mixture: Mixture) -> Result<P
         }
     }
     if let Some(imatrix) = mixture.imatrix
-        && tensors.iter().all(|t| t.importance.is_none())
+        && !imatrix.weights.keys().any(|name| base.tensors.contains_key(name))
     {
         return Err(ImatrixError::NoTensor(imatrix.path.clone()).into());
     }
     let file_type = mixture.file_type;
     let padded_from = (padded != width).then_some(width as u32);
     Ok(Plan { architecture: base.architecture, file_type, header, tensors, base_is_quantised, padded_from })
+}
+
+fn smoother<'a>(base: &'a Base, mixture: Mixture<'a>) -> Result<Option<Smoother<'a>>, ConvertError> {
+    if !mixture.smooth {
+        return Ok(None);
+    }
+    let imatrix = mixture.imatrix.ok_or(ImatrixError::Needed)?;
+    let key = format!("{}.attention.head_count_kv", base.architecture);
+    let n_head_kv = base.metadata.require_u64(&key)?.max(1) as usize;
+    Ok(Some(Smoother::new(imatrix, &base.tensors, n_head_kv)))
 }
 
 /// The importance of the columns of one quantised tensor; columns of padding are worth nothing.

@@ -171,11 +171,14 @@ impl<'a> TensorWriter<'a> {
             let stored = first.min(source.rows())..rows.end.min(source.rows());
             source.read_f32(stored.clone(), raw, numbers)?;
             if let Some(update) = &self.update {
-                update.apply(stored, numbers);
+                update.apply(stored.clone(), numbers);
             }
             self.check_finite(first, numbers)?;
             if self.tensor.add_one {
                 self.add_one(numbers);
+            }
+            if let Some(smoothing) = &self.tensor.smoothing {
+                smoothing.apply(stored, numbers);
             }
             let count = rows.end - rows.start;
             if let Some(padding) = &self.tensor.padding {

@@ -12,10 +12,10 @@ use ko_sentiment::convert::tensor_type::{FileType, TensorType};
 use super::llama_quantize::{LlamaQuantize, check_same_tensors};
 use super::support::{Checkpoint, Converted, Job, narrow};
 
-const COUNT: f32 = 512.0;
+pub const COUNT: f32 = 512.0;
 
 /// Sums of squares, far apart from column to column, for each weight but the embedding.
-fn sums_for(model: &Path) -> Vec<(String, Vec<f32>)> {
+pub fn sums_for(model: &Path) -> Vec<(String, Vec<f32>)> {
     let mut state = 7u32;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -29,7 +29,7 @@ fn sums_for(model: &Path) -> Vec<(String, Vec<f32>)> {
 }
 
 /// A file as llama-imatrix writes it.
-fn write_imatrix(path: &Path, sums: &[(String, Vec<f32>)], count: f32) {
+pub fn write_imatrix(path: &Path, sums: &[(String, Vec<f32>)], count: f32) {
     let mut metadata = Metadata::new();
     metadata.set("general.type", "imatrix");
     metadata.set("imatrix.datasets", Value::Array(Array::from_strings(["/data/comments.txt"])));

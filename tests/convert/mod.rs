@@ -10,5 +10,6 @@ mod output;
 mod padding;
 mod process;
 mod refusals;
+mod smooth;
 mod support;
 mod types;

@@ -250,6 +250,7 @@ pub struct Job<'a> {
     pub overrides: Vec<TypeOverride>,
     pub pad: bool,
     pub imatrix: Option<&'a Path>,
+    pub smooth: bool,
     pub out: &'a Path,
     pub force: bool,
 }
@@ -263,6 +264,7 @@ impl<'a> Job<'a> {
             overrides: Vec::new(),
             pad: false,
             imatrix: None,
+            smooth: false,
             out,
             force: false,
         }
@@ -298,6 +300,7 @@ impl<'a> Job<'a> {
                 overrides: &self.overrides,
                 pad: self.pad,
                 imatrix: imatrix.as_ref(),
+                smooth: self.smooth,
             },
         };
         let plan = convert::plan(&request)?;
