@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the main job, `make test` passes the tests.
 # Both install what is missing, and are quick the second time.
 
-MODEL := models/ko-gemma3-270m-sentiment-q6_k.gguf
+MODEL := models/ko-gemma3-270m-sentiment.gguf
 BASE := models/.cache/gemma-3-270m-q4_k_m.gguf
 ADAPTER := models/ko-gemma3-270m-sentiment
 BINARY := target/release/ko-sentiment

@@ -184,6 +184,6 @@ mod prompt {
     }
 
     fn model() -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("models/ko-gemma3-270m-sentiment-q6_k.gguf")
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("models/ko-gemma3-270m-sentiment.gguf")
     }
 }

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 binary=target/release/ko-sentiment
-model=models/ko-gemma3-270m-sentiment-q6_k.gguf
+model=models/ko-gemma3-270m-sentiment.gguf
 log=$(mktemp)
 server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -f "$log"' EXIT

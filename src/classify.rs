@@ -206,13 +206,10 @@ impl Classifier {
             let verdict = this.verdict(log_probs);
             this.prompter.continuation(verdict.sentiment).to_vec()
         };
-        let mark = &self.profile.answer.quotation_mark;
         // A free answer sets its label in quotation marks too.
-        let guide = if mark.is_empty() || options.free_answer {
-            None
-        } else {
-            VerbatimQuotes::new(self.vocabulary.clone(), mark, &input.comment)
-        };
+        let mark = self.prompter.quotation_mark().filter(|_| !options.free_answer);
+        let guide =
+            mark.and_then(|mark| VerbatimQuotes::new(self.vocabulary.clone(), mark.clone(), &input.comment));
         let vocabulary = self.vocabulary.clone();
         let longest = Sentiment::ALL.into_iter().map(|s| self.prompter.continuation(s).len()).max();
         let job = self.engine.submit(JobSpec {

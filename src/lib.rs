@@ -7,7 +7,7 @@
 //! | [`grpc`] | the contract: validation, status codes, streams | `classify` |
 //! | [`classify`] | the use cases: a verdict; a verdict and its reasons | `answer_cache`, `engine`, the pure modules |
 //! | [`answer_cache`] | exact repeats answered from memory | `input`, `engine`'s errors |
-//! | [`quotes`] | reasons quote only what the comment says | `engine`'s guide, `vocabulary` |
+//! | [`quotes`] | reasons quote only what the comment says | `engine`'s guide, `prompt`, `vocabulary` |
 //! | [`engine`] | tokens in, scores or tokens out, many requests a step | `vocabulary` |
 //! | [`prompt`], [`profile`], [`score`], [`labels`], [`utf8`], [`vocabulary`] | pure | each other |
 //! | [`convert`] | checkpoint and adapter to GGUF | `profile` |

@@ -48,6 +48,11 @@ pub enum PromptError {
         /// The answer prefix.
         prefix: String,
     },
+    /// The mark that quotations open and close with is several tokens.
+    #[error(
+        "answer.quotation_mark `{0}` of the profile is not one token of this model: choose one that is (as ' or \"), or leave it out"
+    )]
+    QuotationMark(String),
     /// Two labels begin with the same tokens to the end of one of them.
     #[error("labels `{0}` and `{1}` cannot be told apart by their tokens")]
     SameTokens(String, String),
@@ -80,6 +85,15 @@ pub enum AnswerStart {
     Free,
 }
 
+/// What opens and closes a quotation in the reasons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotationMark {
+    /// The mark.
+    pub text: String,
+    /// The token that is it.
+    pub token: Token,
+}
+
 /// Turns requests into tokens. Made once for a model and its profile.
 pub struct Prompter {
     vocabulary: Arc<dyn Vocabulary>,
@@ -87,6 +101,7 @@ pub struct Prompter {
     static_tokens: Arc<[Token]>,
     labels: [Vec<Token>; 3],
     continuations: [Vec<Token>; 3],
+    quotation_mark: Option<QuotationMark>,
 }
 
 impl Prompter {
@@ -121,9 +136,11 @@ impl Prompter {
                 }
             }
         }
+        let quotation_mark = quotation_mark(v, &profile.answer.quotation_mark)?;
         let mut static_tokens: Vec<Token> = v.bos().into_iter().collect();
         static_tokens.extend(v.tokenize_template(&format!("{}{}", profile.turn.user, profile.instruction)));
-        Ok(Self { static_tokens: static_tokens.into(), labels, continuations, vocabulary, profile })
+        let static_tokens = static_tokens.into();
+        Ok(Self { static_tokens, labels, continuations, quotation_mark, vocabulary, profile })
     }
 
     /// The segment that all prompts begin with.
@@ -139,6 +156,11 @@ impl Prompter {
     /// What stands between the answer prefix and the reasons: label and suffix.
     pub fn continuation(&self, sentiment: Sentiment) -> &[Token] {
         &self.continuations[sentiment.index()]
+    }
+
+    /// What opens and closes a quotation in the reasons, if the profile says it.
+    pub fn quotation_mark(&self) -> Option<&QuotationMark> {
+        self.quotation_mark.as_ref()
     }
 
     /// The tokens of one request. `comment` and the video's texts are normalised (see [`normalize`]).
@@ -162,6 +184,14 @@ impl Prompter {
             segment.template(&p.answer.prefix);
         }
         PromptTokens { video, comment: segment.finish() }
+    }
+}
+
+fn quotation_mark(v: &dyn Vocabulary, text: &str) -> Result<Option<QuotationMark>, PromptError> {
+    match v.tokenize_text(text)[..] {
+        [] => Ok(None),
+        [token] => Ok(Some(QuotationMark { text: text.to_owned(), token })),
+        _ => Err(PromptError::QuotationMark(text.to_owned())),
     }
 }
 
@@ -302,6 +332,7 @@ mod tests {
         };
         check(&|p| p.turn.user = "<|im_start|>user\n".into(), "<|im_start|>user");
         check(&|p| p.turn.end = "<start_of_turn>".into(), "does not end an answer");
+        check(&|p| p.answer.quotation_mark = "“".into(), "not one token");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::engine::Guide;
+use crate::prompt::QuotationMark;
 use crate::vocabulary::{Token, Vocabulary};
 
 /// Characters after which a quotation ends with the word.
@@ -18,14 +19,16 @@ const ENOUGH: usize = 24;
 /// Characters after which it ends within a word.
 const LONGEST: usize = 48;
 
+/// Words of a comment, its first, that a quotation may begin with: each is tokenised for every request.
+const MOST: usize = 200;
+
 /// A token of a passage, and whether the quotation may end after it.
 type Step = (Token, bool);
 
 /// Keeps the quotations of one text to the words of one comment.
 pub struct VerbatimQuotes {
     vocabulary: Arc<dyn Vocabulary>,
-    mark: String,
-    closing: Token,
+    mark: QuotationMark,
     passages: Vec<Vec<Step>>,
     open: Option<Open>,
 }
@@ -37,16 +40,13 @@ struct Open {
 }
 
 impl VerbatimQuotes {
-    /// For a comment; `mark` opens and closes a quotation. `None` if the mark is no single token or the
-    /// comment has nothing to quote.
-    pub fn new(vocabulary: Arc<dyn Vocabulary>, mark: &str, comment: &str) -> Option<Self> {
-        let [closing] = vocabulary.tokenize_text(mark)[..] else { return None };
-        let passages: Vec<_> = passages(comment, mark)
+    /// For a comment. `None` if it has nothing to quote.
+    pub fn new(vocabulary: Arc<dyn Vocabulary>, mark: QuotationMark, comment: &str) -> Option<Self> {
+        let passages: Vec<_> = passages(comment, &mark.text)
             .into_iter()
             .filter_map(|passage| steps(vocabulary.as_ref(), comment, passage))
             .collect();
-        let mark = mark.to_owned();
-        (!passages.is_empty()).then_some(Self { vocabulary, mark, closing, passages, open: None })
+        (!passages.is_empty()).then_some(Self { vocabulary, mark, passages, open: None })
     }
 
     fn step(&self, passage: usize, at: usize) -> Option<&Step> {
@@ -62,7 +62,7 @@ impl Guide for VerbatimQuotes {
         let before = open.written.checked_sub(1);
         let may_close = |p: &usize| before.and_then(|at| self.step(*p, at)).is_some_and(|(_, ends)| *ends);
         if choices.is_empty() || open.passages.iter().any(may_close) {
-            choices.insert(self.closing);
+            choices.insert(self.mark.token);
         }
         Some(choices.into_iter().collect())
     }
@@ -72,7 +72,8 @@ impl Guide for VerbatimQuotes {
             let mut bytes = Vec::new();
             self.vocabulary.piece(token, &mut bytes);
             let text = String::from_utf8_lossy(&bytes);
-            if text.ends_with(&self.mark) && text.matches(&self.mark).count() % 2 == 1 {
+            let mark = &self.mark.text;
+            if text.ends_with(mark) && text.matches(mark).count() % 2 == 1 {
                 self.open = Some(Open { passages: (0..self.passages.len()).collect(), written: 0 });
             }
             return;
@@ -124,6 +125,7 @@ fn passages(comment: &str, mark: &str) -> Vec<Range<usize>> {
     if starts.is_empty() {
         starts = begins(&[Class::Symbol]);
     }
+    starts.truncate(MOST);
     let cut = |start: usize| {
         let rest = &comment[start..];
         let line = rest.lines().next().and_then(|line| line.split(mark).next()).unwrap_or_default();
@@ -162,9 +164,14 @@ mod tests {
     use super::*;
     use crate::vocabulary::ByteVocabulary;
 
+    fn quotes(comment: &str) -> Option<VerbatimQuotes> {
+        let mark = QuotationMark { text: "'".to_owned(), token: Token::from(b'\'') };
+        VerbatimQuotes::new(Arc::new(ByteVocabulary), mark, comment)
+    }
+
     /// What a writer gets who wants to write `wish` and otherwise takes the first choice.
     fn written(comment: &str, wish: &str) -> String {
-        let mut quotes = VerbatimQuotes::new(Arc::new(ByteVocabulary), "'", comment).unwrap();
+        let mut quotes = quotes(comment).unwrap();
         let mut text = Vec::new();
         for byte in wish.bytes() {
             let wished = Token::from(byte);
@@ -202,7 +209,7 @@ mod tests {
     #[test]
     fn a_quotation_comes_to_an_end() {
         let check = |comment: &str, longest: usize| {
-            let mut quotes = VerbatimQuotes::new(Arc::new(ByteVocabulary), "'", comment).unwrap();
+            let mut quotes = quotes(comment).unwrap();
             quotes.chose(Token::from(b'\''));
             let mut bytes = Vec::new();
             while let Some(choices) = quotes.choices() {
@@ -221,7 +228,12 @@ mod tests {
 
     #[test]
     fn nothing_to_quote_is_no_guide() {
-        assert!(VerbatimQuotes::new(Arc::new(ByteVocabulary), "'", "''").is_none());
-        assert!(VerbatimQuotes::new(Arc::new(ByteVocabulary), "“”", "좋아요").is_none(), "no single token");
+        assert!(quotes("''").is_none());
+    }
+
+    #[test]
+    fn a_long_comment_is_quoted_from_its_first_words() {
+        let comment: String = (0..2 * MOST).map(|i| format!("말{i} ")).collect();
+        assert_eq!(quotes(&comment).unwrap().passages.len(), MOST);
     }
 }

@@ -10,7 +10,7 @@ use ko_sentiment::engine::llama::Model;
 use ko_sentiment::input::{Input, RawInput};
 use ko_sentiment::load::{LoadOptions, load};
 use ko_sentiment::profile::{DEFAULT_TOML, Profile};
-use ko_sentiment::prompt::{AnswerStart, Prompter};
+use ko_sentiment::prompt::{AnswerStart, Prompter, QuotationMark};
 use ko_sentiment::quotes::VerbatimQuotes;
 use ko_sentiment::vocabulary::Vocabulary as _;
 use tokio::task::JoinSet;
@@ -134,7 +134,9 @@ fn quotations_are_the_comments_words() {
         ["처음엔 별로였는데 보다 보니 재밌네요ㅋㅋㅋㅋ 👍🏻 최고!", "쀍 똠방각하 🫠\n두 번째 줄", "🫠❤️"]
     {
         for prefer_last in [false, true] {
-            let mut quotes = VerbatimQuotes::new(model.clone(), "'", comment).unwrap();
+            let [token] = model.tokenize_text("'")[..] else { panic!() };
+            let mark = QuotationMark { text: "'".to_owned(), token };
+            let mut quotes = VerbatimQuotes::new(model.clone(), mark, comment).unwrap();
             quotes.chose(model.tokenize_text(" '")[0]);
             let mut bytes = Vec::new();
             while let Some(choices) = quotes.choices() {

@@ -18,10 +18,12 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "benches"))
+from own_server import OwnServer  # noqa: E402
+
 TINY = dict(num_hidden_layers=2, hidden_size=256, intermediate_size=512, num_attention_heads=2, num_key_value_heads=1)
 COMMENTS = 200
 STREAMS = 8
@@ -89,30 +91,13 @@ class Check:
         found = f"{len(pairs) - len(differ)} of {len(pairs)} alike; {ties} of the rest are ties; Δp at most {moved:.4f}"
         self.note("labels against the CPU", found, len(differ) == ties)
 
-    @contextmanager
-    def server(self):
-        command = [self.binary, "serve", "--model", self.args.model, "--listen", "127.0.0.1:0", "--log-format", "json"]
-        command += [*self.layers, "--log-level", "info,llama-cpp-2=info"]
-        process = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
-        lines = []
-        try:
-            for line in process.stderr:
-                lines.append(line)
-                if '"address"' in line:
-                    yield json.loads(line)["address"], lines
-                    break
-            else:
-                sys.exit("the server did not start:\n" + "".join(lines))
-        finally:
-            process.terminate()
-            process.communicate()
-
     def reasons(self) -> None:
-        with self.server() as (address, log):
-            offloaded = [line.split("offloaded ")[1].split(" layers")[0] for line in log if "offloaded " in line]
+        flags = [*self.layers, "--log-level", "info,llama-cpp-2=info"]
+        with OwnServer(self.binary, self.args.model, *flags) as server:
+            offloaded = [line.split("offloaded ")[1].split(" layers")[0] for line in server.log if "offloaded " in line]
             counts = offloaded[0].split("/") if offloaded else ["0", "?"]
             self.note("layers on the GPU", "/".join(counts), self.args.cpu or counts[0] == counts[1])
-            out = self.ours("reason", "--endpoint", address, "--json", "--max-tokens", 64, self.args.comments[0])
+            out = self.ours("reason", "--endpoint", server.address, "--json", "--max-tokens", 64, self.args.comments[0])
         events = [json.loads(line) for line in out.splitlines()]
         text = "".join(event.get("text", "") for event in events)
         right = "verdict" in events[0] and "done" in events[-1] and bool(text.strip())
@@ -155,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--llama-cpp", type=Path, help="folder with llama-batched-bench")
-    parser.add_argument("--model", type=Path, default=ROOT / "models/ko-gemma3-270m-sentiment-q6_k.gguf")
+    parser.add_argument("--model", type=Path, default=ROOT / "models/ko-gemma3-270m-sentiment.gguf")
     parser.add_argument("--work", type=Path, default=ROOT / "target/cuda-check", help="for 25 GB of the 9B shape")
     parser.add_argument("--shape", choices=["2b", "9b", "tiny"], help="[default: 9b; tiny with --cpu]")
     parser.add_argument("--cpu", action="store_true", help="the same steps without a GPU")

@@ -23,6 +23,7 @@ import json
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -31,6 +32,9 @@ import unicodedata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "benches"))
+from own_server import OwnServer  # noqa: E402
+
 BEST = ["--swa-full", "-kvu"]
 WARM_UP = 16
 
@@ -39,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llama-cpp", type=Path, help="folder with llama-server and llama-bench")
     parser.add_argument("--data", required=True, type=Path, help="comments, one a line")
-    parser.add_argument("--model", type=Path, default=ROOT / "models/ko-gemma3-270m-sentiment-q6_k.gguf")
+    parser.add_argument("--model", type=Path, default=ROOT / "models/ko-gemma3-270m-sentiment.gguf")
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/ko-sentiment")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=64)
@@ -123,7 +127,8 @@ def peers(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
     figures |= {name: [] for name in servers}
     figures["tokens/s: ko-sentiment"] = []
     figures["tokens/s: llama-bench pp512"] = []
-    own = OwnServer(args)
+    flags = ["--threads", args.threads, "--parallel", args.clients, "--answer-cache-mib", 0]
+    own = OwnServer(args.binary, args.model, *flags)
     kinds = {
         "ko-sentiment, gRPC": ["--endpoint", own.address],
         "ko-sentiment, in process": [*in_process(args), "--answer-cache-mib", 0],
@@ -192,24 +197,6 @@ def llama_bench(args: argparse.Namespace) -> float:
     command = [args.llama_cpp / "llama-bench", "-m", args.model, "-t", args.threads, "-p", 512, "-n", 0, "-r", 2, "-o", "json", "--repack", 0]
     output = subprocess.run([str(part) for part in command], check=True, capture_output=True)
     return json.loads(output.stdout)[0]["avg_ts"]
-
-
-class OwnServer:
-    """`ko-sentiment serve`, in a process of its own as the peers are."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        command = [args.binary, "serve", "--model", args.model, "--listen", "127.0.0.1:0", "--threads", args.threads]
-        command += ["--parallel", args.clients, "--answer-cache-mib", 0, "--log-format", "json"]
-        self.process = subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True)
-        for line in self.process.stderr:
-            if '"address"' in line:
-                self.address = json.loads(line)["address"]
-                threading.Thread(target=self.process.stderr.read, daemon=True).start()
-                return
-        raise RuntimeError("ko-sentiment serve does not start")
-
-    def stop(self) -> None:
-        self.process.terminate()
 
 
 class LlamaServer:

@@ -21,8 +21,9 @@ use std::ops::Range;
 use super::imatrix::{Imatrix, ImatrixError};
 use super::source::TensorSource;
 
-/// Columns with less than this part of the mean square are scaled as if they had it.
-const FLOOR: f64 = 1e-4;
+/// Columns with less than this part of the mean are scaled as if they had it: none, but for dead ones. (The
+/// mean is that of a few outliers.)
+const FLOOR: f64 = 1e-10;
 
 /// What smoothing does to one tensor: factors for its columns, its rows, or both.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -117,7 +117,7 @@ pub fn root() -> PathBuf {
 
 /// The embedded default.
 pub fn model() -> PathBuf {
-    made("models/ko-gemma3-270m-sentiment-q6_k.gguf")
+    made("models/ko-gemma3-270m-sentiment.gguf")
 }
 
 /// The embedded default's base.
