@@ -7,7 +7,7 @@ say() { printf 'setup: %s\n' "$*"; }
 
 have_libclang() {
   [ -n "${LIBCLANG_PATH:-}" ] || ldconfig -p 2>/dev/null | grep -q 'libclang[-.0-9]*\.so' ||
-    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
+    compgen -G '/usr/lib/llvm-*/lib/libclang[-.][0-9s]*' >/dev/null # not libclang-cpp, another library
 }
 
 if ! command -v cargo >/dev/null; then
