@@ -50,10 +50,12 @@ $(BASE): models/manifest.json models/fetch.py
 	@touch $@
 
 # The embedded default: base and adapter, merged and quantised by our own converter, under the calibrated profile.
-# Padded, for the fastest kernels; the adapter's model card has what other types would cost and give.
+# Padded, for the fastest kernels, and smoothed, with more bits where rounding moves verdicts most; the adapter's
+# model card has what other types would cost and give.
 $(MODEL): $(BASE) $(wildcard $(ADAPTER)/adapter_*) $(ADAPTER)/profile.toml $(ADAPTER)/imatrix.gguf | build
 	$(BINARY) convert-model --force --base $(BASE) --adapter $(ADAPTER) --profile $(ADAPTER)/profile.toml \
-	    --quant Q6_K --imatrix $(ADAPTER)/imatrix.gguf --pad --out $@
+	    --quant Q6_K --tensor-type token_embd=q8_0 --tensor-type ffn_down=q8_0 \
+	    --imatrix $(ADAPTER)/imatrix.gguf --smooth --pad --out $@
 
 clean:
 	cargo clean
