@@ -54,7 +54,7 @@ $(BASE): models/manifest.json models/fetch.py
 # model card has what other types would cost and give.
 $(MODEL): $(BASE) $(wildcard $(ADAPTER)/adapter_*) $(ADAPTER)/profile.toml $(ADAPTER)/imatrix.gguf | build
 	$(BINARY) convert-model --force --base $(BASE) --adapter $(ADAPTER) --profile $(ADAPTER)/profile.toml \
-	    --quant Q6_K --tensor-type token_embd=q8_0 --tensor-type ffn_down=q8_0 \
+	    --quant Q6_K --tensor-type token_embd=q8_0 --tensor-type 'attn_(v|output)=q8_0' \
 	    --imatrix $(ADAPTER)/imatrix.gguf --smooth --pad --out $@
 
 clean:
