@@ -5,7 +5,8 @@
     benches/peers/compare.py --llama-cpp BUILD/bin --data comments.txt
 
 BUILD/bin holds llama-server and llama-bench (README.md beside this file tells how to build them).
-llama-server answers with one scored token; ours scores all three labels whole, through gRPC.
+llama-server answers with one scored token; ours scores all three labels whole, through gRPC. What the same
+answer takes of llama-server, a request more for each further token of a label, is a row of its own.
 All comments of a round are different, and our answer cache is off.
 
     benches/peers/compare.py --streams 8 --llama-cpp BUILD/bin --data comments.txt
@@ -122,6 +123,7 @@ def peers(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
     servers = {
         "llama-server, best flags": LlamaServer(args, BEST),
         "the same, --no-repack": LlamaServer(args, [*BEST, "--no-repack"]),
+        "the same, labels whole": LlamaServer(args, [*BEST, "--no-repack"], whole=True),
         "llama-server, defaults": LlamaServer(args, []),
     }
     figures |= {name: [] for name in servers}
@@ -202,7 +204,7 @@ def llama_bench(args: argparse.Namespace) -> float:
 class LlamaServer:
     """A llama-server with a slot a client."""
 
-    def __init__(self, args: argparse.Namespace, flags: list[str]) -> None:
+    def __init__(self, args: argparse.Namespace, flags: list[str], whole: bool = False) -> None:
         self.profile = tomllib.loads((ROOT / "models/profiles/ko-youtube-sentiment.toml").read_text(encoding="utf-8"))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -213,14 +215,24 @@ class LlamaServer:
         self.process = subprocess.Popen([str(part) for part in command], stdout=quiet, stderr=quiet)
         for _ in range(600):
             try:
-                self.post("/tokenize", {"content": "네"})
+                beginnings = self.label_beginnings()
+                self.ends = ["", *beginnings] if whole else [""]
                 return
-            except (OSError, ValueError):
+            except (OSError, ValueError, KeyError):  # not listening, or still loading
                 time.sleep(0.1)
         raise RuntimeError("llama-server does not start")
 
     def stop(self) -> None:
         self.process.terminate()
+
+    def label_beginnings(self) -> list[str]:
+        """What stands before each further token of the labels."""
+        beginnings = []
+        for label in self.profile["labels"].values():
+            tokens = self.post("/tokenize", {"content": label, "with_pieces": True})["tokens"]
+            pieces = [token["piece"] for token in tokens]
+            beginnings += ["".join(pieces[:count]) for count in range(1, len(pieces))]
+        return beginnings
 
     def prompt(self, item: dict) -> str:
         p = self.profile
@@ -249,8 +261,9 @@ class LlamaServer:
                 if item is None:
                     return
                 try:
-                    body = {"prompt": self.prompt(item), "n_predict": 1, "n_probs": 3, "cache_prompt": True, "temperature": 0}
-                    self.post("/completion", body)
+                    for end in self.ends:
+                        body = {"prompt": self.prompt(item) + end, "n_predict": 1, "n_probs": 3, "cache_prompt": True, "temperature": 0}
+                        self.post("/completion", body)
                 except (OSError, ValueError) as error:
                     failures.append(error)
                     return
