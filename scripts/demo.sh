@@ -31,8 +31,8 @@ ask '광고가 너무 많아서 도저히 못 보겠네요. 구독 취소합니�
 ask '결국 또 졌네 ㅋㅋㅋ' --title '[하이라이트] 한국 대 일본 평가전' \
   --summary '한국 축구 대표팀이 평가전에서 일본에 0 대 3으로 졌다. 수비 실책이 잇따랐고 감독은 경기 뒤 사과했다.'
 
-printf '\033[1m%s\033[0m\n' '이 영상 덕분에 힘든 하루를 버텼어요. 고맙습니다!'
-"$binary" reason --endpoint "$endpoint" --max-tokens 160 '이 영상 덕분에 힘든 하루를 버텼어요. 고맙습니다!'
+printf '\033[1m%s\033[0m\n' '설명이 쉽고 친절해서 큰 도움이 됐어요. 고맙습니다!'
+"$binary" reason --endpoint "$endpoint" --max-tokens 160 '설명이 쉽고 친절해서 큰 도움이 됐어요. 고맙습니다!'
 
 kill -TERM "$server"
 wait "$server"
