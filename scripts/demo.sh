@@ -22,20 +22,19 @@ done
 echo
 
 ask() {
+  local command=$1
+  shift
   printf '\033[1m%s\033[0m\n' "$1"
-  "$binary" classify --endpoint "$endpoint" "$@"
+  "$binary" "$command" --endpoint "$endpoint" "$@"
   echo
 }
-ask '정말 감동이었습니다. 눈물이 났어요. 잘 보고 갑니다~'
-ask '광고가 너무 많아서 도저히 못 보겠네요. 구독 취소합니다.'
-ask '결국 또 졌네 ㅋㅋㅋ' --title '[하이라이트] 한국 대 일본 평가전' \
+ask classify '정말 감동이었습니다. 눈물이 났어요. 잘 보고 갑니다~'
+ask classify '광고가 너무 많아서 도저히 못 보겠네요. 구독 취소합니다.'
+ask classify '결국 또 졌네 ㅋㅋㅋ' --title '[하이라이트] 한국 대 일본 평가전' \
   --summary '한국 축구 대표팀이 평가전에서 일본에 0 대 3으로 졌다. 수비 실책이 잇따랐고 감독은 경기 뒤 사과했다.'
-
-printf '\033[1m%s\033[0m\n' '설명이 쉽고 친절해서 큰 도움이 됐어요. 고맙습니다!'
-"$binary" reason --endpoint "$endpoint" --max-tokens 160 '설명이 쉽고 친절해서 큰 도움이 됐어요. 고맙습니다!'
+ask reason '설명이 쉽고 친절해서 큰 도움이 됐어요. 고맙습니다!' --max-tokens 160
 
 kill -TERM "$server"
 wait "$server"
 server=
-echo
 echo "The server stopped cleanly. Start your own: $binary serve --model $model"

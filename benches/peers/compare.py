@@ -218,7 +218,7 @@ class LlamaServer:
                 beginnings = self.label_beginnings()
                 self.ends = ["", *beginnings] if whole else [""]
                 return
-            except (OSError, ValueError, KeyError):  # not listening, or still loading
+            except (OSError, ValueError):  # not listening, or still loading
                 time.sleep(0.1)
         raise RuntimeError("llama-server does not start")
 
@@ -261,8 +261,9 @@ class LlamaServer:
                 if item is None:
                     return
                 try:
+                    prompt = self.prompt(item)
                     for end in self.ends:
-                        body = {"prompt": self.prompt(item) + end, "n_predict": 1, "n_probs": 3, "cache_prompt": True, "temperature": 0}
+                        body = {"prompt": prompt + end, "n_predict": 1, "n_probs": 3, "cache_prompt": True, "temperature": 0}
                         self.post("/completion", body)
                 except (OSError, ValueError) as error:
                     failures.append(error)
@@ -280,7 +281,11 @@ class LlamaServer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         try:
             connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-            return json.loads(connection.getresponse().read())
+            response = connection.getresponse()
+            answer = response.read()
+            if response.status != 200:
+                raise OSError(f"llama-server answered {path} with {response.status}: {answer.decode(errors='replace')}")
+            return json.loads(answer)
         finally:
             connection.close()
 
