@@ -102,6 +102,7 @@ pub fn load(path: &Path, options: LoadOptions) -> Result<Classifier, LoadError> 
         outputs: (engine.parallel + SPARE_OUTPUTS).min(options.batch),
         threads: options.threads.unwrap_or_else(cores),
         kv_type: options.kv_type,
+        own_attention: true,
     };
     let for_engine = model.clone();
     let make = move |purpose| {

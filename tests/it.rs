@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::type_complexity, missing_docs)]
 
 mod answer_cache;
+mod attention;
 mod bulk;
 mod command_line;
 mod convert;

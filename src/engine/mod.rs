@@ -8,12 +8,15 @@
 //! | `scheduler` | which tokens make the next step |
 //! | `prefix` | segments that jobs share |
 //! | `pace` | how many tokens fit a step's time |
+//! | `random` | random numbers from a seed |
 //! | `logits` | reductions over a row |
 //! | `backend` | what the scheduler needs of llama.cpp |
+//! | `attention` | attention over the cells that a batch sees |
 //! | `llama` | llama.cpp |
 //! | `fake` | a deterministic stand-in for tests and load experiments |
 
 mod admission;
+pub mod attention;
 pub mod backend;
 mod error;
 pub mod fake;
@@ -23,6 +26,7 @@ pub mod llama;
 pub mod logits;
 mod pace;
 mod prefix;
+mod random;
 mod running;
 mod scheduler;
 mod worker;

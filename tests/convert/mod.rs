@@ -11,5 +11,5 @@ mod padding;
 mod process;
 mod refusals;
 mod smooth;
-mod support;
+pub mod support;
 mod types;

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
 
+use super::attention_hook::AttentionHook;
 use super::model::Model;
 use crate::engine::StartError;
+use crate::engine::attention;
 use crate::engine::backend::{Backend, Batch, DecodeError, Limits, SeqId};
 
 /// llama.cpp aborts beyond this (`LLAMA_MAX_SEQ`).
@@ -55,12 +57,17 @@ pub struct ContextOptions {
     pub threads: usize,
     /// Entries of the KV cache.
     pub kv_type: KvType,
+    /// Attention by [`crate::engine::attention`] where it fits, which is on the CPU and with [`KvType::F16`];
+    /// else llama.cpp's.
+    pub own_attention: bool,
 }
 
 /// A context and the model that it computes with.
 pub struct LlamaContext {
     ptr: NonNull<sys::llama_context>,
     model: Arc<Model>,
+    /// Where llama.cpp's callback finds it; freed after the context.
+    _attention_hook: Box<AttentionHook>,
     limits: Limits,
     batch: RawBatch,
     /// Rows of the last batch with logits; empty if it was not computed.
@@ -102,6 +109,11 @@ impl LlamaContext {
         params.kv_unified = true;
         params.swa_full = true;
         params.no_perf = true;
+        let mut hook = Box::<AttentionHook>::default();
+        // A callback would make a GPU wait after every part of the graph.
+        if options.own_attention && attention::available() && !offloads() {
+            hook.install(&mut params);
+        }
         // SAFETY: the model outlives the context, which holds an `Arc` of it; the parameters are valid.
         let ptr = unsafe { sys::llama_init_from_model(model.as_ptr(), params) };
         let Some(ptr) = NonNull::new(ptr) else {
@@ -119,7 +131,14 @@ impl LlamaContext {
             outputs: options.outputs.min(outputs),
             sequences: options.sequences,
         };
-        let mut context = Self { ptr, model, limits, batch: RawBatch::default(), outputs: Vec::new() };
+        let mut context = Self {
+            ptr,
+            model,
+            _attention_hook: hook,
+            limits,
+            batch: RawBatch::default(),
+            outputs: Vec::new(),
+        };
         context.release_unused_rows(options.sequences);
         // What reading the vocabulary and planning the graph left in the heap.
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -134,10 +153,8 @@ impl LlamaContext {
     /// sequence, zeroed, and few steps need half of them.
     fn release_unused_rows(&mut self, rows: usize) {
         const PAGE: usize = 1 << 16;
-        // SAFETY: no arguments, no preconditions.
-        let gpu = unsafe { sys::llama_supports_gpu_offload() };
         // With a GPU the rows are memory that its driver has pinned.
-        if gpu || !cfg!(target_os = "linux") {
+        if offloads() || !cfg!(target_os = "linux") {
             return;
         }
         // SAFETY: the context is alive.
@@ -225,6 +242,12 @@ impl Backend for LlamaContext {
             unsafe { sys::llama_memory_seq_rm(self.memory(), seq, start, -1) };
         }
     }
+}
+
+/// Whether a GPU may take part.
+fn offloads() -> bool {
+    // SAFETY: no arguments, no preconditions.
+    unsafe { sys::llama_supports_gpu_offload() }
 }
 
 /// A batch as llama.cpp reads it: parallel arrays, kept to be filled again.

@@ -1,5 +1,6 @@
 //! llama.cpp, pinned by `Cargo.toml`. The only place in the engine that calls it.
 
+mod attention_hook;
 mod context;
 mod hardware;
 mod model;

@@ -1,0 +1,94 @@
+//! Our attention against llama.cpp's own, in whole models: Gemma 2 with its soft-caps and sliding window, Gemma 3.
+
+use std::sync::Arc;
+
+use ko_sentiment::convert::tensor_type::FileType;
+use ko_sentiment::engine::attention;
+use ko_sentiment::engine::backend::{Backend, Batch, BatchToken, SeqId};
+use ko_sentiment::engine::llama::{ContextOptions, KvType, LlamaContext, Model};
+
+use crate::convert::support::{Checkpoint, Job, largest_difference};
+
+/// Tokens of the prompt that all sequences share. No step has fewer than 64, for which llama.cpp's attention
+/// rounds to 16 bits.
+const SHARED: usize = 80;
+
+fn context(model: &Arc<Model>, own_attention: bool) -> LlamaContext {
+    let options = ContextOptions {
+        cells: 2_048,
+        batch: 256,
+        ubatch: 256,
+        sequences: 32,
+        outputs: 256,
+        threads: 2,
+        kv_type: KvType::F16,
+        own_attention,
+    };
+    LlamaContext::new(model.clone(), options).unwrap()
+}
+
+/// Adds `count` tokens that follow `start` others in their sequences.
+fn add(batch: &mut Batch, seqs: &[SeqId], start: usize, count: usize) {
+    for pos in start..start + count {
+        let token = 10 + i32::try_from(pos * 37 + batch.len() * 13).unwrap() % 700;
+        batch.push(BatchToken { token, pos, seqs: seqs.to_vec(), output: true });
+    }
+}
+
+/// The logits of every token of some steps such as the scheduler makes.
+fn logits(model: &Arc<Model>, own_attention: bool) -> Vec<f32> {
+    let mut context = context(model, own_attention);
+    let mut results = Vec::new();
+    let mut step = |context: &mut LlamaContext, batch: &Batch| {
+        context.decode(batch).unwrap();
+        (0..batch.len()).for_each(|row| results.extend(context.logits(row).unwrap()));
+    };
+    let mut batch = Batch::default();
+    add(&mut batch, &[0], 0, SHARED);
+    step(&mut context, &batch);
+    // Two videos, longer than the sliding window.
+    batch.clear();
+    for video in [1, 2] {
+        context.share(0, video, SHARED);
+        add(&mut batch, &[video], SHARED, 70 + 20 * video as usize);
+    }
+    step(&mut context, &batch);
+    // Comments of either video and of none, three sequences each, and a token more in each of these.
+    batch.clear();
+    for (i, length) in [30, 5, 61, 17].into_iter().enumerate() {
+        let (video, end) = [(1, SHARED + 90), (2, SHARED + 110), (0, SHARED)][i % 3];
+        let seqs = [0, 1, 2].map(|label| 3 + 3 * i32::try_from(i).unwrap() + label);
+        seqs.iter().for_each(|seq| context.share(video, *seq, end));
+        add(&mut batch, &seqs, end, length);
+        seqs.iter().for_each(|seq| add(&mut batch, &[*seq], end + length, 1));
+    }
+    step(&mut context, &batch);
+    results
+}
+
+fn agree(checkpoint: &mut Checkpoint) {
+    // Attention so sharp that without soft-caps the logits would differ by a seventh of the largest.
+    let queries = checkpoint.tensors.iter_mut().filter(|t| t.name.contains("q_proj"));
+    queries.for_each(|tensor| *tensor = tensor.scaled(5.0));
+    let out = checkpoint.write().join("out.gguf");
+    Job::new(checkpoint.path(), FileType::F32, &out).run().unwrap();
+    let model = Arc::new(Model::load(&out, None).unwrap());
+    let (ours, theirs) = (logits(&model, true), logits(&model, false));
+    assert!(ours.iter().all(|logit| logit.is_finite()));
+    let difference = largest_difference(&ours, &theirs);
+    let largest = theirs.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+    assert!(difference < 5e-3 * largest, "{difference} of {largest}");
+    if attention::available() {
+        assert!(difference > 0.0, "llama.cpp was compared with itself");
+    }
+}
+
+#[test]
+fn gemma_2_computes_the_same() {
+    agree(&mut Checkpoint::tiny());
+}
+
+#[test]
+fn gemma_3_computes_the_same() {
+    agree(&mut Checkpoint::of("gemma3"));
+}
