@@ -11,9 +11,9 @@ use crate::profile::{METADATA_KEY, Profile, ProfileError};
 use crate::prompt::{PromptError, Prompter};
 
 /// Rows of logits in a step beyond one for each running request. A row costs 2 MiB with Gemma's
-/// vocabulary (llama.cpp computes and then copies it), and a scored comment four: so many that full
-/// steps of the default size are seldom cut short.
-const SPARE_OUTPUTS: usize = 20;
+/// vocabulary (llama.cpp computes and then copies it), and a scored comment needs four: with the default of
+/// 16 requests a step holds eight comments, which mostly fill it.
+const SPARE_OUTPUTS: usize = 16;
 
 /// How a model is run. Each default stands here alone.
 #[derive(Debug, Clone)]

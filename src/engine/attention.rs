@@ -99,15 +99,13 @@ pub struct Scratch {
     total: Vec<Lane>,
 }
 
-/// Whether [`attend`] has a version for this CPU.
+/// Whether [`attend`] is made for this CPU. Elsewhere llama.cpp's attention has kernels of its own.
 pub fn available() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("avx2")
         && std::arch::is_x86_feature_detected!("fma")
         && std::arch::is_x86_feature_detected!("f16c");
-    #[cfg(target_arch = "aarch64")]
-    return true;
-    #[allow(unreachable_code)]
+    #[cfg(not(target_arch = "x86_64"))]
     false
 }
 
@@ -115,7 +113,7 @@ pub fn available() -> bool {
 /// with its token and query head.
 ///
 /// # Panics
-/// If the CPU has none of the versions ([`available`]), or rows are shorter than their strides say.
+/// If it is not [`available`], or rows are shorter than their strides say.
 pub fn attend(
     a: &Attention,
     tokens: Range<usize>,
@@ -123,7 +121,7 @@ pub fn attend(
     scratch: &mut Scratch,
     put: impl FnMut(usize, usize, &[f32]),
 ) {
-    assert!(available(), "no version for this CPU");
+    assert!(available(), "not made for this CPU");
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the features are there.
     unsafe {
@@ -215,6 +213,7 @@ fn count_seen(row: &[u16], seen: &[u16]) -> (usize, usize) {
     (own, added)
 }
 
+/// Attention of a tile of tokens over the cells that `scratch` has for it.
 #[inline(always)]
 fn attend_tile(
     a: &Attention,
@@ -226,31 +225,23 @@ fn attend_tile(
     let Scratch { seen, cells, queries, mask, keys, values, row, scores, sums, max, total } = scratch;
     let count = tokens.len();
     let strips = (count * a.group).div_ceil(LANES);
-    let (key_width, value_width) = (a.keys.width, a.values.width);
-    let value_strips = value_width.div_ceil(LANES);
-    // Query head `h` of the group and the tile's token `t` have lane `h * count + t`.
-    fill(queries, strips * key_width, [0.0; LANES]);
-    for h in 0..a.group {
-        for t in 0..count {
-            let lane = h * count + t;
-            let strip = &mut queries[lane / LANES * key_width..][..key_width];
-            for (d, x) in a.queries.row(tokens.start + t, kv_head * a.group + h).iter().enumerate() {
-                strip[d][lane % LANES] = *x * a.scale;
-            }
-        }
-    }
+    let key_width = a.keys.width;
+    let value_strips = a.values.width.div_ceil(LANES);
+    let value_width = value_strips * LANES;
     fill(mask, strips * CHUNK, [0.0; LANES]);
     fill(keys, CHUNK * key_width, 0.0);
     fill(values, VALUES * value_strips, [0.0; LANES]);
-    fill(row, value_strips * LANES, 0.0);
+    fill(row, value_width, 0.0);
     fill(scores, CHUNK, [0.0; LANES]);
-    fill(sums, strips * LANES * value_strips * LANES, 0.0);
+    fill(sums, strips * LANES * value_width, 0.0);
     fill(max, strips, [f32::NEG_INFINITY; LANES]);
     fill(total, strips, [0.0; LANES]);
+    fill(queries, strips * key_width, [0.0; LANES]);
+    fill_queries(a, &tokens, kv_head, queries);
     for chunk in cells.chunks(CHUNK) {
         for (c, cell) in chunk.iter().enumerate() {
             a.keys.row(*cell, kv_head).convert_to_f32_slice(&mut keys[c * key_width..][..key_width]);
-            a.values.row(*cell, kv_head).convert_to_f32_slice(&mut row[..value_width]);
+            a.values.row(*cell, kv_head).convert_to_f32_slice(&mut row[..a.values.width]);
             for (strip, part) in row.as_chunks::<LANES>().0.iter().enumerate() {
                 values[strip * VALUES + c] = *part;
             }
@@ -259,10 +250,9 @@ fn attend_tile(
         if masked {
             fill_mask(a, &tokens, chunk, mask);
         }
-        let rounded = chunk.len().next_multiple_of(CELLS);
         for strip in 0..strips {
             let query = &queries[strip * key_width..][..key_width];
-            for c in (0..rounded).step_by(CELLS) {
+            for c in (0..chunk.len()).step_by(CELLS) {
                 let products = dot_products(&keys[c * key_width..][..CELLS * key_width], query);
                 scores[c..c + CELLS].copy_from_slice(&products);
             }
@@ -278,15 +268,10 @@ fn attend_tile(
                 }
             }
             let rescale = soften(scores, &mut max[strip], &mut total[strip]);
-            let sums = &mut sums[strip * LANES * value_strips * LANES..][..LANES * value_strips * LANES];
+            let sums = &mut sums[strip * LANES * value_width..][..LANES * value_width];
             for (v, values) in values.chunks_exact(VALUES).enumerate() {
-                add_weighted(
-                    scores,
-                    &values[..chunk.len()],
-                    &rescale,
-                    &mut sums[v * LANES..],
-                    value_strips * LANES,
-                );
+                let values = &values[..chunk.len()];
+                add_weighted(scores, values, &rescale, &mut sums[v * LANES..], value_width);
             }
         }
     }
@@ -295,7 +280,7 @@ fn attend_tile(
             let lane = h * count + t;
             let sum = total[lane / LANES][lane % LANES];
             let factor = if sum == 0.0 { 0.0 } else { 1.0 / sum };
-            let result = &mut sums[lane * value_strips * LANES..][..value_width];
+            let result = &mut sums[lane * value_width..][..a.values.width];
             result.iter_mut().for_each(|x| *x *= factor);
             put(tokens.start + t, kv_head * a.group + h, result);
         }
@@ -307,6 +292,22 @@ fn attend_tile(
 fn fill<T: Copy>(buffer: &mut Vec<T>, length: usize, value: T) {
     buffer.clear();
     buffer.resize(length, value);
+}
+
+/// Writes a tile's scaled queries. Query head `h` of the group and the tile's token `t` have lane `h * count + t`.
+#[inline(always)]
+fn fill_queries(a: &Attention, tokens: &Range<usize>, kv_head: usize, queries: &mut [Lane]) {
+    let count = tokens.len();
+    for h in 0..a.group {
+        for t in 0..count {
+            let lane = h * count + t;
+            let strip = &mut queries[lane / LANES * a.keys.width..][..a.keys.width];
+            let row = a.queries.row(tokens.start + t, kv_head * a.group + h);
+            for (to, x) in strip.iter_mut().zip(row) {
+                to[lane % LANES] = x * a.scale;
+            }
+        }
+    }
 }
 
 /// Writes the mask of a tile's lanes for some cells.
