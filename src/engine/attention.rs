@@ -6,7 +6,7 @@
 //! (FlashAttention, Dao et al. 2022). What it computes is what `GGML_OP_FLASH_ATTN_EXT` computes
 //! (ggml/src/ggml-cpu/ops.cpp), which looks at every cell up to the last one in use.
 //!
-//! Queries are lanes: all steps of the softmax are the same operation on [`LANES`] neighbours, which the compiler
+//! Queries are lanes: all steps of the softmax are the same operation on 16 neighbours, which the compiler
 //! turns into vectors.
 
 use std::ops::Range;
