@@ -71,8 +71,6 @@ pub struct Attention<'a> {
     pub values: Rows<'a, f16>,
     /// A row of f16 bits for each token: 0 for a cell that it sees, −∞ for another.
     pub mask: Rows<'a, u16>,
-    /// Tokens in the step.
-    pub tokens: usize,
     /// Query heads that share a KV head.
     pub group: usize,
     /// What a product of query and key is multiplied by.
@@ -125,25 +123,14 @@ pub fn attend(
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the features are there.
     unsafe {
-        attend_avx2(a, tokens, kv_head, scratch, put);
+        attend_tiles(a, tokens, kv_head, scratch, put);
     }
     #[cfg(not(target_arch = "x86_64"))]
     attend_tiles(a, tokens, kv_head, scratch, put);
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn attend_avx2(
-    a: &Attention,
-    tokens: Range<usize>,
-    kv_head: usize,
-    scratch: &mut Scratch,
-    put: impl FnMut(usize, usize, &[f32]),
-) {
-    attend_tiles(a, tokens, kv_head, scratch, put);
-}
-
-#[inline(always)]
+/// The rest of this file is inlined here, to be compiled for these features.
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma,f16c"))]
 fn attend_tiles(
     a: &Attention,
     tokens: Range<usize>,
@@ -184,13 +171,9 @@ fn next_tile(a: &Attention, tokens: Range<usize>, scratch: &mut Scratch) -> usiz
         }
     }
     let all = end - tokens.start;
-    let seen_by = |wanted: fn(usize, usize) -> bool| {
-        let cells = seen.iter().enumerate();
-        cells.filter(move |(_, seen)| wanted(usize::from(**seen), all)).map(|(cell, _)| cell)
-    };
     cells.clear();
-    cells.extend(seen_by(|seen, all| seen == all));
-    cells.extend(seen_by(|seen, all| seen > 0 && seen < all));
+    cells.extend((0..seen.len()).filter(|cell| seen[*cell] > 0));
+    cells.sort_by_key(|cell| usize::from(seen[*cell]) < all);
     end
 }
 
@@ -228,15 +211,16 @@ fn attend_tile(
     let key_width = a.keys.width;
     let value_strips = a.values.width.div_ceil(LANES);
     let value_width = value_strips * LANES;
-    fill(mask, strips * CHUNK, [0.0; LANES]);
-    fill(keys, CHUNK * key_width, 0.0);
-    fill(values, VALUES * value_strips, [0.0; LANES]);
-    fill(row, value_width, 0.0);
-    fill(scores, CHUNK, [0.0; LANES]);
+    // What is not written below ends in lanes or columns that nobody reads.
+    mask.resize(strips * CHUNK, [0.0; LANES]);
+    keys.resize(CHUNK * key_width, 0.0);
+    values.resize(VALUES * value_strips, [0.0; LANES]);
+    row.resize(value_width, 0.0);
+    scores.resize(CHUNK, [0.0; LANES]);
+    queries.resize(strips * key_width, [0.0; LANES]);
     fill(sums, strips * LANES * value_width, 0.0);
     fill(max, strips, [f32::NEG_INFINITY; LANES]);
     fill(total, strips, [0.0; LANES]);
-    fill(queries, strips * key_width, [0.0; LANES]);
     fill_queries(a, &tokens, kv_head, queries);
     for chunk in cells.chunks(CHUNK) {
         for (c, cell) in chunk.iter().enumerate() {
@@ -418,6 +402,8 @@ mod tests {
         mask: Vec<u16>,
     }
 
+    const SHAPE: Shape = Shape { tokens: 70, cells: 300, heads: 4, kv_heads: 1, width: 32, softcap: 0.0 };
+
     #[derive(Clone, Copy)]
     struct Shape {
         tokens: usize,
@@ -457,14 +443,13 @@ mod tests {
         }
 
         fn attention(&self) -> Attention<'_> {
-            let Shape { tokens, cells, heads, kv_heads, width, softcap } = self.shape;
+            let Shape { cells, heads, kv_heads, width, softcap, .. } = self.shape;
             let (kv_stride, head_stride) = (kv_heads * width, width);
             Attention {
                 queries: Rows { data: &self.queries, width, row_stride: heads * width, head_stride },
                 keys: Rows { data: &self.keys, width, row_stride: kv_stride, head_stride },
                 values: Rows { data: &self.values, width, row_stride: kv_stride, head_stride },
                 mask: Rows { data: &self.mask, width: cells, row_stride: cells, head_stride: 0 },
-                tokens,
                 group: heads / kv_heads,
                 scale: 0.25,
                 softcap,
@@ -530,14 +515,13 @@ mod tests {
             return;
         }
         let mut random = SplitMix64::new(1);
-        let shape = Shape { tokens: 70, cells: 300, heads: 4, kv_heads: 1, width: 32, softcap: 0.0 };
         for shape in [
-            shape,
-            Shape { softcap: 3.0, ..shape },
-            Shape { kv_heads: 4, ..shape },
-            Shape { heads: 6, kv_heads: 2, width: 40, ..shape },
-            Shape { cells: 97, tokens: 1, ..shape },
-            Shape { cells: 1_000, width: 20, heads: 1, ..shape },
+            SHAPE,
+            Shape { softcap: 3.0, ..SHAPE },
+            Shape { kv_heads: 4, ..SHAPE },
+            Shape { heads: 6, kv_heads: 2, width: 40, ..SHAPE },
+            Shape { cells: 97, tokens: 1, ..SHAPE },
+            Shape { cells: 1_000, width: 20, heads: 1, ..SHAPE },
         ] {
             let step = Step::new(shape, &mut random);
             step.check(BLOCK);
@@ -550,7 +534,7 @@ mod tests {
         if !available() {
             return;
         }
-        let shape = Shape { tokens: 8, cells: 64, heads: 2, kv_heads: 1, width: 16, softcap: 0.0 };
+        let shape = Shape { tokens: 8, cells: 64, heads: 2, width: 16, ..SHAPE };
         let mut step = Step::new(shape, &mut SplitMix64::new(2));
         step.mask[3 * 64..4 * 64].fill(UNSEEN);
         step.check(BLOCK);
@@ -561,8 +545,7 @@ mod tests {
         if !available() {
             return;
         }
-        let shape = Shape { tokens: 40, cells: 300, heads: 4, kv_heads: 1, width: 16, softcap: 0.0 };
-        let mut step = Step::new(shape, &mut SplitMix64::new(3));
+        let mut step = Step::new(Shape { tokens: 40, width: 16, ..SHAPE }, &mut SplitMix64::new(3));
         // Scores up to about 250: their exponentials would overflow 32 bits, not 64.
         step.queries.iter_mut().for_each(|q| *q *= 16.0);
         step.check(BLOCK);
@@ -570,8 +553,8 @@ mod tests {
 
     #[test]
     fn tiles_end_where_requests_see_different_cells() {
-        let shape = Shape { tokens: 30, cells: 400, heads: 4, kv_heads: 1, width: 16, softcap: 0.0 };
-        let mut step = Step::new(shape, &mut SplitMix64::new(4));
+        let mut step =
+            Step::new(Shape { tokens: 30, cells: 400, width: 16, ..SHAPE }, &mut SplitMix64::new(4));
         step.mask.fill(UNSEEN);
         for token in 0..30 {
             let start = if token < 12 { 0 } else { 200 };

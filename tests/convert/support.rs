@@ -32,7 +32,7 @@ pub struct Entry {
     pub name: String,
     pub shape: Vec<usize>,
     dtype: String,
-    scale: f32,
+    pub scale: f32,
     #[serde(default)]
     offset: f32,
     /// Whether the numbers are those of the transposed shape, transposed.
@@ -97,28 +97,6 @@ impl Tensor {
 }
 
 impl Tensor {
-    /// Every number times `factor`.
-    pub fn scaled(&self, factor: f32) -> Self {
-        match self.dtype {
-            Dtype::BF16 => {
-                let numbers: Vec<f32> = self
-                    .bytes
-                    .chunks(2)
-                    .map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32() * factor)
-                    .collect();
-                Self::bf16(&self.name, &self.shape, &numbers)
-            }
-            _ => {
-                let numbers: Vec<f32> = self
-                    .bytes
-                    .chunks(4)
-                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]) * factor)
-                    .collect();
-                Self::f32(&self.name, &self.shape, &numbers)
-            }
-        }
-    }
-
     /// The first `to` of every dimension that has `from`.
     pub fn narrowed(&self, from: usize, to: usize) -> Self {
         let narrow = |n: usize| if n == from { to } else { n };

@@ -142,7 +142,6 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, ith: i32, nth: i32, ki
         values: unsafe { rows::<f16>(node.src[2]) },
         // SAFETY: as above.
         mask: unsafe { rows::<u16>(node.src[3]) },
-        tokens,
         group: heads / kv_heads,
         scale: kind.scale,
         softcap: kind.softcap,
