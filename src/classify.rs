@@ -150,7 +150,7 @@ impl Classifier {
         };
         let asked = Instant::now();
         match answers.lookup(input, options.deadline).await? {
-            Lookup::Known(answer) => Ok(self.remembered(&answer, asked.elapsed())),
+            Lookup::Known(answer) => self.remembered(&answer, asked.elapsed()),
             Lookup::Unknown(place) => {
                 let classified = self.compute(input, options).await?;
                 let (log_probs, prompt_tokens) =
@@ -162,10 +162,10 @@ impl Classifier {
     }
 
     /// An answer that was not computed again: none of its tokens were, and it waited for its twin at most.
-    fn remembered(&self, answer: &Answer, waited: Duration) -> Classified {
+    fn remembered(&self, answer: &Answer, waited: Duration) -> Result<Classified, EngineError> {
         let tokens = answer.prompt_tokens;
         let stats = Stats { prompt_tokens: tokens, cached_tokens: tokens, queue: waited, ..Stats::default() };
-        Classified { verdict: self.verdict(&answer.log_probs), stats, from_cache: true }
+        Ok(Classified { verdict: self.verdict(&answer.log_probs)?, stats, from_cache: true })
     }
 
     async fn compute(&self, input: &Input, options: Options) -> Result<Classified, EngineError> {
@@ -180,7 +180,7 @@ impl Classifier {
         })?;
         match job.next().await {
             Event::Scored(log_probs, stats) => {
-                Ok(Classified { verdict: self.verdict(&log_probs), stats, from_cache: false })
+                Ok(Classified { verdict: self.verdict(&log_probs)?, stats, from_cache: false })
             }
             Event::Failed(error) => Err(error),
             // Scores come first.
@@ -203,8 +203,9 @@ impl Classifier {
             if options.free_answer { Arc::new([]) } else { self.branches.clone() };
         let this = self.clone();
         let begin = move |log_probs: &[f64]| {
-            let verdict = this.verdict(log_probs);
-            this.prompter.continuation(verdict.sentiment).to_vec()
+            // Without a verdict there is nothing to go on from; the stream ends with the same error.
+            let verdict = this.verdict(log_probs).ok();
+            verdict.map_or(Vec::new(), |v| this.prompter.continuation(v.sentiment).to_vec())
         };
         // A free answer sets its label in quotation marks too.
         let mark = self.prompter.quotation_mark().filter(|_| !options.free_answer);
@@ -238,10 +239,9 @@ impl Classifier {
         })
     }
 
-    fn verdict(&self, log_probs: &[f64]) -> Verdict {
-        let mut three = [f64::NEG_INFINITY; 3];
-        three.iter_mut().zip(log_probs).for_each(|(to, from)| *to = *from);
-        Verdict::new(three, &self.profile.calibration)
+    /// The verdict from the engine's scores; never one from scores that are missing or not finite.
+    fn verdict(&self, log_probs: &[f64]) -> Result<Verdict, EngineError> {
+        Verdict::from_scores(log_probs, &self.profile.calibration).ok_or(EngineError::NotFinite)
     }
 }
 
@@ -269,7 +269,13 @@ impl ReasonStream {
         while !self.ended {
             match self.job.next().await {
                 Event::Scored(log_probs, stats) => {
-                    let verdict = self.classifier.verdict(&log_probs);
+                    let verdict = match self.classifier.verdict(&log_probs) {
+                        Ok(verdict) => verdict,
+                        Err(error) => {
+                            self.ended = true;
+                            return Some(Err(error));
+                        }
+                    };
                     self.verdict = Some(verdict.sentiment);
                     return Some(Ok(ReasonEvent::Verdict(Classified { verdict, stats, from_cache: false })));
                 }

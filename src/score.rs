@@ -17,7 +17,15 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The verdict from ln P(label | prompt).
+    /// The verdict from ln P(label | prompt), one per label. `None` if one is missing, or if it or a
+    /// probability made of it is not finite.
+    pub fn from_scores(log_probs: &[f64], calibration: &Calibration) -> Option<Self> {
+        let three = <[f64; 3]>::try_from(log_probs).ok()?;
+        let verdict = Self::new(three, calibration);
+        three.iter().chain(&verdict.probabilities).all(|p| p.is_finite()).then_some(verdict)
+    }
+
+    /// The verdict from ln P(label | prompt), all finite.
     pub fn new(log_probs: [f64; 3], calibration: &Calibration) -> Self {
         let probabilities = probabilities(log_probs, calibration);
         let best = Sentiment::ALL
@@ -64,5 +72,19 @@ mod tests {
         check(1.0, 2.0_f64.ln(), 0.0, (Sentiment::Neutral, [5.0 / 12.0, 0.5, 1.0 / 12.0], false));
         // Half the temperature squares the weights: 25 : 9 : 1.
         check(0.5, 0.0, 0.0, (Sentiment::Positive, [25.0 / 35.0, 9.0 / 35.0, 1.0 / 35.0], false));
+    }
+
+    #[test]
+    fn no_verdict_without_three_finite_scores() {
+        let scores: [&[f64]; 4] = [&[], &[-1.0], &[-1.0, f64::NEG_INFINITY, -2.0], &[-1.0, -2.0, f64::NAN]];
+        let bias = Labels { positive: 0.0, neutral: 0.0, negative: 0.0 };
+        let plain = Calibration { temperature: 1.0, bias, abstain_below: 0.0 };
+        for scores in scores {
+            assert_eq!(Verdict::from_scores(scores, &plain), None, "{scores:?}");
+        }
+        assert!(Verdict::from_scores(&[-1.0, -2.0, -3.0], &plain).is_some());
+        // A temperature that no score survives.
+        let frozen = Calibration { temperature: 1e-320, ..plain };
+        assert_eq!(Verdict::from_scores(&[-1.0, -2.0, -3.0], &frozen), None);
     }
 }

@@ -62,6 +62,11 @@ impl JobSpec {
         self.tokens.len() + self.branch_cells().max(generated)
     }
 
+    /// Sequences that the job needs: one per branch if any branch has tokens to compute, otherwise one.
+    pub fn sequences(&self) -> usize {
+        if self.branch_cells() > 0 { self.branches.len() } else { 1 }
+    }
+
     /// Tokens to compute to score the branches once the prompt is there: all but each one's last.
     pub fn branch_cells(&self) -> usize {
         self.branches.iter().map(|b| b.len().saturating_sub(1)).sum()

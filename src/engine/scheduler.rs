@@ -255,7 +255,7 @@ impl<B: Backend> Scheduler<B> {
     /// Gives a job its cells and sequences, evicting unused videos for them, or gives the job back.
     fn start(&mut self, job: Job) -> Result<(), Box<Job>> {
         let spec = &job.spec;
-        let seqs = if spec.branch_cells() > 0 { spec.branches.len() } else { 1 };
+        let seqs = spec.sequences();
         let shared = spec.shared.clone();
         let found = self.tree.find(&shared);
         let mut own = spec.own_cells();
@@ -419,7 +419,9 @@ impl<B: Backend> Scheduler<B> {
         }
         let mut rows = Vec::new();
         if finishes {
-            for (branch, seq) in branches.iter().zip(&r.seqs) {
+            // Without label tokens to compute there is one sequence for all branches, which have no rows then.
+            let own_seqs = r.seqs.iter().cycle();
+            for (branch, seq) in branches.iter().zip(own_seqs) {
                 let known = &branch[..branch.len().saturating_sub(1)];
                 let row = known.iter().enumerate().map(|(i, token)| {
                     let pos = r.pos + count + i;

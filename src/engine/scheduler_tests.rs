@@ -200,6 +200,37 @@ fn joint_scores_are_those_of_the_plain_model_and_take_one_step() {
     bench.check_nothing_leaks();
 }
 
+/// Labels as tokenisers cut them: of 1 to 5 tokens, alike, sharing a beginning, one the beginning of another.
+fn any_labels() -> impl Strategy<Value = Vec<Vec<Token>>> {
+    let label = proptest::collection::vec(6_i32..9, 1..=5);
+    proptest::collection::vec(label, 1..=5)
+}
+
+proptest! {
+    #[test]
+    fn labels_of_any_length_score_as_the_plain_model_does(
+        labels in any_labels(),
+        prompt in proptest::collection::vec(20_i32..30, 1..60),
+        video in 0_usize..30,
+        text in any::<bool>(),
+    ) {
+        let mut bench = Bench::plain();
+        let video: Vec<Token> = (0..video).map(|i| 30 + i as Token % 10).collect();
+        let read = [&PINNED[..], &video, &prompt].concat();
+        let spec = score(&video, &prompt, &labels);
+        let spec = if text { write(spec, labels[0].clone(), 6) } else { spec };
+        let mut receiver = bench.push(spec);
+        bench.run();
+        let got = events(&mut receiver);
+        let Event::Scored(scores, _) = &got[0] else { panic!("{got:?}") };
+        prop_assert!(close(scores, &expected_scores(&read, &labels)), "{scores:?}");
+        if text {
+            prop_assert_eq!(text_of(&got), expected_text(&[&read[..], &labels[0]].concat(), 6));
+        }
+        bench.check_nothing_leaks();
+    }
+}
+
 #[test]
 fn a_text_goes_on_from_its_verdict() {
     let mut bench = Bench::plain();
