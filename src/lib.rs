@@ -1,39 +1,41 @@
-//! ko-sentiment: how Korean viewers feel about a video, read from their comments.
+//! Sentiment analysis for Korean YouTube comments: 긍정, 중립 or 부정, with calibrated probabilities and reasons.
 //!
-//! The map, from the wire inwards (`ARCHITECTURE.md` tells the same as a story):
+//! The rooms, from the top down. A room uses only the rooms in its row; `tests/layers.rs` keeps this table and
+//! refuses circles of files. `ARCHITECTURE.md` tells the same as a story.
 //!
-//! | module | job | may use |
+//! | room | job | may use |
 //! | --- | --- | --- |
-//! | [`grpc`] | the contract: validation, status codes, streams | `classify` |
-//! | [`classify`] | the use cases: a verdict; a verdict and its reasons | `answer_cache`, `engine`, the pure modules |
-//! | [`answer_cache`] | exact repeats answered from memory | `input`, `engine`'s errors |
-//! | [`quotes`] | reasons quote only what the comment says | `engine`'s guide, `prompt`, `vocabulary` |
-//! | [`engine`] | tokens in, scores or tokens out, many requests a step | `vocabulary` |
-//! | [`prompt`], [`profile`], [`score`], [`labels`], [`utf8`], [`vocabulary`] | pure | each other |
-//! | [`convert`] | checkpoint and adapter to GGUF | `profile` |
-//! | [`eval`] | how good the answers are: metrics, calibration, pictures | `profile`, `score`, `labels` |
-//! | [`mod@bench`] | what a load run measured | `engine`'s numbers |
-//! | [`telemetry`] | logs | – |
-//! | [`cli`] | one file a subcommand; the only place that prints | all of the above |
-//!
-//! `tests/layers.rs` keeps these edges.
+//! | [`cli`] | one file per subcommand; the only place that prints | everything below |
+//! | [`grpc`] | the API on the wire: validation, status codes, streams | `sentiment`, `engine` |
+//! | [`load`] | a model file to a running classifier | `sentiment`, `llama`, `engine`, `files` |
+//! | [`telemetry`] | logs | |
+//! | [`load_test`] | what `bench` measures | `engine` |
+//! | [`eval`] | how good the answers are: metrics, calibration, plots | `dataset`, `sentiment` |
+//! | [`dataset`] | people's files of comments | `sentiment` |
+//! | [`convert`] | checkpoint and adapter to GGUF | `convert::*`, `sentiment`, `gguf`, `files` |
+//! | [`convert::finish`] | the result is read again and asked a question | `sentiment`, `llama`, `gguf` |
+//! | [`convert::merge`] | PEFT adapters | `convert::quantise`, `convert::input` |
+//! | [`convert::quantise`] | types, mixtures, K-quants, importance matrix, smoothing | `convert::input`, `gguf` |
+//! | [`convert::tokenizer`] | vocabulary and special tokens | `convert::input`, `gguf` |
+//! | [`convert::input`] | where weights come from: checkpoint, GGUF, hub | `gguf`, `files` |
+//! | [`sentiment`] | prompt, scores, verdict, reasons | `engine`, `text` |
+//! | [`llama`] | all that calls llama.cpp at run time; kernels | `engine`, `text` |
+//! | [`engine`] | tokens in, scores or tokens out, many requests per step | `text` |
+//! | [`gguf`] | the file format | `files` |
+//! | [`files`] | hashes; outputs that appear whole | |
+//! | [`text`] | tokens and UTF-8 | |
 
-pub mod answer_cache;
-pub mod bench;
-pub mod classify;
 pub mod cli;
 pub mod convert;
+pub mod dataset;
 pub mod engine;
 pub mod eval;
+pub mod files;
+pub mod gguf;
 pub mod grpc;
-pub mod input;
-pub mod labels;
-pub mod llama_backend;
+pub mod llama;
 pub mod load;
-pub mod profile;
-pub mod prompt;
-pub mod quotes;
-pub mod score;
+pub mod load_test;
+pub mod sentiment;
 pub mod telemetry;
-pub mod utf8;
-pub mod vocabulary;
+pub mod text;

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::classify::{Classifier, ModelCard};
-use crate::convert::hash;
-use crate::engine::llama::{ContextOptions, KvType, LlamaContext, Model, ModelError};
 use crate::engine::{Engine, EngineConfig, Purpose, StartError};
-use crate::profile::{METADATA_KEY, Profile, ProfileError};
-use crate::prompt::{PromptError, Prompter};
+use crate::files::hash;
+use crate::llama::{ContextOptions, KvType, LlamaContext, Model, ModelError};
+use crate::sentiment::classify::{Classifier, ModelCard};
+use crate::sentiment::profile::{METADATA_KEY, Profile, ProfileError};
+use crate::sentiment::prompt::{PromptError, Prompter};
 
 /// Rows of logits in a step beyond one for each running request. A row costs 2 MiB with Gemma's
 /// vocabulary (llama.cpp computes and then copies it), and a scored comment needs four: with the default of

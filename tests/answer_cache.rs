@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ko_sentiment::classify::{Classified, Classifier, Options};
 use ko_sentiment::engine::EngineError;
 use ko_sentiment::grpc::pb::{
     ClassifyBatchRequest, ClassifyRequest, ClassifyResponse, ClassifyStreamRequest, ItemResult,
     StreamReasonRequest, Video, item_result::Outcome, stream_reason_response::Event,
 };
-use ko_sentiment::input::{Input, RawInput};
+use ko_sentiment::sentiment::classify::{Classified, Classifier, Options};
+use ko_sentiment::sentiment::input::{Input, RawInput};
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Request};

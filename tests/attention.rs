@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use ko_sentiment::convert::tensor_type::FileType;
-use ko_sentiment::engine::attention;
 use ko_sentiment::engine::backend::{Backend, Batch, BatchToken, SeqId};
-use ko_sentiment::engine::llama::{ContextOptions, KvType, LlamaContext, Model};
+use ko_sentiment::gguf::tensor_type::FileType;
+use ko_sentiment::llama::kernels::attention;
+use ko_sentiment::llama::{ContextOptions, KvType, LlamaContext, Model};
 
 use crate::convert::support::{Checkpoint, Entry, Job, entries, largest_difference};
 

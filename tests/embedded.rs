@@ -4,15 +4,15 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
-use ko_sentiment::classify::{Classifier, Options, ReasonEvent, ReasonOptions};
 use ko_sentiment::engine::Guide as _;
-use ko_sentiment::engine::llama::Model;
-use ko_sentiment::input::{Input, RawInput};
+use ko_sentiment::llama::Model;
 use ko_sentiment::load::{LoadOptions, load};
-use ko_sentiment::profile::{DEFAULT_TOML, Profile};
-use ko_sentiment::prompt::{AnswerStart, Prompter, QuotationMark};
-use ko_sentiment::quotes::VerbatimQuotes;
-use ko_sentiment::vocabulary::Vocabulary as _;
+use ko_sentiment::sentiment::classify::{Classifier, Options, ReasonEvent, ReasonOptions};
+use ko_sentiment::sentiment::input::{Input, RawInput};
+use ko_sentiment::sentiment::profile::{DEFAULT_TOML, Profile};
+use ko_sentiment::sentiment::prompt::{AnswerStart, Prompter, QuotationMark};
+use ko_sentiment::sentiment::quotes::VerbatimQuotes;
+use ko_sentiment::text::vocabulary::Vocabulary as _;
 use tokio::task::JoinSet;
 
 use crate::support::{base, model};

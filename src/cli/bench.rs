@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use tokio::task::JoinSet;
 
+use super::run::{CliResult, block_on};
 use super::session::{Session, SessionError};
 use super::text_args::AnswererArgs;
-use super::{CliResult, block_on};
-use crate::bench::{Run, Sample, peak_memory};
-use crate::classify::{Classifier, ReasonEvent};
+use crate::dataset::{self, Columns, Row};
 use crate::engine::StepCounts;
-use crate::eval::dataset::{self, Columns, Row};
 use crate::grpc::{Client, RemoteReason, Server, ServerOptions};
-use crate::input::RawInput;
+use crate::load_test::{Run, Sample, peak_memory};
+use crate::sentiment::classify::{Classifier, ReasonEvent};
+use crate::sentiment::input::RawInput;
 
 /// For example: ko-sentiment bench --model model.gguf --data comments.txt --clients 16
 ///

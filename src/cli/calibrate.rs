@@ -3,14 +3,14 @@
 use clap::Args;
 
 use super::predict::{AskArgs, BalanceArgs, DataArgs, ask, share};
+use super::run::{CliResult, block_on};
 use super::session::Session;
 use super::text_args::AnswererArgs;
-use super::{CliResult, block_on};
-use crate::convert::rewrite::set_metadata;
 use crate::eval::calibrate::check_labels;
 use crate::eval::predictions::Mode;
 use crate::eval::report::Recalibration;
-use crate::profile::METADATA_KEY;
+use crate::gguf::rewrite::set_metadata;
+use crate::sentiment::profile::METADATA_KEY;
 
 /// For example: ko-sentiment calibrate --model model.gguf --data comments.csv
 ///

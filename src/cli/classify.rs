@@ -3,13 +3,13 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::run::{CliResult, block_on};
 use super::session::Session;
 use super::text_args::{AnswererArgs, TextArgs};
-use super::{CliResult, block_on};
-use crate::classify::{Classified, ModelCard};
 use crate::engine::Stats;
-use crate::labels::Sentiment;
-use crate::score::Verdict;
+use crate::sentiment::classify::{Classified, ModelCard};
+use crate::sentiment::labels::Sentiment;
+use crate::sentiment::score::Verdict;
 
 /// Width of a probability of 1 on the terminal.
 const BAR: usize = 40;

@@ -1,9 +1,9 @@
 //! `ko-sentiment completions`
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Cli, CliResult};
+use super::run::CliResult;
 
 /// For example: ko-sentiment completions bash > /etc/bash_completion.d/ko-sentiment
 #[derive(Debug, Args)]
@@ -12,7 +12,7 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-pub fn run(args: &CompletionsArgs) -> CliResult {
-    clap_complete::generate(args.shell, &mut Cli::command(), "ko-sentiment", &mut std::io::stdout());
+pub fn run(args: &CompletionsArgs, command: &mut Command) -> CliResult {
+    clap_complete::generate(args.shell, command, "ko-sentiment", &mut std::io::stdout());
     Ok(())
 }

@@ -12,17 +12,18 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::bench::peak_memory;
-use crate::convert::adapter::Adapter;
-use crate::convert::hub::{Hub, HubError, HubId, HubSettings};
-use crate::convert::imatrix::Imatrix;
-use crate::convert::mixture::Mixture;
-use crate::convert::pad;
+use crate::convert::input::hub::{Hub, HubError, HubId, HubSettings};
+use crate::convert::merge::adapter::Adapter;
 use crate::convert::plan::Plan;
-use crate::convert::tensor_type::FileType;
-use crate::convert::type_override::TypeOverride;
+use crate::convert::quantise::imatrix::Imatrix;
+use crate::convert::quantise::mixture::Mixture;
+use crate::convert::quantise::pad;
+use crate::convert::quantise::type_override::TypeOverride;
 use crate::convert::write::{Control, Progress};
-use crate::convert::{self, Base, ConvertError, Request, Summary, output};
+use crate::convert::{self, Base, ConvertError, Request, Summary};
+use crate::files::output;
+use crate::gguf::tensor_type::FileType;
+use crate::load_test::peak_memory;
 
 use super::profile_arg::{self, ProfileArgError, read_profile};
 

@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
-use super::CliResult;
-use crate::engine::llama::{backends, cpu, devices, libraries_not_loaded};
+use super::run::CliResult;
+use crate::llama::{backends, cpu, devices, libraries_not_loaded};
 
 /// What llama.cpp computes with here: backends, devices, memory, CPU features in use.
 #[derive(Debug, Args)]

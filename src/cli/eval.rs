@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::predict::{Answers, AskArgs, BalanceArgs, Data, DataArgs, ask};
+use super::run::{CliResult, block_on};
 use super::session::Session;
 use super::text_args::AnswererArgs;
-use super::{CliResult, block_on};
 use crate::eval::calibrate::check_labels;
 use crate::eval::fidelity::{Fidelity, Pair};
 use crate::eval::metrics::Confusion;
 use crate::eval::picture;
 use crate::eval::predictions::{self, Mode, Prediction};
 use crate::eval::report::{Recalibration, Reliability, Report};
-use crate::profile::Calibration;
-use crate::score::probabilities;
+use crate::sentiment::profile::Calibration;
+use crate::sentiment::score::probabilities;
 
 /// For example: ko-sentiment eval --model model.gguf --data comments.csv --pictures out
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{CliResult, block_on};
+use super::run::{CliResult, block_on};
 use crate::grpc::Client;
 
 /// For example: ko-sentiment health --endpoint 127.0.0.1:50051

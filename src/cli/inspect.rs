@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::CliResult;
-use crate::convert::gguf::{self, Header};
-use crate::engine::llama::cpu;
+use super::run::CliResult;
+use crate::gguf::{self, Header};
+use crate::llama::cpu;
 use crate::load::sha256;
-use crate::profile::{self, Profile};
+use crate::sentiment::profile::{self, Profile};
 
 /// Architecture, quantisation, profile, origin and hash of a GGUF file, from its header alone; and the
 /// CPU features that would compute it here.
@@ -109,7 +109,7 @@ fn facts(header: &Header, sha256: &str) -> Vec<(String, Value)> {
 }
 
 fn file_type(number: u64) -> String {
-    u32::try_from(number).map_or_else(|_| number.to_string(), crate::engine::llama::file_type_name)
+    u32::try_from(number).map_or_else(|_| number.to_string(), crate::llama::file_type_name)
 }
 
 /// Number and bytes of the tensors of each type.

@@ -18,18 +18,16 @@ pub mod openmp;
 mod predict;
 mod profile_arg;
 mod reason;
+mod run;
 mod serve;
 mod session;
 mod text_args;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::telemetry::{self, LogFormat};
-
-/// A failure on its way to the terminal.
-type CliResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// How Korean YouTube viewers feel: 긍정 / 중립 / 부정, with probabilities and reasons.
 #[derive(Debug, Parser)]
@@ -93,7 +91,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Health(args) => health::run(args),
-        Command::Completions(args) => completions::run(args),
+        Command::Completions(args) => completions::run(args, &mut Cli::command()),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -102,9 +100,4 @@ pub fn run(cli: Cli) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Runs a future on a runtime of its own.
-fn block_on<T>(future: impl Future<Output = T>) -> Result<T, std::io::Error> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::engine::EngineConfig;
-use crate::engine::llama::KvType;
+use crate::llama::KvType;
 use crate::load::LoadOptions;
 
 use super::profile_arg::{ProfileArgError, read_profile};

@@ -10,14 +10,14 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use sha2::{Digest as _, Sha256};
 
 use super::session::{Session, SessionError};
-use crate::classify::ReasonEvent;
-use crate::eval::dataset::{self, Columns, DatasetError, Row};
+use crate::dataset::{self, Columns, DatasetError, Row};
 use crate::eval::predictions::{Mode, Prediction, PredictionsError, PredictionsFile, Source};
 use crate::eval::run::{Answer, Predictor, RunError, answer_all};
 use crate::grpc::RemoteReason;
-use crate::input::{DEFAULT_TOKENS, MAX_TOKENS, RawInput};
-use crate::labels::Sentiment;
-use crate::profile::ProfileError;
+use crate::sentiment::classify::ReasonEvent;
+use crate::sentiment::input::{DEFAULT_TOKENS, MAX_TOKENS, RawInput};
+use crate::sentiment::labels::Sentiment;
+use crate::sentiment::profile::ProfileError;
 
 /// A labelled data set.
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::profile::{DEFAULT_TOML, Profile, ProfileError};
+use crate::sentiment::profile::{DEFAULT_TOML, Profile, ProfileError};
 
 /// The bundled profile: the model card's prompt.
 pub const BUNDLED: &str = "ko-youtube-sentiment";

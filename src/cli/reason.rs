@@ -6,13 +6,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::classify::{answer_json, timings_json, usage_json, verdict_text};
+use super::run::{CliResult, block_on};
 use super::session::Session;
 use super::text_args::{AnswererArgs, TextArgs};
-use super::{CliResult, block_on};
-use crate::classify::ReasonEvent;
 use crate::engine::Finish;
 use crate::grpc::RemoteReason;
-use crate::input::{DEFAULT_TOKENS, MAX_TOKENS};
+use crate::sentiment::classify::ReasonEvent;
+use crate::sentiment::input::{DEFAULT_TOKENS, MAX_TOKENS};
 
 /// For example: ko-sentiment reason --model model.gguf "정말 감동이었습니다. 눈물이 났어요."
 ///

@@ -10,9 +10,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 use super::model_args::ModelArgs;
-use super::{CliResult, block_on};
-use crate::engine::llama::cpu;
+use super::run::{CliResult, block_on};
 use crate::grpc::{Server, ServerOptions};
+use crate::llama::cpu;
 use crate::load::load;
 
 /// For example: ko-sentiment serve --model model.gguf --listen 0.0.0.0:50051

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::text_args::AnswererArgs;
-use crate::classify::{Classified, Classifier, ModelCard, Options, ReasonEvent, ReasonOptions};
 use crate::engine::EngineError;
 use crate::grpc::{Client, ClientError, RemoteReason, ServerError};
-use crate::input::{Input, RawInput, Violation};
 use crate::load::{LoadError, load};
+use crate::sentiment::classify::{Classified, Classifier, ModelCard, Options, ReasonEvent, ReasonOptions};
+use crate::sentiment::input::{Input, RawInput, Violation};
 
 use super::profile_arg::ProfileArgError;
 

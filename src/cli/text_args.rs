@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::model_args::ModelArgs;
-use crate::input::RawInput;
+use crate::sentiment::input::RawInput;
 
 /// A comment and its video.
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@
 
 use serde_json::Value as Json;
 
-use super::gguf::{Metadata, Value};
+use crate::gguf::{Metadata, Value};
 
 /// Why a model's configuration can't be converted.
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -201,16 +201,6 @@ impl Architecture {
             Self::Gemma2 => 8192,
             Self::Gemma3 => 131_072,
         }
-    }
-}
-
-/// The dimension of a tensor that is the hidden width: 0 for columns, 1 for rows.
-pub fn hidden_dimension(gguf_tensor: &str) -> Option<usize> {
-    let module = gguf_tensor.strip_suffix(".weight")?.rsplit('.').next()?;
-    match module {
-        "attn_q_norm" | "attn_k_norm" => None,
-        "attn_output" | "ffn_down" => Some(1),
-        _ => Some(0),
     }
 }
 

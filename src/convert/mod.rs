@@ -1,40 +1,21 @@
-//! Conversion: a Hugging Face checkpoint or a GGUF file, with or without a PEFT adapter, to a
-//! quantised GGUF file, in one pass and bounded memory.
+//! Conversion: a Hugging Face checkpoint or a GGUF file, with or without a PEFT adapter, to a quantised GGUF
+//! file, in one pass and bounded memory.
 //!
-//! The way of a tensor: [`source`] finds it, [`mod@plan`] decides its name ([`arch`]), its type
-//! ([`mixture`], [`type_override`], [`pad`], [`imatrix`]) and what the [`adapter`] and [`smooth`] do to it,
-//! [`mod@write`] reads it in row chunks, merges ([`lora`]), quantises ([`quant`]) and writes.
-//! [`vocab`] and [`special`] make the tokenizer's metadata, [`gguf`] the container ([`metadata`] its
-//! values), [`output`] and [`verify`] see to it that a file has its name only when it is whole and has
-//! answered a question. [`rewrite`] changes one value of a finished file.
+//! The way of a tensor: [`input`] finds it. [`mod@plan`] decides its name ([`arch`]), its type ([`quantise`]) and
+//! what the adapter ([`merge`]) and smoothing do to it. [`mod@write`] reads it in row chunks, merges, quantises and
+//! writes. [`tokenizer`] makes the vocabulary's metadata, and [`finish`] checks the result, which has its name only
+//! when it is whole and has answered a question.
 //!
-//! Nothing here knows the engine, and only [`quant`] and [`verify`] call llama.cpp.
+//! Nothing here knows the engine. Only `quantise/quant.rs` and `finish/verify.rs` call llama.cpp.
 
-pub mod adapter;
 pub mod arch;
-pub mod gguf;
-pub mod hash;
-pub mod hub;
-mod hub_blob;
-pub mod imatrix;
-#[cfg(target_arch = "x86_64")]
-mod kquants;
-pub mod lora;
-pub mod metadata;
-pub mod mixture;
-pub mod output;
-pub mod pad;
+pub mod error;
+pub mod finish;
+pub mod input;
+pub mod merge;
 pub mod plan;
-pub mod quant;
-pub mod rewrite;
-pub mod safetensors;
-pub mod smooth;
-pub mod source;
-pub mod special;
-pub mod tensor_type;
-pub mod type_override;
-pub mod verify;
-pub mod vocab;
+pub mod quantise;
+pub mod tokenizer;
 pub mod write;
 
 use std::io;
@@ -43,80 +24,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::adapter::{Adapter, AdapterError};
-use self::arch::ArchError;
-use self::gguf::{GgufError, Value};
-use self::imatrix::ImatrixError;
-use self::mixture::Mixture;
-use self::output::{Output, OutputError};
+pub use self::error::ConvertError;
+use self::input::checkpoint::Checkpoint;
+use self::input::error::SourceError;
+use self::input::gguf_base::GgufBase;
+use self::merge::adapter::Adapter;
 use self::plan::Plan;
-use self::source::{Checkpoint, GgufBase, SourceError};
-use self::type_override::OverrideError;
-use self::verify::VerifyError;
-use self::vocab::VocabError;
-use self::write::{Control, Progress, WriteError};
-use crate::profile::{self, Profile, ProfileError};
-
-/// Why a conversion failed. Nothing is left behind.
-#[derive(Debug, thiserror::Error)]
-pub enum ConvertError {
-    /// The base can't be opened.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// A model can't be downloaded.
-    #[error(transparent)]
-    Hub(#[from] hub::HubError),
-    /// The base's configuration can't be converted.
-    #[error(transparent)]
-    Arch(#[from] ArchError),
-    /// The base's GGUF header lacks something.
-    #[error(transparent)]
-    Gguf(#[from] GgufError),
-    /// The vocabulary can't be converted.
-    #[error(transparent)]
-    Vocab(#[from] VocabError),
-    /// The adapter can't be merged.
-    #[error(transparent)]
-    Adapter(#[from] AdapterError),
-    /// A type can't be given to the tensors asked for.
-    #[error(transparent)]
-    Override(#[from] OverrideError),
-    /// The importance matrix can't be used.
-    #[error(transparent)]
-    Imatrix(#[from] ImatrixError),
-    /// The profile can't be written.
-    #[error(transparent)]
-    Profile(#[from] ProfileError),
-    /// A tensor can't be written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    /// The target can't be written.
-    #[error(transparent)]
-    Output(#[from] OutputError),
-    /// The result failed its check.
-    #[error(transparent)]
-    Verify(#[from] VerifyError),
-    /// A tensor that the architecture does not have.
-    #[error("tensor {0:?} of the base is not known in this architecture")]
-    UnknownTensor(String),
-    /// A tensor that the architecture must have.
-    #[error("tensor {0:?} is missing in the base: the download is incomplete")]
-    MissingTensor(String),
-    /// A Gemma 2 with a head of its own.
-    #[error(
-        "config.json says tie_word_embeddings = false, but llama.cpp's Gemma 2 has no output head of its own"
-    )]
-    UntiedHead,
-    /// A GGUF in several files.
-    #[error("the base is one part of a split GGUF: join it first with llama-gguf-split --merge")]
-    SplitGguf,
-    /// Stopped by the user.
-    #[error("stopped: nothing was left behind")]
-    Cancelled,
-    /// A thread panicked.
-    #[error("a worker thread died; this is a bug")]
-    WorkerDied,
-}
+use self::quantise::mixture::Mixture;
+use self::write::{Control, Progress};
+use crate::files::output::{Output, OutputError};
+use crate::gguf::Value;
+use crate::sentiment::profile::{self, Profile};
 
 /// Where the weights come from.
 #[derive(Debug)]
@@ -246,7 +164,7 @@ pub fn convert(
     // The base is hashed beside the conversion, while its pages are in memory.
     let (written, base_hash) = thread::scope(|scope| {
         let stop = || cancelled() || failed.load(Ordering::Relaxed);
-        let hashing = scope.spawn(move || hash::files(request.base.files(), &stop));
+        let hashing = scope.spawn(move || crate::files::hash::files(request.base.files(), &stop));
         let written = write::write_tensors(&plan, output.file(), control);
         failed.store(written.is_err(), Ordering::Relaxed);
         (written, hashing.join())
@@ -264,12 +182,12 @@ pub fn convert(
     let adapter = request.adapter.map(|a| ("adapter", &a.weights_path));
     let imatrix = request.mixture.imatrix.map(|i| ("imatrix", &i.path));
     for (what, path) in adapter.into_iter().chain(imatrix) {
-        note_hash(what, path, hash::file(path, &cancelled))?;
+        note_hash(what, path, crate::files::hash::file(path, &cancelled))?;
     }
     write_header(&plan, &output)?;
-    verify::check_header(output.path(), &plan.header)?;
-    verify::ask(output.path(), request.profile, control.threads)?;
-    let sha256 = hash::file(output.path(), &cancelled).map_err(|e| output.io_error(e))?;
+    self::finish::verify::check_header(output.path(), &plan.header)?;
+    self::finish::verify::ask(output.path(), request.profile, control.threads)?;
+    let sha256 = crate::files::hash::file(output.path(), &cancelled).map_err(|e| output.io_error(e))?;
     let sha256 = sha256.ok_or(ConvertError::Cancelled)?;
     output.finish(force)?;
     Ok(Summary { elapsed: started.elapsed(), sha256, bytes: plan.file_size() })

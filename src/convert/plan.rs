@@ -1,19 +1,23 @@
 //! The plan of a conversion, made from headers only: which tensors the file will have, of which
 //! type, where each comes from and what happens to it on the way.
 
+use super::quantise::read::read_f32;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ConvertError;
-use super::adapter::{Adapter, AdapterError, LowRank};
 use super::arch::Architecture;
-use super::gguf::{Header, Metadata, TensorInfo, Value};
-use super::imatrix::{Imatrix, ImatrixError};
-use super::mixture::{Mixture, Weight, choose_types, is_weight, tensor_order};
-use super::pad::{Padding, padded_width};
-use super::smooth::{Smoother, Smoothing};
-use super::source::{Checkpoint, GgufBase, TensorSource};
-use super::tensor_type::{FileType, TensorType};
-use super::vocab;
+use super::error::ConvertError;
+use super::input::checkpoint::Checkpoint;
+use super::input::gguf_base::GgufBase;
+use super::input::tensor::TensorSource;
+use super::merge::adapter::{Adapter, AdapterError};
+use super::merge::lora::LowRank;
+use super::quantise::imatrix::{Imatrix, ImatrixError};
+use super::quantise::mixture::{Mixture, Weight, choose_types, is_weight, tensor_order};
+use super::quantise::pad::{Padding, padded_width};
+use super::quantise::smooth::{Smoother, Smoothing};
+use super::tokenizer::vocab;
+use crate::gguf::tensor_type::{FileType, TensorType};
+use crate::gguf::{Header, Metadata, TensorInfo, Value};
 
 /// One tensor of the result.
 #[derive(Debug)]
@@ -412,8 +416,8 @@ fn same_numbers(a: &TensorSource, b: &TensorSource) -> Result<bool, AdapterError
     let (mut raw, mut left, mut right) = (Vec::new(), Vec::new(), Vec::new());
     for start in (0..a.rows()).step_by(1024) {
         let rows = start..(start + 1024).min(a.rows());
-        a.read_f32(rows.clone(), &mut raw, &mut left)?;
-        b.read_f32(rows, &mut raw, &mut right)?;
+        read_f32(a, rows.clone(), &mut raw, &mut left)?;
+        read_f32(b, rows, &mut raw, &mut right)?;
         if left != right {
             return Ok(false);
         }

@@ -3,53 +3,20 @@
 //! Each thread takes the next chunk of the tensor at hand and writes it at its own place, so that
 //! memory is a few chunks and the update's matrices, whatever the model's size.
 
+use super::quantise::read::read_f32;
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use super::ConvertError;
-use super::lora::Update;
+use super::error::{ConvertError, WriteError};
+use super::merge::lora::Update;
 use super::plan::{Plan, PlannedTensor};
-use super::quant::{self, QuantError, Rows};
-use super::source::ReadError;
-use super::tensor_type::TensorType;
+use super::quantise::quant::{self, QuantError, Rows};
+use crate::gguf::tensor_type::TensorType;
 
 /// F32 numbers of a chunk: a few rows for each thread, small enough for its cache.
 const CHUNK_NUMBERS: u64 = 1 << 18;
-
-/// Why a tensor can't be written.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// The base or the adapter can't be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The result can't be written.
-    #[error("cannot write the result: {0}")]
-    Io(#[from] io::Error),
-    /// NaN or an infinity before quantising.
-    #[error("tensor {name} holds {value} in row {row}{}: the {} is damaged; download it again",
-        if *.merged { " after merging" } else { "" }, if *.merged { "base or the adapter" } else { "base" })]
-    NotFinite {
-        /// The tensor.
-        name: String,
-        /// NaN, inf or -inf.
-        value: f32,
-        /// The first such row.
-        row: u64,
-        /// Whether an adapter had a part in it.
-        merged: bool,
-    },
-    /// Blocks that ggml itself calls invalid.
-    #[error("tensor {name}: {source}")]
-    Quant {
-        /// The tensor.
-        name: String,
-        /// What ggml says.
-        source: QuantError,
-    },
-}
 
 /// How a conversion reports and is stopped.
 #[derive(Clone, Copy)]
@@ -169,7 +136,7 @@ impl<'a> TensorWriter<'a> {
             let source = &self.tensor.source;
             // Rows of padding are beyond the source's.
             let stored = first.min(source.rows())..rows.end.min(source.rows());
-            source.read_f32(stored.clone(), raw, numbers)?;
+            read_f32(source, stored.clone(), raw, numbers)?;
             if let Some(update) = &self.update {
                 update.apply(stored.clone(), numbers);
             }

@@ -1,7 +1,7 @@
 //! What the scheduler needs from an inference backend: batches in, logits out, and
 //! the metadata operations of a unified KV cache. llama.cpp is the real one, [`super::fake`] the tests'.
 
-use crate::vocabulary::Token;
+use crate::text::vocabulary::Token;
 
 /// A sequence's id in the KV cache.
 pub type SeqId = i32;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::backend::{Backend, Batch, DecodeError, Limits, SeqId};
-use crate::vocabulary::Token;
+use crate::text::vocabulary::Token;
 
 /// See the module.
 pub struct FakeBackend {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::admission::Permit;
 use super::error::EngineError;
 use super::logits::Sampler;
-use crate::vocabulary::Token;
+use crate::text::vocabulary::Token;
 
 /// What a caller asks of the engine.
 pub struct JobSpec {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::backend::Backend;
-use crate::vocabulary::Token;
+use crate::text::vocabulary::Token;
 
 /// Log-sum-exp of rows of the last batch.
 pub(super) type LogSums = BTreeMap<usize, f64>;

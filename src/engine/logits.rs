@@ -2,7 +2,7 @@
 //! for a row of Gemma's has 262,144 entries and a comment needs four.
 
 use super::random::SplitMix64;
-use crate::vocabulary::Token;
+use crate::text::vocabulary::Token;
 
 const LANES: usize = 16;
 
@@ -12,7 +12,7 @@ const ROWS_A_THREAD: usize = 4;
 /// exp(x) for x <= 0, to about 1e-6 of it down to x = -20, without branches. Below -87 it is 0.
 /// Range reduction to 2^n · 2^f, |f| <= 1/2, and a polynomial of degree 6 for 2^f.
 #[inline(always)]
-pub(super) fn exp_nonpositive(x: f32) -> f32 {
+pub fn exp_nonpositive(x: f32) -> f32 {
     /// 1.5 · 2^23: adding it rounds to an integer, which then stands in the low mantissa bits.
     const ROUND: f32 = 12_582_912.0;
     let t = if x < -87.0 { -87.0 } else { x } * std::f32::consts::LOG2_E;

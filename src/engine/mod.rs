@@ -11,22 +11,18 @@
 //! | `random` | random numbers from a seed |
 //! | `logits` | reductions over a row |
 //! | `backend` | what the scheduler needs of llama.cpp |
-//! | `attention` | attention over the cells that a batch sees |
-//! | `llama` | llama.cpp |
 //! | `fake` | a deterministic stand-in for tests and load experiments |
 
 mod admission;
-pub mod attention;
 pub mod backend;
 mod error;
 pub mod fake;
 mod job;
 mod joint;
-pub mod llama;
 pub mod logits;
 mod pace;
 mod prefix;
-mod random;
+pub mod random;
 mod running;
 mod scheduler;
 mod worker;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::backend::SeqId;
-use crate::vocabulary::Token;
+use crate::text::vocabulary::Token;
 
 /// A node's place in the tree.
 pub type NodeId = usize;

@@ -6,7 +6,7 @@ use super::backend::SeqId;
 use super::error::EngineError;
 use super::job::{Event, Finish, Job, Stats};
 use super::prefix::NodeId;
-use crate::vocabulary::Token;
+use crate::text::vocabulary::Token;
 
 /// What a running job does next.
 pub(super) enum Stage {

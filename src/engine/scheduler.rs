@@ -22,7 +22,7 @@ use super::logits::log_sum_exps;
 use super::pace::Pace;
 use super::prefix::{NodeId, PrefixTree};
 use super::running::{Running, Stage};
-use crate::vocabulary::Token;
+use crate::text::vocabulary::Token;
 
 /// A shared segment shorter than this is computed with the job: a node of its own would cost more than it saves.
 const SHORTEST_NODE: usize = 16;

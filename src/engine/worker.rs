@@ -12,7 +12,7 @@ use super::backend::{Backend, Limits};
 use super::error::{EngineError, StartError};
 use super::job::{Job, JobHandle, JobSpec};
 use super::scheduler::{MIN_READ, Scheduler, SchedulerConfig, StepCounts};
-use crate::vocabulary::Token;
+use crate::text::vocabulary::Token;
 
 /// Steps in a row that may fail before the engine gives up.
 const FAILED_STEPS: u32 = 3;

@@ -11,9 +11,9 @@
 //! equally frequent. The temperature is then fitted to the rows as they are, with the answers kept.
 
 use super::metrics::Scored;
-use crate::labels::Sentiment;
-use crate::profile::{Calibration, Labels};
-use crate::score::probabilities;
+use crate::sentiment::labels::Sentiment;
+use crate::sentiment::profile::{Calibration, Labels};
+use crate::sentiment::score::probabilities;
 
 /// Strength of the pull towards "change nothing", in rows' worth of curvature: keeps the fit
 /// finite where a small data set is answered without an error.

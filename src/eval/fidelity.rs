@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::metrics::top;
-use crate::labels::Sentiment;
+use crate::sentiment::labels::Sentiment;
 
 /// Differences between the model under test and a reference model on the same rows.
 #[derive(Debug, Clone, PartialEq, Serialize)]

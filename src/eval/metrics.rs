@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::labels::Sentiment;
+use crate::sentiment::labels::Sentiment;
 
 /// Answers counted by true and answered label.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use super::glyphs::GLYPHS;
 use super::metrics::{BINS, Bin, Confusion, expected_calibration_error};
-use crate::labels::Sentiment;
+use crate::sentiment::labels::Sentiment;
 
 const INK: &str = "#1b2733";
 const QUIET: &str = "#5d6b78";

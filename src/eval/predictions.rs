@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::metrics::Scored;
-use crate::labels::Sentiment;
+use crate::sentiment::labels::Sentiment;
 
 /// How answers are taken from the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -31,7 +31,7 @@ pub struct Source {
     pub model: String,
     /// SHA-256 of the profile that the answers were taken under; empty for a server's own.
     pub profile: String,
-    /// [`Dataset::fingerprint`](super::dataset::Dataset::fingerprint).
+    /// [`Dataset::fingerprint`](crate::dataset::Dataset::fingerprint).
     pub data: String,
     /// How the answers were taken.
     pub mode: Mode,

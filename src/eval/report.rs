@@ -10,8 +10,8 @@ use super::calibrate::{FOLDS, FitError, cross_fitted, fit};
 use super::fidelity::Fidelity;
 use super::metrics::{BINS, Bin, Confusion, Scored, Scores, Selective, Trust, reliability, selective, top};
 use super::predictions::{Mode, Prediction, Source, log_probs, probabilities};
-use crate::labels::Sentiment;
-use crate::profile::Calibration;
+use crate::sentiment::labels::Sentiment;
+use crate::sentiment::profile::Calibration;
 
 /// What an evaluation found.
 #[derive(Debug, Clone)]

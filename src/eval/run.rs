@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::dataset::Row;
 use super::predictions::{Prediction, PredictionsError};
-use crate::labels::Sentiment;
+use crate::dataset::Row;
+use crate::sentiment::labels::Sentiment;
 
 /// What answers rows: a model in this process, or a server.
 pub trait Predictor: Send + Sync + 'static {

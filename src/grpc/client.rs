@@ -11,11 +11,11 @@ use tonic_health::pb::health_client::HealthClient;
 use super::pb::sentiment_service_client::SentimentServiceClient;
 use super::pb::{self, stream_reason_response::Event};
 use super::wire;
-use crate::classify::{Classified, ModelCard, ReasonDone, ReasonEvent};
 use crate::engine::{Finish, Stats};
-use crate::input::RawInput;
-use crate::labels::Sentiment;
-use crate::score::Verdict;
+use crate::sentiment::classify::{Classified, ModelCard, ReasonDone, ReasonEvent};
+use crate::sentiment::input::RawInput;
+use crate::sentiment::labels::Sentiment;
+use crate::sentiment::score::Verdict;
 
 /// Why a remote answer did not come.
 #[derive(Debug, thiserror::Error)]

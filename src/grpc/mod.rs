@@ -11,6 +11,7 @@
 
 mod call;
 mod client;
+pub mod pb;
 mod server;
 mod service;
 mod status;
@@ -18,12 +19,3 @@ mod wire;
 
 pub use client::{Client, ClientError, Reasons, RemoteReason};
 pub use server::{Server, ServerError, ServerOptions};
-
-/// Generated from `proto/ko_sentiment/v1`.
-#[allow(missing_docs, clippy::all, clippy::pedantic)]
-pub mod pb {
-    tonic::include_proto!("ko_sentiment.v1");
-
-    /// Descriptors of the contract, for reflection.
-    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ko_sentiment_descriptor.bin"));
-}

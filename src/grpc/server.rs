@@ -15,8 +15,8 @@ use super::call::Gate;
 use super::pb;
 use super::pb::sentiment_service_server::SentimentServiceServer;
 use super::service::Sentiments;
-use crate::classify::Classifier;
 use crate::engine::EngineState;
+use crate::sentiment::classify::Classifier;
 
 /// After the last call, how long its bytes may take to leave.
 const FLUSH: Duration = Duration::from_millis(500);

@@ -14,10 +14,10 @@ use super::call::{Call, Gate};
 use super::pb::item_result::Outcome;
 use super::pb::{self, sentiment_service_server::SentimentService, stream_reason_response::Event};
 use super::{status, wire};
-use crate::classify::{Classified, Classifier, Options, ReasonEvent, ReasonOptions, ReasonStream};
 use crate::engine::EngineError;
-use crate::input::{DEFAULT_TOKENS, MAX_ID, MAX_TEMPERATURE, MAX_TOKENS, Violation};
-use crate::labels::Sentiment;
+use crate::sentiment::classify::{Classified, Classifier, Options, ReasonEvent, ReasonOptions, ReasonStream};
+use crate::sentiment::input::{DEFAULT_TOKENS, MAX_ID, MAX_TEMPERATURE, MAX_TOKENS, Violation};
+use crate::sentiment::labels::Sentiment;
 
 /// Comments of one batch.
 const MAX_BATCH: usize = 1_000;

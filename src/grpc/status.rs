@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::engine::EngineError;
-use crate::input::Violation;
+use crate::sentiment::input::Violation;
 
 /// Domain of every `ErrorInfo`.
 const DOMAIN: &str = "ko-sentiment";

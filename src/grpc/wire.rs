@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::pb;
-use crate::classify::{Classified, ModelCard, ReasonDone};
 use crate::engine::{Finish, Stats};
-use crate::input::{Input, RawInput, Violation};
-use crate::labels::Sentiment;
-use crate::profile::Profile;
-use crate::score::Verdict;
+use crate::sentiment::classify::{Classified, ModelCard, ReasonDone};
+use crate::sentiment::input::{Input, RawInput, Violation};
+use crate::sentiment::labels::Sentiment;
+use crate::sentiment::profile::Profile;
+use crate::sentiment::score::Verdict;
 
 impl From<Sentiment> for pb::Sentiment {
     fn from(sentiment: Sentiment) -> Self {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ko_sentiment::convert::tensor_type::FileType;
+use ko_sentiment::gguf::tensor_type::FileType;
 
 use sha2::{Digest, Sha256};
 

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use ko_sentiment::convert::gguf::{Array, GgufError, Header, Metadata, TensorInfo, Value};
-use ko_sentiment::convert::safetensors::{SafetensorsError, SafetensorsFile};
-use ko_sentiment::convert::tensor_type::TensorType;
+use ko_sentiment::convert::input::safetensors::{SafetensorsError, SafetensorsFile};
+use ko_sentiment::gguf::tensor_type::TensorType;
+use ko_sentiment::gguf::{Array, GgufError, Header, Metadata, TensorInfo, Value};
 use proptest::prelude::*;
 
 use super::support::{Tensor, write_safetensors};

@@ -1,7 +1,7 @@
 //! Without an adapter: the bytes of llama.cpp's converter and llama-quantize, for every type.
 
-use ko_sentiment::convert::gguf::{Array, Value};
-use ko_sentiment::convert::tensor_type::FileType;
+use ko_sentiment::gguf::tensor_type::FileType;
+use ko_sentiment::gguf::{Array, Value};
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use serde_json::Value as Json;
@@ -136,7 +136,7 @@ fn token_ids_are_those_of_transformers() {
         }
         let out = checkpoint.path().join("out.gguf");
         Job::new(checkpoint.path(), FileType::Q8_0, &out).run().unwrap();
-        let backend = ko_sentiment::llama_backend::backend().unwrap();
+        let backend = ko_sentiment::llama::backend::backend().unwrap();
         let model = LlamaModel::load_from_file(backend, &out, &LlamaModelParams::default()).unwrap();
         for (text, expect) in &texts {
             let tokens = model.vocab().tokenize(text.as_bytes(), false, true);

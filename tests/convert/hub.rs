@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ko_sentiment::convert::Base;
-use ko_sentiment::convert::hub::{Hub, HubError, HubId, HubSettings};
-use ko_sentiment::convert::tensor_type::FileType;
+use ko_sentiment::convert::input::hub::{Hub, HubError, HubId, HubSettings};
+use ko_sentiment::gguf::tensor_type::FileType;
 
 use sha2::{Digest, Sha256};
 

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ko_sentiment::convert::ConvertError;
-use ko_sentiment::convert::gguf::{Header, TensorInfo};
-use ko_sentiment::convert::imatrix::{Imatrix, ImatrixError};
-use ko_sentiment::convert::metadata::{Array, Metadata, Value};
-use ko_sentiment::convert::tensor_type::{FileType, TensorType};
+use ko_sentiment::convert::quantise::imatrix::{Imatrix, ImatrixError};
+use ko_sentiment::gguf::tensor_type::{FileType, TensorType};
+use ko_sentiment::gguf::{Array, Metadata, Value};
+use ko_sentiment::gguf::{Header, TensorInfo};
 
 use super::llama_quantize::{LlamaQuantize, check_same_tensors};
 use super::support::{Checkpoint, Converted, Job, narrow};

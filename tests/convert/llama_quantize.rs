@@ -3,8 +3,8 @@
 use std::ffi::CString;
 use std::path::Path;
 
-use ko_sentiment::convert::tensor_type::FileType;
-use ko_sentiment::convert::type_override::TypeOverride;
+use ko_sentiment::convert::quantise::type_override::TypeOverride;
+use ko_sentiment::gguf::tensor_type::FileType;
 use llama_cpp_sys_2 as llama;
 
 use super::support::Converted;
@@ -25,7 +25,7 @@ impl LlamaQuantize<'_> {
     pub fn run(&self, from: &Path, to: &Path) {
         let path = |p: &Path| CString::new(p.to_str().unwrap()).unwrap();
         let (from, to) = (path(from), path(to));
-        ko_sentiment::llama_backend::backend().unwrap();
+        ko_sentiment::llama::backend::backend().unwrap();
         let text = |s: &str| CString::new(s).unwrap();
         let patterns: Vec<CString> =
             self.overrides.iter().map(|o| text(o.to_string().rsplit_once('=').unwrap().0)).collect();

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ko_sentiment::convert::ConvertError;
-use ko_sentiment::convert::output::{Output, OutputError};
-use ko_sentiment::convert::tensor_type::FileType;
 use ko_sentiment::convert::write::{Control, Progress};
+use ko_sentiment::files::output::{Output, OutputError};
+use ko_sentiment::gguf::tensor_type::FileType;
 
 use super::support::{AdapterFolder, Checkpoint, Job};
 

@@ -1,6 +1,6 @@
 //! `--pad`: a wider model that computes the same.
 
-use ko_sentiment::convert::tensor_type::{FileType, TensorType};
+use ko_sentiment::gguf::tensor_type::{FileType, TensorType};
 
 use super::support::{
     AdapterFolder, Checkpoint, Converted, Job, NARROW, WIDE, fixture_json, largest_difference, logits, narrow,

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use ko_sentiment::convert::ConvertError;
-use ko_sentiment::convert::adapter::AdapterError;
 use ko_sentiment::convert::arch::ArchError;
-use ko_sentiment::convert::source::SourceError;
-use ko_sentiment::convert::tensor_type::FileType;
-use ko_sentiment::convert::verify::VerifyError;
-use ko_sentiment::convert::vocab::VocabError;
-use ko_sentiment::convert::write::WriteError;
+use ko_sentiment::convert::error::WriteError;
+use ko_sentiment::convert::finish::verify::VerifyError;
+use ko_sentiment::convert::input::error::SourceError;
+use ko_sentiment::convert::merge::adapter::AdapterError;
+use ko_sentiment::convert::tokenizer::error::VocabError;
+use ko_sentiment::gguf::tensor_type::FileType;
 use safetensors::Dtype;
 use serde_json::json;
 

@@ -1,9 +1,9 @@
 //! `--smooth`: other weights that compute the same.
 
 use ko_sentiment::convert::ConvertError;
-use ko_sentiment::convert::imatrix::ImatrixError;
-use ko_sentiment::convert::metadata::Value;
-use ko_sentiment::convert::tensor_type::FileType;
+use ko_sentiment::convert::quantise::imatrix::ImatrixError;
+use ko_sentiment::gguf::Value;
+use ko_sentiment::gguf::tensor_type::FileType;
 
 use super::imatrix::{COUNT, sums_for, write_imatrix};
 use super::support::{

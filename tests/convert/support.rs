@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use half::bf16;
-use ko_sentiment::convert::adapter::Adapter;
-use ko_sentiment::convert::gguf::Header;
-use ko_sentiment::convert::imatrix::Imatrix;
-use ko_sentiment::convert::mixture::Mixture;
-use ko_sentiment::convert::tensor_type::FileType;
-use ko_sentiment::convert::type_override::TypeOverride;
+use ko_sentiment::convert::merge::adapter::Adapter;
+use ko_sentiment::convert::quantise::imatrix::Imatrix;
+use ko_sentiment::convert::quantise::mixture::Mixture;
+use ko_sentiment::convert::quantise::type_override::TypeOverride;
 use ko_sentiment::convert::write::Control;
 use ko_sentiment::convert::{self, Base, ConvertError, Request, Summary};
-use ko_sentiment::profile::{DEFAULT_TOML, Profile};
+use ko_sentiment::gguf::Header;
+use ko_sentiment::gguf::tensor_type::FileType;
+use ko_sentiment::sentiment::profile::{DEFAULT_TOML, Profile};
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
@@ -328,7 +328,7 @@ impl Converted {
 
 /// The logits after `tokens`, in llama.cpp.
 pub fn logits(path: &Path, tokens: &[i32]) -> Vec<f32> {
-    let backend = ko_sentiment::llama_backend::backend().unwrap();
+    let backend = ko_sentiment::llama::backend::backend().unwrap();
     let model = LlamaModel::load_from_file(backend, path, &LlamaModelParams::default()).unwrap();
     let mut context = model.new_context(backend, LlamaContextParams::default()).unwrap();
     let mut batch = LlamaBatch::new(tokens.len(), 1);

@@ -1,6 +1,6 @@
 //! The mixture of types against `llama_model_quantize` of the linked llama.cpp.
 
-use ko_sentiment::convert::tensor_type::{FileType, TensorType};
+use ko_sentiment::gguf::tensor_type::{FileType, TensorType};
 
 use super::llama_quantize::{LlamaQuantize, check_same_tensors};
 use super::support::{AdapterFolder, Checkpoint, Converted, Job};

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Output;
 
-use ko_sentiment::convert::gguf::Header;
 use ko_sentiment::eval::predictions::{self, Prediction};
-use ko_sentiment::labels::Sentiment;
-use ko_sentiment::profile::{METADATA_KEY, Profile};
-use ko_sentiment::score::probabilities;
+use ko_sentiment::gguf::Header;
+use ko_sentiment::sentiment::labels::Sentiment;
+use ko_sentiment::sentiment::profile::{METADATA_KEY, Profile};
+use ko_sentiment::sentiment::score::probabilities;
 use serde_json::Value;
 
 use crate::support::{Fake, TestServer, binary, model};

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use ko_sentiment::dataset::{self, Columns};
 use ko_sentiment::eval::calibrate;
-use ko_sentiment::eval::dataset::{self, Columns};
 use ko_sentiment::eval::metrics::{BINS, Confusion, Scored, Scores, Trust, top};
 use ko_sentiment::eval::report::classification_report;
-use ko_sentiment::labels::Sentiment;
+use ko_sentiment::sentiment::labels::Sentiment;
 use serde::Deserialize;
 
 fn fixture(name: &str) -> PathBuf {

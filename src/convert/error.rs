@@ -1,0 +1,110 @@
+//! Why a conversion failed.
+
+use std::io;
+
+use super::arch::ArchError;
+use super::finish::verify::VerifyError;
+use super::input::error::SourceError;
+use super::input::hub::HubError;
+use super::merge::adapter::AdapterError;
+use super::quantise::imatrix::ImatrixError;
+use super::quantise::quant::QuantError;
+use super::quantise::read::ReadError;
+use super::quantise::type_override::OverrideError;
+use super::tokenizer::error::VocabError;
+use crate::files::output::OutputError;
+use crate::gguf::GgufError;
+use crate::sentiment::profile::ProfileError;
+
+/// Why a tensor can't be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The base or the adapter can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The result can't be written.
+    #[error("cannot write the result: {0}")]
+    Io(#[from] io::Error),
+    /// NaN or an infinity before quantising.
+    #[error("tensor {name} holds {value} in row {row}{}: the {} is damaged; download it again",
+        if *.merged { " after merging" } else { "" }, if *.merged { "base or the adapter" } else { "base" })]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// NaN, inf or -inf.
+        value: f32,
+        /// The first such row.
+        row: u64,
+        /// Whether an adapter had a part in it.
+        merged: bool,
+    },
+    /// Blocks that ggml itself calls invalid.
+    #[error("tensor {name}: {source}")]
+    Quant {
+        /// The tensor.
+        name: String,
+        /// What ggml says.
+        source: QuantError,
+    },
+}
+
+/// Why a conversion failed. Nothing is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    /// The base can't be opened.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A model can't be downloaded.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The base's configuration can't be converted.
+    #[error(transparent)]
+    Arch(#[from] ArchError),
+    /// The base's GGUF header lacks something.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// The vocabulary can't be converted.
+    #[error(transparent)]
+    Vocab(#[from] VocabError),
+    /// The adapter can't be merged.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// A type can't be given to the tensors asked for.
+    #[error(transparent)]
+    Override(#[from] OverrideError),
+    /// The importance matrix can't be used.
+    #[error(transparent)]
+    Imatrix(#[from] ImatrixError),
+    /// The profile can't be written.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// A tensor can't be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The target can't be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The result failed its check.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// A tensor that the architecture does not have.
+    #[error("tensor {0:?} of the base is not known in this architecture")]
+    UnknownTensor(String),
+    /// A tensor that the architecture must have.
+    #[error("tensor {0:?} is missing in the base: the download is incomplete")]
+    MissingTensor(String),
+    /// A Gemma 2 with a head of its own.
+    #[error(
+        "config.json says tie_word_embeddings = false, but llama.cpp's Gemma 2 has no output head of its own"
+    )]
+    UntiedHead,
+    /// A GGUF in several files.
+    #[error("the base is one part of a split GGUF: join it first with llama-gguf-split --merge")]
+    SplitGguf,
+    /// Stopped by the user.
+    #[error("stopped: nothing was left behind")]
+    Cancelled,
+    /// A thread panicked.
+    #[error("a worker thread died; this is a bug")]
+    WorkerDied,
+}

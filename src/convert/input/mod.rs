@@ -1,0 +1,10 @@
+//! Where weights come from: a checkpoint folder, a GGUF file, a hub.
+
+pub mod checkpoint;
+pub mod error;
+pub mod gguf_base;
+pub mod hub;
+mod hub_blob;
+pub mod json;
+pub mod safetensors;
+pub mod tensor;

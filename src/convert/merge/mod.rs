@@ -1,0 +1,4 @@
+//! PEFT adapters: what one holds, and the update of a weight that it makes.
+
+pub mod adapter;
+pub mod lora;

@@ -1,0 +1,4 @@
+//! Files: hashes, and outputs that have their name only when they are whole.
+
+pub mod hash;
+pub mod output;

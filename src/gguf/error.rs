@@ -1,0 +1,102 @@
+//! Why a GGUF file can't be read.
+
+use std::io;
+use std::path::PathBuf;
+
+/// What is wrong with a GGUF file.
+#[derive(Debug, thiserror::Error)]
+pub enum GgufError {
+    /// The file can't be opened or read.
+    #[error("cannot read {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The first four bytes are not `GGUF`.
+    #[error("not a GGUF file: it starts with {0:?}, not \"GGUF\"")]
+    Magic([u8; 4]),
+    /// A version that this reader does not know.
+    #[error("GGUF version {0} is not supported (2 and 3 are): convert the model again")]
+    Version(u32),
+    /// The header goes past the end of the file.
+    #[error("the header is cut off: it needs {wanted} more bytes where {left} are left")]
+    Truncated {
+        /// Bytes that the next field needs.
+        wanted: u64,
+        /// Bytes left in the file.
+        left: u64,
+    },
+    /// A key or a tensor name is not UTF-8.
+    #[error("a name in the header is not UTF-8")]
+    Utf8,
+    /// A value type that GGUF does not define.
+    #[error("metadata key {key:?}: unknown value type {id}")]
+    ValueType {
+        /// The key.
+        key: String,
+        /// The type's number.
+        id: u32,
+    },
+    /// An array of arrays, which no known key uses.
+    #[error("metadata key {0:?}: arrays of arrays are not supported")]
+    NestedArray(String),
+    /// A key that occurs twice.
+    #[error("metadata key {0:?} occurs twice")]
+    DuplicateKey(String),
+    /// A tensor that occurs twice.
+    #[error("tensor {0:?} occurs twice")]
+    DuplicateTensor(String),
+    /// A tensor name that ggml would cut.
+    #[error("tensor name of {0} bytes: ggml keeps 63")]
+    NameLength(u64),
+    /// No dimension, more than four, a zero, a product past 2^63, or a row that is no whole number of blocks.
+    #[error("tensor {name:?}: impossible shape {shape:?}")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// Its shape, fastest dimension first.
+        shape: Vec<u64>,
+    },
+    /// A tensor type that is not supported.
+    #[error("tensor {name:?}: unsupported tensor type {id}")]
+    TensorType {
+        /// The tensor.
+        name: String,
+        /// The type's number in ggml.
+        id: u32,
+    },
+    /// `general.alignment` is not a power of two.
+    #[error("general.alignment is {0}, not a power of two from 8 up")]
+    Alignment(u64),
+    /// A tensor does not start where the previous one ends.
+    #[error("tensor {name:?}: its data is at offset {found}, expected {expected}")]
+    Offset {
+        /// The tensor.
+        name: String,
+        /// What the header says.
+        found: u64,
+        /// The end of the previous tensor, aligned.
+        expected: u64,
+    },
+    /// The file ends before the tensors do.
+    #[error("the file is cut off: it has {found} bytes, and a tensor of it ends at {expected}")]
+    DataTruncated {
+        /// The file's size.
+        found: u64,
+        /// Where the first tensor ends that is not whole.
+        expected: u64,
+    },
+    /// A key that must be there is not.
+    #[error("metadata key {0:?} is missing")]
+    MissingKey(String),
+    /// A key's value has another type than it must have.
+    #[error("metadata key {key:?}: expected {expected}")]
+    KeyType {
+        /// The key.
+        key: String,
+        /// The expected type, in words.
+        expected: &'static str,
+    },
+}

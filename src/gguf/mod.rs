@@ -1,0 +1,13 @@
+//! The GGUF file format: header, metadata, tensor types, and changing one value of a finished file.
+//!
+//! Source: `docs/gguf.md` of ggml.
+
+mod error;
+mod header;
+mod metadata;
+pub mod rewrite;
+pub mod tensor_type;
+
+pub use error::GgufError;
+pub use header::{Header, TensorInfo};
+pub use metadata::{Array, Metadata, Value, ValueType};

@@ -1,0 +1,23 @@
+//! The CPU features that llama.cpp computes with, and what follows from them.
+
+use std::ffi::CStr;
+
+use llama_cpp_sys_2 as sys;
+
+/// Whether weights are rearranged in memory for the CPU (llama.cpp's `--repack`).
+///
+/// Not on x86-64: its kernels for K-quants as they are (`ggml-cpu/tiled/`) read a prompt faster than
+/// those for rearranged ones, and the weights stay the file's mapped pages instead of a second copy.
+/// AMX has kernels for rearranged weights alone, and other CPUs have nothing better.
+pub fn repacks_weights() -> bool {
+    !cfg!(target_arch = "x86_64") || cpu_features().iter().any(|feature| feature == "AMX_INT8")
+}
+
+/// The CPU features that the loaded CPU backend was built for, such as `AVX2`
+/// (`llama_print_system_info`).
+pub fn cpu_features() -> Vec<String> {
+    // SAFETY: returns a C string that llama.cpp keeps.
+    let info = unsafe { CStr::from_ptr(sys::llama_print_system_info()) }.to_string_lossy();
+    let pairs = info.split(['|', ':']).filter_map(|part| part.split_once('='));
+    pairs.filter(|(_, on)| on.trim() == "1").map(|(name, _)| name.trim().to_owned()).collect()
+}

@@ -1,0 +1,578 @@
+//! Attention of a batch over the cells of the KV cache that its tokens see, and over no others.
+//!
+//! A step mixes tokens of many requests, and in a unified cache each of them sees a small part of the cells: the
+//! instruction, its video, its own comment. Here a few tokens at a time (a tile) take the cells that any of them
+//! sees, and compute softmax(scale · Q Kᵀ + mask) V over these alone, in one pass with a running maximum
+//! (FlashAttention, Dao et al. 2022). What it computes is what `GGML_OP_FLASH_ATTN_EXT` computes
+//! (ggml/src/ggml-cpu/ops.cpp), which looks at every cell up to the last one in use.
+//!
+//! Queries are lanes: all steps of the softmax are the same operation on 16 neighbours, which the compiler
+//! turns into vectors.
+
+use std::ops::Range;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+use crate::engine::logits::exp_nonpositive as exp;
+
+/// Queries (a token's head each) that are computed side by side.
+const LANES: usize = 16;
+
+/// Cells whose scores are accumulated at once: with [`LANES`], what AVX2's registers hold.
+const CELLS: usize = 6;
+
+/// Cells of one round of the running softmax; a multiple of [`CELLS`].
+const CHUNK: usize = 96;
+
+/// From one strip of a chunk's values to the next, in [`Lane`]s; odd, so that they do not share a cache set.
+const VALUES: usize = CHUNK + 1;
+
+/// What the conversion of a cell's key and value costs, in lanes that use them.
+const CONVERSION: usize = 8;
+
+/// Most tokens that are worth one call of [`attend`]: with more, keys and values do not get cheaper.
+pub const BLOCK: usize = 32;
+
+/// A mask's entry for a cell that is not seen: −∞ as an f16.
+const UNSEEN: u16 = 0xFC00;
+
+type Lane = [f32; LANES];
+
+/// Rows of numbers, some for each head.
+#[derive(Clone, Copy)]
+pub struct Rows<'a, T> {
+    /// From the first number of the first row to the last of the last.
+    pub data: &'a [T],
+    /// Numbers in a row.
+    pub width: usize,
+    /// From a row to the next one of the same head.
+    pub row_stride: usize,
+    /// From a row to the same one of the next head.
+    pub head_stride: usize,
+}
+
+impl<'a, T> Rows<'a, T> {
+    #[inline(always)]
+    fn row(&self, row: usize, head: usize) -> &'a [T] {
+        let start = row * self.row_stride + head * self.head_stride;
+        &self.data[start..start + self.width]
+    }
+}
+
+/// A step's attention in one layer.
+#[derive(Clone, Copy)]
+pub struct Attention<'a> {
+    /// A row for each token and head.
+    pub queries: Rows<'a, f32>,
+    /// A row for each cell and KV head.
+    pub keys: Rows<'a, f16>,
+    /// A row for each cell and KV head.
+    pub values: Rows<'a, f16>,
+    /// A row of f16 bits for each token: 0 for a cell that it sees, −∞ for another.
+    pub mask: Rows<'a, u16>,
+    /// Query heads that share a KV head.
+    pub group: usize,
+    /// What a product of query and key is multiplied by.
+    pub scale: f32,
+    /// Scores s become c · tanh(s / c) for this c, unless it is 0 (Gemma 2).
+    pub softcap: f32,
+}
+
+/// Memory that one call after the other uses.
+#[derive(Default)]
+pub struct Scratch {
+    /// For each cell, how many tokens of the tile see it.
+    seen: Vec<u16>,
+    /// The cells that any of them sees, those that all of them see first.
+    cells: Vec<usize>,
+    queries: Vec<Lane>,
+    mask: Vec<Lane>,
+    keys: Vec<f32>,
+    values: Vec<Lane>,
+    row: Vec<f32>,
+    scores: Vec<Lane>,
+    sums: Vec<f32>,
+    max: Vec<Lane>,
+    total: Vec<Lane>,
+}
+
+/// Whether [`attend`] is made for this CPU. Elsewhere llama.cpp's attention has kernels of its own.
+pub fn available() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx2")
+        && std::arch::is_x86_feature_detected!("fma")
+        && std::arch::is_x86_feature_detected!("f16c");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// Computes some tokens with the queries of one KV head, and gives each result, a row as wide as a value, to `put`
+/// with its token and query head.
+///
+/// # Panics
+/// If it is not [`available`], or rows are shorter than their strides say.
+pub fn attend(
+    a: &Attention,
+    tokens: Range<usize>,
+    kv_head: usize,
+    scratch: &mut Scratch,
+    put: impl FnMut(usize, usize, &[f32]),
+) {
+    assert!(available(), "not made for this CPU");
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the features are there.
+    unsafe {
+        attend_tiles(a, tokens, kv_head, scratch, put);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    attend_tiles(a, tokens, kv_head, scratch, put);
+}
+
+/// The rest of this file is inlined here, to be compiled for these features.
+#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma,f16c"))]
+fn attend_tiles(
+    a: &Attention,
+    tokens: Range<usize>,
+    kv_head: usize,
+    scratch: &mut Scratch,
+    mut put: impl FnMut(usize, usize, &[f32]),
+) {
+    let mut first = tokens.start;
+    while first < tokens.end {
+        let tile = first..next_tile(a, first..tokens.end, scratch);
+        first = tile.end;
+        attend_tile(a, tile, kv_head, scratch, &mut put);
+    }
+}
+
+/// The end of the tile that begins with the first of these tokens; `scratch` gets the cells that it sees. A token
+/// joins where that costs no more than a tile of its own would: tokens of one comment do, those of different videos
+/// mostly do not.
+#[inline(always)]
+fn next_tile(a: &Attention, tokens: Range<usize>, scratch: &mut Scratch) -> usize {
+    let cost =
+        |tokens: usize, cells: usize| ((tokens * a.group).next_multiple_of(LANES) + CONVERSION) * cells;
+    let Scratch { seen, cells, .. } = scratch;
+    fill(seen, a.mask.width, 0);
+    let mut end = tokens.start;
+    let mut union = 0;
+    for token in tokens.clone() {
+        let row = a.mask.row(token, 0);
+        let (own, added) = count_seen(row, seen);
+        let count = end - tokens.start;
+        if count > 0 && cost(count + 1, union + added) > cost(count, union) + cost(1, own) {
+            break;
+        }
+        union += added;
+        end += 1;
+        for (seen, entry) in seen.iter_mut().zip(row) {
+            *seen += u16::from(*entry != UNSEEN);
+        }
+    }
+    let all = end - tokens.start;
+    cells.clear();
+    cells.extend((0..seen.len()).filter(|cell| seen[*cell] > 0));
+    cells.sort_by_key(|cell| usize::from(seen[*cell]) < all);
+    end
+}
+
+/// Cells that a row of the mask sees, and how many of them are new to `seen`.
+#[inline(always)]
+fn count_seen(row: &[u16], seen: &[u16]) -> (usize, usize) {
+    // Sums of so many fit 16 bits.
+    const PART: usize = 1 << 15;
+    let (mut own, mut added) = (0, 0);
+    for (row, seen) in row.chunks(PART).zip(seen.chunks(PART)) {
+        let (mut part_own, mut part_added) = (0u16, 0u16);
+        for (entry, seen) in row.iter().zip(seen) {
+            let sees = u16::from(*entry != UNSEEN);
+            part_own += sees;
+            part_added += sees & u16::from(*seen == 0);
+        }
+        own += usize::from(part_own);
+        added += usize::from(part_added);
+    }
+    (own, added)
+}
+
+/// Attention of a tile of tokens over the cells that `scratch` has for it.
+#[inline(always)]
+fn attend_tile(
+    a: &Attention,
+    tokens: Range<usize>,
+    kv_head: usize,
+    scratch: &mut Scratch,
+    put: &mut impl FnMut(usize, usize, &[f32]),
+) {
+    let Scratch { seen, cells, queries, mask, keys, values, row, scores, sums, max, total } = scratch;
+    let count = tokens.len();
+    let strips = (count * a.group).div_ceil(LANES);
+    let key_width = a.keys.width;
+    let value_strips = a.values.width.div_ceil(LANES);
+    let value_width = value_strips * LANES;
+    // What is not written below ends in lanes or columns that nobody reads.
+    mask.resize(strips * CHUNK, [0.0; LANES]);
+    keys.resize(CHUNK * key_width, 0.0);
+    values.resize(VALUES * value_strips, [0.0; LANES]);
+    row.resize(value_width, 0.0);
+    scores.resize(CHUNK, [0.0; LANES]);
+    queries.resize(strips * key_width, [0.0; LANES]);
+    fill(sums, strips * LANES * value_width, 0.0);
+    fill(max, strips, [f32::NEG_INFINITY; LANES]);
+    fill(total, strips, [0.0; LANES]);
+    fill_queries(a, &tokens, kv_head, queries);
+    for chunk in cells.chunks(CHUNK) {
+        for (c, cell) in chunk.iter().enumerate() {
+            a.keys.row(*cell, kv_head).convert_to_f32_slice(&mut keys[c * key_width..][..key_width]);
+            a.values.row(*cell, kv_head).convert_to_f32_slice(&mut row[..a.values.width]);
+            for (strip, part) in row.as_chunks::<LANES>().0.iter().enumerate() {
+                values[strip * VALUES + c] = *part;
+            }
+        }
+        let masked = chunk.last().is_some_and(|cell| usize::from(seen[*cell]) < count);
+        if masked {
+            fill_mask(a, &tokens, chunk, mask);
+        }
+        for strip in 0..strips {
+            let query = &queries[strip * key_width..][..key_width];
+            for c in (0..chunk.len()).step_by(CELLS) {
+                let products = dot_products(&keys[c * key_width..][..CELLS * key_width], query);
+                scores[c..c + CELLS].copy_from_slice(&products);
+            }
+            let scores = &mut scores[..chunk.len()];
+            if a.softcap != 0.0 {
+                scores.iter_mut().for_each(|s| *s = s.map(|s| a.softcap * tanh(s / a.softcap)));
+            }
+            if masked {
+                for (score, mask) in scores.iter_mut().zip(&mask[strip * CHUNK..]) {
+                    for (s, m) in score.iter_mut().zip(mask) {
+                        *s += m;
+                    }
+                }
+            }
+            let rescale = soften(scores, &mut max[strip], &mut total[strip]);
+            let sums = &mut sums[strip * LANES * value_width..][..LANES * value_width];
+            for (v, values) in values.chunks_exact(VALUES).enumerate() {
+                let values = &values[..chunk.len()];
+                add_weighted(scores, values, &rescale, &mut sums[v * LANES..], value_width);
+            }
+        }
+    }
+    for h in 0..a.group {
+        for t in 0..count {
+            let lane = h * count + t;
+            let sum = total[lane / LANES][lane % LANES];
+            let factor = if sum == 0.0 { 0.0 } else { 1.0 / sum };
+            let result = &mut sums[lane * value_width..][..a.values.width];
+            result.iter_mut().for_each(|x| *x *= factor);
+            put(tokens.start + t, kv_head * a.group + h, result);
+        }
+    }
+}
+
+/// Sets all of a buffer to `value`.
+#[inline(always)]
+fn fill<T: Copy>(buffer: &mut Vec<T>, length: usize, value: T) {
+    buffer.clear();
+    buffer.resize(length, value);
+}
+
+/// Writes a tile's scaled queries. Query head `h` of the group and the tile's token `t` have lane `h * count + t`.
+#[inline(always)]
+fn fill_queries(a: &Attention, tokens: &Range<usize>, kv_head: usize, queries: &mut [Lane]) {
+    let count = tokens.len();
+    for h in 0..a.group {
+        for t in 0..count {
+            let lane = h * count + t;
+            let strip = &mut queries[lane / LANES * a.keys.width..][..a.keys.width];
+            let row = a.queries.row(tokens.start + t, kv_head * a.group + h);
+            for (to, x) in strip.iter_mut().zip(row) {
+                to[lane % LANES] = x * a.scale;
+            }
+        }
+    }
+}
+
+/// Writes the mask of a tile's lanes for some cells.
+#[inline(always)]
+fn fill_mask(a: &Attention, tokens: &Range<usize>, cells: &[usize], mask: &mut [Lane]) {
+    let count = tokens.len();
+    for t in 0..count {
+        let row = a.mask.row(tokens.start + t, 0);
+        for (c, cell) in cells.iter().enumerate() {
+            let value = if row[*cell] == UNSEEN { f32::NEG_INFINITY } else { 0.0 };
+            for h in 0..a.group {
+                let lane = h * count + t;
+                mask[lane / LANES * CHUNK + c][lane % LANES] = value;
+            }
+        }
+    }
+}
+
+/// Products of [`CELLS`] keys and a strip of queries.
+#[inline(always)]
+fn dot_products(keys: &[f32], query: &[Lane]) -> [Lane; CELLS] {
+    let mut sums = [[0.0f32; LANES]; CELLS];
+    let rows: [&[f32]; CELLS] = std::array::from_fn(|i| &keys[i * query.len()..][..query.len()]);
+    for d in 0..query.len() {
+        for (sum, row) in sums.iter_mut().zip(&rows) {
+            let key = row[d];
+            for (s, q) in sum.iter_mut().zip(&query[d]) {
+                *s = q.mul_add(key, *s);
+            }
+        }
+    }
+    sums
+}
+
+/// Turns scores into exp(score − maximum), and gives what earlier sums must be multiplied by.
+#[inline(always)]
+fn soften(scores: &mut [Lane], max: &mut Lane, total: &mut Lane) -> Lane {
+    let mut new = *max;
+    for score in scores.iter() {
+        for (n, s) in new.iter_mut().zip(score) {
+            *n = if *s > *n { *s } else { *n };
+        }
+    }
+    // A lane that has seen nothing yet stays at −∞; its differences must be no NaN.
+    let base = new.map(|n| if n == f32::NEG_INFINITY { 0.0 } else { n });
+    let mut rescale = [0.0f32; LANES];
+    for i in 0..LANES {
+        rescale[i] = exp(max[i] - base[i]);
+    }
+    let mut sum = [0.0f32; LANES];
+    for score in scores.iter_mut() {
+        for i in 0..LANES {
+            score[i] = exp(score[i] - base[i]);
+            sum[i] += score[i];
+        }
+    }
+    for i in 0..LANES {
+        total[i] = total[i].mul_add(rescale[i], sum[i]);
+    }
+    *max = new;
+    rescale
+}
+
+/// Adds the values of some cells, each times its weight, to a strip of every lane's rescaled sum.
+#[inline(always)]
+fn add_weighted(weights: &[Lane], values: &[Lane], rescale: &Lane, sums: &mut [f32], stride: usize) {
+    const ROWS: usize = 4;
+    for first in (0..LANES).step_by(ROWS) {
+        let mut sum = [[0.0f32; LANES]; ROWS];
+        for (i, sum) in sum.iter_mut().enumerate() {
+            let old = &sums[(first + i) * stride..][..LANES];
+            for (s, old) in sum.iter_mut().zip(old) {
+                *s = old * rescale[first + i];
+            }
+        }
+        for (weight, value) in weights.iter().zip(values) {
+            for (i, sum) in sum.iter_mut().enumerate() {
+                let weight = weight[first + i];
+                for (s, v) in sum.iter_mut().zip(value) {
+                    *s = v.mul_add(weight, *s);
+                }
+            }
+        }
+        for (i, sum) in sum.iter().enumerate() {
+            sums[(first + i) * stride..][..LANES].copy_from_slice(sum);
+        }
+    }
+}
+
+/// tanh x.
+#[inline(always)]
+fn tanh(x: f32) -> f32 {
+    let e = exp(-2.0 * x.abs());
+    ((1.0 - e) / (1.0 + e)).copysign(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::random::SplitMix64;
+
+    /// A step's numbers, as llama.cpp lays them out: heads beside each other in a row.
+    struct Step {
+        shape: Shape,
+        queries: Vec<f32>,
+        keys: Vec<f16>,
+        values: Vec<f16>,
+        mask: Vec<u16>,
+    }
+
+    const SHAPE: Shape = Shape { tokens: 70, cells: 300, heads: 4, kv_heads: 1, width: 32, softcap: 0.0 };
+
+    #[derive(Clone, Copy)]
+    struct Shape {
+        tokens: usize,
+        cells: usize,
+        heads: usize,
+        kv_heads: usize,
+        width: usize,
+        softcap: f32,
+    }
+
+    impl Step {
+        /// Tokens of requests of one to forty tokens, each of which sees some cells that all see, some of a
+        /// video's, and its own up to itself.
+        fn new(shape: Shape, random: &mut SplitMix64) -> Self {
+            let Shape { tokens, cells, heads, kv_heads, width, .. } = shape;
+            let mut mask = vec![UNSEEN; tokens * cells];
+            let mut below = |n: usize| (random.uniform() * n as f64) as usize;
+            let (mut start, mut left) = (0, 0);
+            let (mut video, mut own) = (0..0, 0..0);
+            for token in 0..tokens {
+                if left == 0 {
+                    left = 1 + below(40);
+                    let [a, b] = [(); 2].map(|()| below(cells - 40));
+                    (video, own) = (a..a + below(cells - a), b..b + 40);
+                    start = token;
+                }
+                left -= 1;
+                let row = &mut mask[token * cells..][..cells];
+                let seen = (0..cells / 10).chain(video.clone()).chain(own.start..=own.start + token - start);
+                seen.for_each(|cell| row[cell] = 0);
+            }
+            let mut number = || 2.0 * random.uniform() - 1.0;
+            let mut halves = |n| (0..n).map(|_| f16::from_f64(number())).collect();
+            let (keys, values) = (halves(cells * kv_heads * width), halves(cells * kv_heads * width));
+            let queries = (0..tokens * heads * width).map(|_| 4.0 * number() as f32).collect();
+            Self { shape, queries, keys, values, mask }
+        }
+
+        fn attention(&self) -> Attention<'_> {
+            let Shape { cells, heads, kv_heads, width, softcap, .. } = self.shape;
+            let (kv_stride, head_stride) = (kv_heads * width, width);
+            Attention {
+                queries: Rows { data: &self.queries, width, row_stride: heads * width, head_stride },
+                keys: Rows { data: &self.keys, width, row_stride: kv_stride, head_stride },
+                values: Rows { data: &self.values, width, row_stride: kv_stride, head_stride },
+                mask: Rows { data: &self.mask, width: cells, row_stride: cells, head_stride: 0 },
+                group: heads / kv_heads,
+                scale: 0.25,
+                softcap,
+            }
+        }
+
+        /// What [`attend`] puts for each token and head.
+        fn attend(&self, block: usize) -> Vec<f32> {
+            let Shape { tokens, heads, kv_heads, width, .. } = self.shape;
+            let mut results = vec![f32::NAN; tokens * heads * width];
+            let mut scratch = Scratch::default();
+            for first in (0..tokens).step_by(block) {
+                for kv_head in 0..kv_heads {
+                    let tokens = first..tokens.min(first + block);
+                    attend(&self.attention(), tokens, kv_head, &mut scratch, |token, head, result| {
+                        results[(token * heads + head) * width..][..width].copy_from_slice(result);
+                    });
+                }
+            }
+            results
+        }
+
+        /// The definition, in 64 bits.
+        fn expected(&self, token: usize, head: usize) -> Vec<f64> {
+            let a = self.attention();
+            let kv_head = head / a.group;
+            let query = a.queries.row(token, head);
+            let cells = (0..a.mask.width).filter(|cell| a.mask.row(token, 0)[*cell] != UNSEEN);
+            let (mut sum, mut result) = (0.0, vec![0.0; a.values.width]);
+            for cell in cells {
+                let key = a.keys.row(cell, kv_head);
+                let product: f64 = query.iter().zip(key).map(|(q, k)| f64::from(*q) * k.to_f64()).sum();
+                let mut score = product * f64::from(a.scale);
+                if a.softcap != 0.0 {
+                    score = f64::from(a.softcap) * (score / f64::from(a.softcap)).tanh();
+                }
+                sum += score.exp();
+                for (r, v) in result.iter_mut().zip(a.values.row(cell, kv_head)) {
+                    *r += score.exp() * v.to_f64();
+                }
+            }
+            result.into_iter().map(|r| if sum == 0.0 { 0.0 } else { r / sum }).collect()
+        }
+
+        fn check(&self, block: usize) {
+            let Shape { tokens, heads, width, .. } = self.shape;
+            let results = self.attend(block);
+            for token in 0..tokens {
+                for head in 0..heads {
+                    let result = &results[(token * heads + head) * width..][..width];
+                    for (got, expected) in result.iter().zip(self.expected(token, head)) {
+                        let error = (f64::from(*got) - expected).abs();
+                        assert!(error < 1e-5, "token {token}, head {head}: {got}, expected {expected}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn steps_of_many_shapes_agree_with_the_definition() {
+        if !available() {
+            return;
+        }
+        let mut random = SplitMix64::new(1);
+        for shape in [
+            SHAPE,
+            Shape { softcap: 3.0, ..SHAPE },
+            Shape { kv_heads: 4, ..SHAPE },
+            Shape { heads: 6, kv_heads: 2, width: 40, ..SHAPE },
+            Shape { cells: 97, tokens: 1, ..SHAPE },
+            Shape { cells: 1_000, width: 20, heads: 1, ..SHAPE },
+        ] {
+            let step = Step::new(shape, &mut random);
+            step.check(BLOCK);
+            step.check(9);
+        }
+    }
+
+    #[test]
+    fn a_token_that_sees_nothing_gets_zeros() {
+        if !available() {
+            return;
+        }
+        let shape = Shape { tokens: 8, cells: 64, heads: 2, width: 16, ..SHAPE };
+        let mut step = Step::new(shape, &mut SplitMix64::new(2));
+        step.mask[3 * 64..4 * 64].fill(UNSEEN);
+        step.check(BLOCK);
+    }
+
+    #[test]
+    fn scores_far_apart_neither_overflow_nor_vanish() {
+        if !available() {
+            return;
+        }
+        let mut step = Step::new(Shape { tokens: 40, width: 16, ..SHAPE }, &mut SplitMix64::new(3));
+        // Scores up to about 250: their exponentials would overflow 32 bits, not 64.
+        step.queries.iter_mut().for_each(|q| *q *= 16.0);
+        step.check(BLOCK);
+    }
+
+    #[test]
+    fn tiles_end_where_requests_see_different_cells() {
+        let mut step =
+            Step::new(Shape { tokens: 30, cells: 400, width: 16, ..SHAPE }, &mut SplitMix64::new(4));
+        step.mask.fill(UNSEEN);
+        for token in 0..30 {
+            let start = if token < 12 { 0 } else { 200 };
+            step.mask[token * 400 + start..][..100 + token].fill(0);
+        }
+        let mut scratch = Scratch::default();
+        assert_eq!(next_tile(&step.attention(), 0..30, &mut scratch), 12);
+        assert_eq!(scratch.cells, (0..111).collect::<Vec<_>>(), "the last token's row");
+        assert_eq!(next_tile(&step.attention(), 12..30, &mut scratch), 30);
+        assert_eq!(scratch.cells, (200..329).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn tangents_are_precise() {
+        for i in -2_000..=2_000 {
+            let x = i as f32 / 100.0;
+            let error = (f64::from(tanh(x)) - f64::from(x).tanh()).abs();
+            assert!(error < 1e-6, "tanh {x}: {}", tanh(x));
+        }
+    }
+}

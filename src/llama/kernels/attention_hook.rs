@@ -1,0 +1,167 @@
+//! Puts [`attention`](crate::llama::kernels::attention) in the place of llama.cpp's own, on the CPU.
+//!
+//! llama.cpp asks a context's evaluation callback before it computes a node of its graph; ours turns the attention
+//! nodes into ggml's custom operation (`ggml_custom_4d`), which calls us on every thread of the pool. A graph that
+//! is used again keeps what it was turned into.
+
+use std::cell::RefCell;
+use std::ffi::c_void;
+
+use half::f16;
+use llama_cpp_sys_2 as sys;
+
+use super::attention::{self, Attention, BLOCK, Rows, Scratch};
+
+/// A thread takes no fewer tokens at a time: the cells' keys and values are prepared for them.
+const LEAST_BLOCK: usize = 8;
+
+/// What the attention nodes of one kind become.
+struct Kind {
+    scale: f32,
+    softcap: f32,
+    op: sys::ggml_op,
+    op_params: [i32; 16],
+}
+
+/// The callback's memory; it must outlive the context.
+#[derive(Default)]
+pub struct AttentionHook {
+    /// Boxed, since nodes point to them.
+    #[allow(clippy::vec_box)]
+    kinds: Vec<Box<Kind>>,
+}
+
+impl AttentionHook {
+    /// Sets the callback of a context to be made.
+    pub fn install(&mut self, params: &mut sys::llama_context_params) {
+        params.cb_eval = Some(on_node);
+        params.cb_eval_user_data = std::ptr::from_mut(self).cast();
+    }
+
+    fn kind(&mut self, scale: f32, softcap: f32) -> &Kind {
+        let known = self.kinds.iter().position(|k| k.scale == scale && k.softcap == softcap);
+        let place = known.unwrap_or_else(|| {
+            let mut kind = Box::new(Kind { scale, softcap, op: 0, op_params: [0; 16] });
+            let size = 1 << 12;
+            let init =
+                sys::ggml_init_params { mem_size: size, mem_buffer: std::ptr::null_mut(), no_alloc: true };
+            // SAFETY: a context with room for one tensor, of which the header is copied before both are freed.
+            unsafe {
+                let context = sys::ggml_init(init);
+                let data = std::ptr::from_mut(&mut *kind).cast();
+                let node = sys::ggml_custom_4d(
+                    context,
+                    sys::GGML_TYPE_F32,
+                    1,
+                    1,
+                    1,
+                    1,
+                    std::ptr::null_mut(),
+                    0,
+                    Some(compute),
+                    -1,
+                    data,
+                );
+                kind.op = (*node).op;
+                kind.op_params = (*node).op_params;
+                sys::ggml_free(context);
+            }
+            self.kinds.push(kind);
+            self.kinds.len() - 1
+        });
+        &self.kinds[place]
+    }
+}
+
+/// llama.cpp's `cb_eval`: never asks for a node's data.
+unsafe extern "C" fn on_node(node: *mut sys::ggml_tensor, ask: bool, hook: *mut c_void) -> bool {
+    // SAFETY: llama.cpp hands over a live node and the pointer that `install` gave it, on one thread.
+    let (node, hook) = unsafe { (&mut *node, &mut *hook.cast::<AttentionHook>()) };
+    if ask && node.op == sys::GGML_OP_FLASH_ATTN_EXT && fits(node) {
+        let param = |i: usize| f32::from_bits(node.op_params[i].cast_unsigned());
+        let kind = hook.kind(param(0), param(2));
+        node.op = kind.op;
+        node.op_params = kind.op_params;
+    }
+    false
+}
+
+/// Whether a node is as `compute` takes it: one stream, keys and values of 16 bits, a mask, nothing beside.
+fn fits(node: &sys::ggml_tensor) -> bool {
+    let src = |i: usize| {
+        // SAFETY: a source is null or a live tensor.
+        unsafe { node.src[i].as_ref() }
+    };
+    let (Some(q), Some(k), Some(v), Some(mask), None) = (src(0), src(1), src(2), src(3), src(4)) else {
+        return false;
+    };
+    let max_bias = f32::from_bits(node.op_params[1].cast_unsigned());
+    max_bias == 0.0
+        && q.ne[3] == 1
+        && q.ne[1] >= BLOCK as i64
+        && [mask.ne[2], mask.ne[3], k.ne[3], v.ne[3]] == [1; 4]
+        && (q.type_, mask.type_) == (sys::GGML_TYPE_F32, sys::GGML_TYPE_F16)
+        && (k.type_, v.type_) == (sys::GGML_TYPE_F16, sys::GGML_TYPE_F16)
+        && [q.nb[0], k.nb[0], v.nb[0], mask.nb[0]] == [4, 2, 2, 2]
+}
+
+fn size(value: i64) -> usize {
+    usize::try_from(value).unwrap_or(0)
+}
+
+/// A tensor's rows (dimension 1) and heads (dimension 2).
+///
+/// # Safety
+/// Its elements are `T`, and its data is there and is not written while the result lives.
+unsafe fn rows<'a, T>(tensor: *const sys::ggml_tensor) -> Rows<'a, T> {
+    // SAFETY: the caller's.
+    let t = unsafe { &*tensor };
+    let [width, rows, heads, _] = t.ne.map(size);
+    let (row_stride, head_stride) = (t.nb[1] / size_of::<T>(), t.nb[2] / size_of::<T>());
+    let length = (rows - 1) * row_stride + (heads - 1) * head_stride + width;
+    // SAFETY: from the first element to the last one; the rest is the caller's.
+    let data = unsafe { std::slice::from_raw_parts(t.data.cast::<T>(), length) };
+    Rows { data, width, row_stride, head_stride }
+}
+
+/// Thread `ith` of `nth` computes its share.
+unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, ith: i32, nth: i32, kind: *mut c_void) {
+    thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
+    // SAFETY: a live node whose sources are computed and as `fits` wants them; `kind` lives as long as the hook.
+    let (node, kind) = unsafe { (&*node, &*kind.cast::<Kind>()) };
+    // SAFETY: as above.
+    let (q, k) = unsafe { (&*node.src[0], &*node.src[1]) };
+    let [_, tokens, heads, _] = q.ne.map(size);
+    let kv_heads = size(k.ne[2]);
+    let attention = Attention {
+        // SAFETY: types as `fits` wants them.
+        queries: unsafe { rows::<f32>(node.src[0]) },
+        // SAFETY: as above.
+        keys: unsafe { rows::<f16>(node.src[1]) },
+        // SAFETY: as above.
+        values: unsafe { rows::<f16>(node.src[2]) },
+        // SAFETY: as above.
+        mask: unsafe { rows::<u16>(node.src[3]) },
+        group: heads / kv_heads,
+        scale: kind.scale,
+        softcap: kind.softcap,
+    };
+    let (ith, nth) = (usize::try_from(ith).unwrap_or(0), usize::try_from(nth).unwrap_or(1));
+    // Two blocks or more a thread, since they differ in what they see.
+    let block = (tokens * kv_heads).div_ceil(2 * nth).clamp(LEAST_BLOCK, BLOCK);
+    let tasks = tokens.div_ceil(block) * kv_heads;
+    SCRATCH.with_borrow_mut(|scratch| {
+        for task in (ith..tasks).step_by(nth) {
+            let first = task / kv_heads * block;
+            let tokens = first..tokens.min(first + block);
+            attention::attend(&attention, tokens, task % kv_heads, scratch, |token, head, result| {
+                let offset = head * node.nb[1] + token * node.nb[2];
+                // SAFETY: the node's row for this head and token, which this task alone writes.
+                unsafe {
+                    let to = node.data.cast::<u8>().add(offset).cast::<f32>();
+                    std::ptr::copy_nonoverlapping(result.as_ptr(), to, result.len());
+                }
+            });
+        }
+    });
+}

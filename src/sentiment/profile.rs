@@ -1,0 +1,285 @@
+//! The profile: the prompt a model was trained with, and how its answer is read.
+//!
+//! It travels inside the model file, as TOML text under the GGUF metadata key
+//! [`METADATA_KEY`], so that a server cannot pair a model with another model's prompt.
+
+use serde::{Deserialize, Serialize};
+
+use super::labels::Sentiment;
+
+/// GGUF metadata key whose value is the profile's TOML text.
+pub const METADATA_KEY: &str = "ko_sentiment.profile";
+
+/// The profile for models trained as the model card says; used where nothing else is named.
+pub const DEFAULT_TOML: &str = include_str!("../../models/profiles/ko-youtube-sentiment.toml");
+
+/// Where the comment's text goes.
+pub const COMMENT: &str = "{comment}";
+/// Where the video's title goes.
+pub const TITLE: &str = "{title}";
+/// Where the video's summary goes.
+pub const SUMMARY: &str = "{summary}";
+
+/// What is wrong with a profile.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// The text is not TOML, or a key is missing or unknown.
+    #[error("the profile cannot be read: {0}")]
+    Toml(#[from] toml::de::Error),
+    /// The profile cannot be written as TOML.
+    #[error("the profile cannot be written: {0}")]
+    Write(#[from] toml::ser::Error),
+    /// A part must hold its placeholder once.
+    #[error("the profile's `{part}` must contain {placeholder} exactly once")]
+    Placeholder {
+        /// Key of the part.
+        part: &'static str,
+        /// The placeholder.
+        placeholder: &'static str,
+    },
+    /// A part that may not be empty is.
+    #[error("the profile's `{0}` is empty")]
+    Empty(&'static str),
+    /// Two labels are equal, or one starts with the other, so an answer could be read both ways.
+    #[error("the profile's labels {0:?} and {1:?} cannot be told apart")]
+    Ambiguous(String, String),
+    /// Calibration numbers must be finite, and the temperature above zero.
+    #[error(
+        "the profile's calibration is unusable: temperature must be above 0, biases finite, abstain_below within 0..=1"
+    )]
+    Calibration,
+}
+
+/// A prompt, its labels and its calibration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Name, reported with every answer.
+    pub name: String,
+    /// Version, reported with every answer.
+    pub version: u32,
+    /// What the model is asked to do; the part of the prompt that all requests share.
+    pub instruction: String,
+    /// The comment's line, with [`COMMENT`].
+    pub comment: String,
+    /// Turn markers.
+    pub turn: Turn,
+    /// The video's lines.
+    pub video: Video,
+    /// What surrounds the label in the answer.
+    pub answer: Answer,
+    /// The labels as the model writes them.
+    pub labels: Labels,
+    /// From log-probabilities to probabilities.
+    #[serde(default)]
+    pub calibration: Calibration,
+}
+
+/// Turn markers of the chat format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Turn {
+    /// Opens the user's turn.
+    pub user: String,
+    /// Closes the user's turn and opens the model's.
+    pub model: String,
+    /// Closes the model's turn: generation stops here.
+    pub end: String,
+}
+
+/// The video's lines, each written only where the request has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Video {
+    /// With [`TITLE`].
+    pub title: String,
+    /// With [`SUMMARY`].
+    pub summary: String,
+    /// After either.
+    pub end: String,
+}
+
+/// What surrounds the label in the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// Before the label.
+    pub prefix: String,
+    /// After the label, before the reasons.
+    pub suffix: String,
+    /// What opens and closes a quotation in the reasons. Where it is given, a quotation consists of words
+    /// of the comment; empty for a model that also sets other words in such marks.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub quotation_mark: String,
+}
+
+/// One value for each sentiment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Labels<T = String> {
+    /// 긍정
+    pub positive: T,
+    /// 중립
+    pub neutral: T,
+    /// 부정
+    pub negative: T,
+}
+
+impl<T> Labels<T> {
+    /// The value for one sentiment.
+    pub fn get(&self, sentiment: Sentiment) -> &T {
+        match sentiment {
+            Sentiment::Positive => &self.positive,
+            Sentiment::Neutral => &self.neutral,
+            Sentiment::Negative => &self.negative,
+        }
+    }
+}
+
+/// From joint label log-probabilities to calibrated probabilities:
+/// p = softmax(log-probability / temperature + bias). Temperature scaling after
+/// Guo et al. 2017 (arXiv 1706.04599), with a bias for each class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Above 0; 1 leaves the model's own confidence.
+    pub temperature: f64,
+    /// Added in nats after the temperature.
+    pub bias: Labels<f64>,
+    /// Answers whose highest probability is below this are marked as abstained; 0 turns that off.
+    #[serde(default)]
+    pub abstain_below: f64,
+}
+
+impl Default for Calibration {
+    fn default() -> Self {
+        let bias = Labels { positive: 0.0, neutral: 0.0, negative: 0.0 };
+        Self { temperature: 1.0, bias, abstain_below: 0.0 }
+    }
+}
+
+impl Profile {
+    /// Reads and checks a profile.
+    ///
+    /// # Errors
+    /// See [`ProfileError`].
+    pub fn from_toml(text: &str) -> Result<Self, ProfileError> {
+        let profile: Self = toml::from_str(text)?;
+        profile.check()?;
+        Ok(profile)
+    }
+
+    /// Writes the profile as TOML.
+    ///
+    /// # Errors
+    /// [`ProfileError::Write`].
+    pub fn to_toml(&self) -> Result<String, ProfileError> {
+        Ok(toml::to_string(self)?)
+    }
+
+    /// Checks what TOML's types do not.
+    ///
+    /// # Errors
+    /// See [`ProfileError`].
+    pub fn check(&self) -> Result<(), ProfileError> {
+        for (part, text, placeholder) in [
+            ("comment", &self.comment, COMMENT),
+            ("video.title", &self.video.title, TITLE),
+            ("video.summary", &self.video.summary, SUMMARY),
+        ] {
+            if text.matches(placeholder).count() != 1 {
+                return Err(ProfileError::Placeholder { part, placeholder });
+            }
+        }
+        for (part, text) in [
+            ("name", &self.name),
+            ("instruction", &self.instruction),
+            ("turn.user", &self.turn.user),
+            ("turn.model", &self.turn.model),
+            ("turn.end", &self.turn.end),
+            ("answer.prefix", &self.answer.prefix),
+            ("labels.positive", &self.labels.positive),
+            ("labels.neutral", &self.labels.neutral),
+            ("labels.negative", &self.labels.negative),
+        ] {
+            if text.trim().is_empty() {
+                return Err(ProfileError::Empty(part));
+            }
+        }
+        for a in Sentiment::ALL {
+            for b in Sentiment::ALL {
+                let (x, y) = (self.labels.get(a), self.labels.get(b));
+                if a != b && x.starts_with(y.as_str()) {
+                    return Err(ProfileError::Ambiguous(x.clone(), y.clone()));
+                }
+            }
+        }
+        let c = &self.calibration;
+        let finite = Sentiment::ALL.iter().all(|s| c.bias.get(*s).is_finite());
+        let sane = c.temperature.is_finite() && c.temperature > 0.0 && (0.0..=1.0).contains(&c.abstain_below);
+        if finite && sane { Ok(()) } else { Err(ProfileError::Calibration) }
+    }
+
+    /// The sentiment that a free answer names: the label whose quoted form (`'긍정'`) comes first,
+    /// else the label that comes first at all. `None` if it names none.
+    pub fn stated(&self, answer: &str) -> Option<Sentiment> {
+        let first = |form: &dyn Fn(&str) -> String| {
+            Sentiment::ALL
+                .into_iter()
+                .filter_map(|s| Some((answer.find(&form(self.labels.get(s)))?, s)))
+                .min()
+                .map(|(_, s)| s)
+        };
+        first(&|label| format!("'{label}'")).or_else(|| first(&str::to_owned))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn default() -> Profile {
+        Profile::from_toml(DEFAULT_TOML).unwrap()
+    }
+
+    #[test]
+    fn the_default_survives_a_round_trip() {
+        let profile = default();
+        assert_eq!(Profile::from_toml(&profile.to_toml().unwrap()).unwrap(), profile);
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let check = |change: &dyn Fn(&mut Profile), expect: &str| {
+            let mut profile = default();
+            change(&mut profile);
+            let error = profile.check().unwrap_err().to_string();
+            assert!(error.contains(expect), "{error:?} does not say {expect:?}");
+        };
+        check(&|p| p.comment = "댓글:".into(), "{comment} exactly once");
+        check(&|p| p.video.title = "{title}{title}".into(), "{title} exactly once");
+        check(&|p| p.labels.neutral = " ".into(), "labels.neutral");
+        check(&|p| p.labels.neutral = "긍정적".into(), "cannot be told apart");
+        check(&|p| p.calibration.temperature = 0.0, "temperature");
+        check(&|p| p.calibration.bias.negative = f64::NAN, "biases");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let text = DEFAULT_TOML.replace("version = 1", "version = 1\ntempature = 2");
+        assert!(Profile::from_toml(&text).unwrap_err().to_string().contains("tempature"));
+    }
+
+    #[test]
+    fn the_stated_sentiment_is_read_from_the_words() {
+        let check = |answer: &str, expect| assert_eq!(default().stated(answer), expect, "{answer}");
+        check("이 댓글의 감정은 '부정'입니다.", Some(Sentiment::Negative));
+        check(
+            "긍정으로 보이지만 이 댓글의 감정은 '중립'입니다. '긍정'은 아닙니다.",
+            Some(Sentiment::Neutral),
+        );
+        check("부정적인 댓글입니다.", Some(Sentiment::Negative));
+        check("잘 모르겠습니다.", None);
+        check("", None);
+    }
+}

@@ -1,0 +1,4 @@
+//! Tokens and the text that they stand for.
+
+pub mod utf8;
+pub mod vocabulary;
