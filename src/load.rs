@@ -81,49 +81,69 @@ pub fn load(path: &Path, options: LoadOptions) -> Result<Classifier, LoadError> 
         std::thread::spawn(move || sha256(&path))
     };
     let model = Arc::new(Model::load(path, options.gpu_layers)?);
-    let profile = match options.profile {
-        Some(profile) => profile,
-        None => {
-            let text = model.metadata(METADATA_KEY).ok_or_else(|| LoadError::NoProfile(path.to_owned()))?;
-            Profile::from_toml(&text)?
-        }
-    };
-    let profile = Arc::new(profile);
+    let profile = Arc::new(options.profile.map_or_else(|| profile_of(&model, path), Ok)?);
     let prompter = Prompter::new(model.clone(), profile.clone())?;
     let mut engine = options.engine;
     engine.max_request_tokens = engine.max_request_tokens.min(model.trained_context());
-    let labels = prompter.labels().len();
-    let context = ContextOptions {
-        cells: options.context,
-        batch: options.batch,
-        ubatch: options.batch,
-        // The pinned prompt, the videos, and one a label for each running request.
-        sequences: 1 + engine.videos + labels * engine.parallel,
-        outputs: (engine.parallel + SPARE_OUTPUTS).min(options.batch),
-        threads: options.threads.unwrap_or_else(cores),
-        kv_type: options.kv_type,
-        own_attention: true,
+    let contexts = Contexts {
+        shared: ContextOptions {
+            cells: options.context,
+            batch: options.batch,
+            ubatch: options.batch,
+            // The pinned prompt, the videos, and one per label for each running request.
+            sequences: 1 + engine.videos + prompter.labels().len() * engine.parallel,
+            outputs: (engine.parallel + SPARE_OUTPUTS).min(options.batch),
+            threads: options.threads.unwrap_or_else(cores),
+            kv_type: options.kv_type,
+            own_attention: true,
+        },
+        reproducible_cells: engine.max_request_tokens,
+        labels: prompter.labels().len(),
     };
     let for_engine = model.clone();
-    let make = move |purpose| {
-        let context = match purpose {
-            Purpose::Shared => context,
-            Purpose::Reproducible => ContextOptions {
-                cells: engine.max_request_tokens,
-                sequences: 1 + labels,
-                outputs: 1 + SPARE_OUTPUTS,
-                ..context
-            },
-        };
-        LlamaContext::new(for_engine.clone(), context)
-    };
+    let make = move |purpose| LlamaContext::new(for_engine.clone(), contexts.options(purpose));
     let engine = Engine::start(engine, prompter.static_tokens(), make)?;
     let sha256 = match hash.join() {
         Ok(Ok(hash)) => hash,
         Ok(Err(source)) => return Err(ModelError::Read { path: path.to_owned(), source }.into()),
         Err(_) => String::new(),
     };
-    let card = ModelCard {
+    let card = card(&model, sha256);
+    Ok(Classifier::new(engine, prompter, profile, model, card).with_answer_cache(options.answer_cache))
+}
+
+/// The profile in a model's metadata.
+fn profile_of(model: &Model, path: &Path) -> Result<Profile, LoadError> {
+    let text = model.metadata(METADATA_KEY).ok_or_else(|| LoadError::NoProfile(path.to_owned()))?;
+    Ok(Profile::from_toml(&text)?)
+}
+
+/// The contexts of one engine.
+#[derive(Clone, Copy)]
+struct Contexts {
+    shared: ContextOptions,
+    /// Cells of the context for reproducible requests, which runs one at a time.
+    reproducible_cells: usize,
+    labels: usize,
+}
+
+impl Contexts {
+    fn options(&self, purpose: Purpose) -> ContextOptions {
+        match purpose {
+            Purpose::Shared => self.shared,
+            Purpose::Reproducible => ContextOptions {
+                cells: self.reproducible_cells,
+                sequences: 1 + self.labels,
+                outputs: 1 + SPARE_OUTPUTS,
+                ..self.shared
+            },
+        }
+    }
+}
+
+/// What is known of a model.
+fn card(model: &Model, sha256: String) -> ModelCard {
+    ModelCard {
         name: model.metadata("general.name").unwrap_or_default(),
         sha256,
         quantization: model.quantization(),
@@ -131,8 +151,7 @@ pub fn load(path: &Path, options: LoadOptions) -> Result<Classifier, LoadError> 
         parameters: model.parameters(),
         size: model.size(),
         vocabulary: model.vocabulary_size(),
-    };
-    Ok(Classifier::new(engine, prompter, profile, model, card).with_answer_cache(options.answer_cache))
+    }
 }
 
 /// Threads that compute without waiting for each other.

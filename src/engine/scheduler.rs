@@ -253,23 +253,61 @@ impl<B: Backend> Scheduler<B> {
     }
 
     /// Gives a job its cells and sequences, evicting unused videos for them, or gives the job back.
-    fn start(&mut self, job: Job) -> Result<(), Box<Job>> {
-        let spec = &job.spec;
-        let seqs = spec.sequences();
-        let shared = spec.shared.clone();
-        let found = self.tree.find(&shared);
-        let mut own = spec.own_cells();
-        let wants_node = self.wants_node(&job);
-        let (mut new_seqs, mut new_cells) = (seqs, own);
+    fn start(&mut self, mut job: Job) -> Result<(), Box<Job>> {
+        let Some(as_node) = self.make_room(&job) else { return Err(Box::new(job)) };
+        let shared = job.spec.shared.clone();
+        let (pinned_seq, pinned_len) = self.pinned;
+        let mut stats = Stats { cached_tokens: pinned_len, ..Stats::default() };
+        stats.prompt_tokens = pinned_len + shared.len() + job.spec.tokens.len();
+        let mut cells = job.spec.own_cells();
+        let node = if as_node {
+            let found = self.tree.find(&shared);
+            stats.cached_tokens += found.map_or(0, |_| shared.len());
+            let Some(id) = found.or_else(|| self.new_node(shared, pinned_seq, pinned_len)) else {
+                return Err(Box::new(job));
+            };
+            self.tree.acquire(id);
+            Some(id)
+        } else {
+            cells += shared.len();
+            job.spec.tokens.splice(0..0, shared.iter().copied());
+            None
+        };
+        self.free_cells -= cells;
+        self.counts.cached += stats.cached_tokens as u64;
+        let seqs = self.free_seqs.split_off(self.free_seqs.len() - job.spec.sequences());
+        self.running.push(Running {
+            job,
+            seqs,
+            cells,
+            node,
+            pos: pinned_len,
+            stage: Stage::Waiting,
+            scored: false,
+            started: None,
+            stats,
+            ended: false,
+        });
+        self.fork(self.running.len() - 1);
+        Ok(())
+    }
+
+    /// Evicts unused videos until a job fits. Returns whether its shared tokens are to be a node, or `None`
+    /// if the job does not fit even then.
+    fn make_room(&mut self, job: &Job) -> Option<bool> {
+        let seqs = job.spec.sequences();
+        let found = self.tree.find(&job.spec.shared);
+        let wants_node = self.wants_node(job);
+        let (mut new_seqs, mut new_cells) = (seqs, job.spec.own_cells());
         if found.is_none() {
             // As a node or with the job, the shared tokens need their cells.
-            new_cells += shared.len();
+            new_cells += job.spec.shared.len();
             new_seqs += usize::from(wants_node);
         }
         let (idle_seqs, idle_cells) = self.tree.idle(found);
         if self.free_seqs.len() + idle_seqs < seqs || self.free_cells + idle_cells < new_cells {
             // Evicting would not be enough.
-            return Err(Box::new(job));
+            return None;
         }
         while self.free_seqs.len() < new_seqs
             || self.free_cells < new_cells
@@ -280,53 +318,15 @@ impl<B: Backend> Scheduler<B> {
         }
         let has_place = found.is_some() || self.tree.len() < self.config.videos;
         let as_node = wants_node && has_place && self.free_seqs.len() >= new_seqs;
-        if self.free_cells < new_cells || self.free_seqs.len() < seqs {
-            return Err(Box::new(job));
-        }
-        let (pinned_seq, pinned_len) = self.pinned;
-        let mut tokens = job.spec.tokens.clone();
-        let mut stats = Stats { cached_tokens: pinned_len, ..Stats::default() };
-        stats.prompt_tokens = pinned_len + shared.len() + tokens.len();
-        let node = if as_node {
-            let id = match found {
-                Some(id) => {
-                    stats.cached_tokens += shared.len();
-                    id
-                }
-                None => {
-                    // There is one: `new_seqs` were counted free above.
-                    let Some(seq) = self.free_seqs.pop() else { return Err(Box::new(job)) };
-                    self.free_cells -= shared.len();
-                    self.backend.share(pinned_seq, seq, pinned_len);
-                    self.tree.insert(shared, seq)
-                }
-            };
-            self.tree.acquire(id);
-            Some(id)
-        } else {
-            own += shared.len();
-            tokens.splice(0..0, shared.iter().copied());
-            None
-        };
-        self.free_cells -= own;
-        self.counts.cached += stats.cached_tokens as u64;
-        let seqs = self.free_seqs.split_off(self.free_seqs.len() - seqs);
-        let mut running = Running {
-            job,
-            seqs,
-            cells: own,
-            node,
-            pos: pinned_len,
-            stage: Stage::Waiting,
-            scored: false,
-            started: None,
-            stats,
-            ended: false,
-        };
-        running.job.spec.tokens = tokens;
-        self.running.push(running);
-        self.fork(self.running.len() - 1);
-        Ok(())
+        (self.free_cells >= new_cells && self.free_seqs.len() >= seqs).then_some(as_node)
+    }
+
+    /// A node for shared tokens that follow the pinned prefix. `None` without a free sequence.
+    fn new_node(&mut self, shared: Arc<[Token]>, pinned_seq: SeqId, pinned_len: usize) -> Option<NodeId> {
+        let seq = self.free_seqs.pop()?;
+        self.free_cells -= shared.len();
+        self.backend.share(pinned_seq, seq, pinned_len);
+        Some(self.tree.insert(shared, seq))
     }
 
     /// Lets a waiting job begin to read, if its shared segment is there.

@@ -199,17 +199,22 @@ pub fn reliability(bins: &[Bin; BINS]) -> String {
     let floor = COUNTS_TOP + COUNTS;
     canvas.line([LEFT, floor, LEFT + SIDE, floor], &rule);
 
-    let swatches = [("정답 비율", format!("fill=\"{BAR}\"")), ("확률과의 차이", gap_style)];
-    for (row, (name, style)) in swatches.iter().enumerate() {
-        let top = TOP + 14.0 + 20.0 * row as f64;
-        canvas.rect([LEFT + 12.0, top, 14.0, 11.0], style);
-        canvas.text([LEFT + 32.0, top + 10.0, 12.5], Anchor::Start, INK, name);
-    }
+    legend(&mut canvas, [LEFT + 12.0, TOP + 14.0], &gap_style);
     let most = format!("{most}개");
     canvas.text([LEFT - 8.0, COUNTS_TOP + 10.0, 12.0], Anchor::End, QUIET, &most);
     let bottom = COUNTS_TOP + COUNTS + 40.0;
     canvas.text([x(0.5), bottom, 12.5], Anchor::Middle, QUIET, "모델이 답에 준 확률");
     canvas.finish(&format!("신뢰도 다이어그램: {summary}"))
+}
+
+/// What the diagram's two colours mean.
+fn legend(canvas: &mut Canvas, [left, top]: [f64; 2], gap_style: &str) {
+    let swatches = [("정답 비율", format!("fill=\"{BAR}\"")), ("확률과의 차이", gap_style.to_owned())];
+    for (row, (name, style)) in swatches.iter().enumerate() {
+        let top = top + 20.0 * row as f64;
+        canvas.rect([left, top, 14.0, 11.0], style);
+        canvas.text([left + 20.0, top + 10.0, 12.5], Anchor::Start, INK, name);
+    }
 }
 
 #[cfg(test)]

@@ -62,6 +62,29 @@ pub struct ContextOptions {
     pub own_attention: bool,
 }
 
+impl ContextOptions {
+    /// llama.cpp's parameters, for at most `outputs` rows of logits a step.
+    fn params(&self, outputs: usize) -> sys::llama_context_params {
+        let small = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        let threads = i32::try_from(self.threads).unwrap_or(i32::MAX);
+        // SAFETY: returns a plain struct.
+        let mut params = unsafe { sys::llama_context_default_params() };
+        params.n_ctx = small(self.cells);
+        params.n_batch = small(self.batch);
+        params.n_ubatch = small(self.ubatch);
+        params.n_seq_max = small(self.sequences);
+        params.n_outputs_max = small(outputs);
+        params.n_threads = threads;
+        params.n_threads_batch = threads;
+        params.type_k = self.kv_type.ggml();
+        params.type_v = self.kv_type.ggml();
+        params.kv_unified = true;
+        params.swa_full = true;
+        params.no_perf = true;
+        params
+    }
+}
+
 /// A context and the model that it computes with.
 pub struct LlamaContext {
     ptr: NonNull<sys::llama_context>,
@@ -93,22 +116,7 @@ impl LlamaContext {
         }
         // llama.cpp asserts that there are as many rows as sequences.
         let outputs = options.outputs.max(options.sequences).min(options.batch);
-        let small = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-        let threads = i32::try_from(options.threads).unwrap_or(i32::MAX);
-        // SAFETY: returns a plain struct.
-        let mut params = unsafe { sys::llama_context_default_params() };
-        params.n_ctx = small(options.cells);
-        params.n_batch = small(options.batch);
-        params.n_ubatch = small(options.ubatch);
-        params.n_seq_max = small(options.sequences);
-        params.n_outputs_max = small(outputs);
-        params.n_threads = threads;
-        params.n_threads_batch = threads;
-        params.type_k = options.kv_type.ggml();
-        params.type_v = options.kv_type.ggml();
-        params.kv_unified = true;
-        params.swa_full = true;
-        params.no_perf = true;
+        let mut params = options.params(outputs);
         let mut hook = Box::<AttentionHook>::default();
         // A callback would make a GPU wait after every part of the graph.
         if options.own_attention && attention::available() && !offloads() {

@@ -97,6 +97,23 @@ pub struct Scratch {
     total: Vec<Lane>,
 }
 
+impl Scratch {
+    /// Sizes the buffers for a tile of `strips` strips of queries, and clears what is summed into. What is not
+    /// written afterwards ends in lanes or columns that nobody reads.
+    #[inline(always)]
+    fn size_for(&mut self, a: &Attention, strips: usize, value_width: usize) {
+        self.mask.resize(strips * CHUNK, [0.0; LANES]);
+        self.keys.resize(CHUNK * a.keys.width, 0.0);
+        self.values.resize(VALUES * (value_width / LANES), [0.0; LANES]);
+        self.row.resize(value_width, 0.0);
+        self.scores.resize(CHUNK, [0.0; LANES]);
+        self.queries.resize(strips * a.keys.width, [0.0; LANES]);
+        fill(&mut self.sums, strips * LANES * value_width, 0.0);
+        fill(&mut self.max, strips, [f32::NEG_INFINITY; LANES]);
+        fill(&mut self.total, strips, [0.0; LANES]);
+    }
+}
+
 /// Whether [`attend`] is made for this CPU. Elsewhere llama.cpp's attention has kernels of its own.
 pub fn available() -> bool {
     #[cfg(target_arch = "x86_64")]
@@ -205,69 +222,73 @@ fn attend_tile(
     scratch: &mut Scratch,
     put: &mut impl FnMut(usize, usize, &[f32]),
 ) {
-    let Scratch { seen, cells, queries, mask, keys, values, row, scores, sums, max, total } = scratch;
-    let count = tokens.len();
-    let strips = (count * a.group).div_ceil(LANES);
-    let key_width = a.keys.width;
-    let value_strips = a.values.width.div_ceil(LANES);
-    let value_width = value_strips * LANES;
-    // What is not written below ends in lanes or columns that nobody reads.
-    mask.resize(strips * CHUNK, [0.0; LANES]);
-    keys.resize(CHUNK * key_width, 0.0);
-    values.resize(VALUES * value_strips, [0.0; LANES]);
-    row.resize(value_width, 0.0);
-    scores.resize(CHUNK, [0.0; LANES]);
-    queries.resize(strips * key_width, [0.0; LANES]);
-    fill(sums, strips * LANES * value_width, 0.0);
-    fill(max, strips, [f32::NEG_INFINITY; LANES]);
-    fill(total, strips, [0.0; LANES]);
-    fill_queries(a, &tokens, kv_head, queries);
+    let strips = (tokens.len() * a.group).div_ceil(LANES);
+    let value_width = a.values.width.next_multiple_of(LANES);
+    scratch.size_for(a, strips, value_width);
+    fill_queries(a, &tokens, kv_head, &mut scratch.queries);
+    let cells = std::mem::take(&mut scratch.cells);
     for chunk in cells.chunks(CHUNK) {
-        for (c, cell) in chunk.iter().enumerate() {
-            a.keys.row(*cell, kv_head).convert_to_f32_slice(&mut keys[c * key_width..][..key_width]);
-            a.values.row(*cell, kv_head).convert_to_f32_slice(&mut row[..a.values.width]);
-            for (strip, part) in row.as_chunks::<LANES>().0.iter().enumerate() {
-                values[strip * VALUES + c] = *part;
-            }
-        }
-        let masked = chunk.last().is_some_and(|cell| usize::from(seen[*cell]) < count);
+        convert_cells(a, chunk, kv_head, scratch);
+        let masked = chunk.last().is_some_and(|cell| usize::from(scratch.seen[*cell]) < tokens.len());
         if masked {
-            fill_mask(a, &tokens, chunk, mask);
+            fill_mask(a, &tokens, chunk, &mut scratch.mask);
         }
         for strip in 0..strips {
-            let query = &queries[strip * key_width..][..key_width];
-            for c in (0..chunk.len()).step_by(CELLS) {
-                let products = dot_products(&keys[c * key_width..][..CELLS * key_width], query);
-                scores[c..c + CELLS].copy_from_slice(&products);
-            }
-            let scores = &mut scores[..chunk.len()];
-            if a.softcap != 0.0 {
-                scores.iter_mut().for_each(|s| *s = s.map(|s| a.softcap * tanh(s / a.softcap)));
-            }
-            if masked {
-                for (score, mask) in scores.iter_mut().zip(&mask[strip * CHUNK..]) {
-                    for (s, m) in score.iter_mut().zip(mask) {
-                        *s += m;
-                    }
-                }
-            }
-            let rescale = soften(scores, &mut max[strip], &mut total[strip]);
-            let sums = &mut sums[strip * LANES * value_width..][..LANES * value_width];
-            for (v, values) in values.chunks_exact(VALUES).enumerate() {
-                let values = &values[..chunk.len()];
-                add_weighted(scores, values, &rescale, &mut sums[v * LANES..], value_width);
-            }
+            attend_strip(a, strip, chunk.len(), masked, scratch);
         }
     }
+    scratch.cells = cells;
     for h in 0..a.group {
-        for t in 0..count {
-            let lane = h * count + t;
-            let sum = total[lane / LANES][lane % LANES];
+        for t in 0..tokens.len() {
+            let lane = h * tokens.len() + t;
+            let sum = scratch.total[lane / LANES][lane % LANES];
             let factor = if sum == 0.0 { 0.0 } else { 1.0 / sum };
-            let result = &mut sums[lane * value_width..][..a.values.width];
+            let result = &mut scratch.sums[lane * value_width..][..a.values.width];
             result.iter_mut().for_each(|x| *x *= factor);
             put(tokens.start + t, kv_head * a.group + h, result);
         }
+    }
+}
+
+/// Converts a chunk of cells to F32: keys a row each, values in strips of [`LANES`] columns.
+#[inline(always)]
+fn convert_cells(a: &Attention, chunk: &[usize], kv_head: usize, scratch: &mut Scratch) {
+    let Scratch { keys, values, row, .. } = scratch;
+    let key_width = a.keys.width;
+    for (c, cell) in chunk.iter().enumerate() {
+        a.keys.row(*cell, kv_head).convert_to_f32_slice(&mut keys[c * key_width..][..key_width]);
+        a.values.row(*cell, kv_head).convert_to_f32_slice(&mut row[..a.values.width]);
+        for (strip, part) in row.as_chunks::<LANES>().0.iter().enumerate() {
+            values[strip * VALUES + c] = *part;
+        }
+    }
+}
+
+/// Adds a chunk of `count` converted cells to the running softmax of one strip of queries.
+#[inline(always)]
+fn attend_strip(a: &Attention, strip: usize, count: usize, masked: bool, scratch: &mut Scratch) {
+    let Scratch { queries, mask, keys, values, row, scores, sums, max, total, .. } = scratch;
+    let (key_width, value_width) = (a.keys.width, row.len());
+    let query = &queries[strip * key_width..][..key_width];
+    for c in (0..count).step_by(CELLS) {
+        let products = dot_products(&keys[c * key_width..][..CELLS * key_width], query);
+        scores[c..c + CELLS].copy_from_slice(&products);
+    }
+    let scores = &mut scores[..count];
+    if a.softcap != 0.0 {
+        scores.iter_mut().for_each(|s| *s = s.map(|s| a.softcap * tanh(s / a.softcap)));
+    }
+    if masked {
+        for (score, mask) in scores.iter_mut().zip(&mask[strip * CHUNK..]) {
+            for (s, m) in score.iter_mut().zip(mask) {
+                *s += m;
+            }
+        }
+    }
+    let rescale = soften(scores, &mut max[strip], &mut total[strip]);
+    let sums = &mut sums[strip * LANES * value_width..][..LANES * value_width];
+    for (v, values) in values.chunks_exact(VALUES).enumerate() {
+        add_weighted(scores, &values[..count], &rescale, &mut sums[v * LANES..], value_width);
     }
 }
 
