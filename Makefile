@@ -1,20 +1,33 @@
 # Two commands: `make demo` runs the main job, `make test` passes the tests.
-# Both install what is missing, and are quick the second time.
+# Both install what is missing, and are quick the second time. `make help` lists the rest.
 
 MODEL := models/ko-gemma3-270m-sentiment.gguf
 BASE := models/.cache/gemma-3-270m-q4_k_m.gguf
 ADAPTER := models/ko-gemma3-270m-sentiment
 BINARY := target/release/ko-sentiment
 
-.PHONY: demo test test-training lint deny build release setup clean
+.PHONY: help demo test check test-training lint deny build release setup clean
 
+demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
 	@scripts/demo.sh
 
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\): ## /\1 /p' $(MAKEFILE_LIST) | while read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+
+test: ## Run all tests
 test: $(MODEL) .python/.stamp
 	cargo test --release
 
+check: ## Format, lints, layers and the tests that need no model: under a minute on a warm tree
+check: setup
+	cargo fmt --check
+	cargo clippy --release --all-targets -- -D warnings
+	cargo test --release --quiet --lib
+	cargo test --release --quiet --test it -- layers
+
 # The training recipe on a tiny model: torch, transformers and PEFT take 6 GB, so it stands apart.
+test-training: ## Test the training recipe on a tiny model (6 GB of Python packages)
 test-training:
 	@scripts/test-training.sh
 
@@ -23,25 +36,26 @@ test-training:
 	python3 -m pip install --quiet --disable-pip-version-check --upgrade --target .python -r $<
 	@touch $@
 
-# What CI checks beside the tests.
-lint: setup
-	cargo fmt --check
-	cargo clippy --release --all-targets -- -D warnings
+lint: ## Everything that CI checks beside the tests
+lint: check
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
 	@if command -v npx >/dev/null; then npx --yes @bufbuild/buf@1.50.0 lint proto; fi
 
-# Licences, known vulnerabilities and sources of the dependencies. Compiles cargo-deny the first time.
+# Compiles cargo-deny the first time.
+deny: ## Check the dependencies' licences, vulnerabilities and sources
 deny:
 	@command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny
 	cargo deny check
 
+build: ## Build the binary for this CPU
 build: setup
 	cargo build --release
 
-# The folder to ship, with every CPU variant: dist/. FEATURES=cuda adds the CUDA backend.
+release: ## Make dist/, with every CPU variant (FEATURES=cuda adds the CUDA backend)
 release: setup
 	@scripts/release.py --features "$(FEATURES)"
 
+setup: ## Install the compiler, cmake and libclang if they are missing
 setup:
 	@scripts/setup.sh
 
@@ -57,6 +71,7 @@ $(MODEL): $(BASE) $(wildcard $(ADAPTER)/adapter_*) $(ADAPTER)/profile.toml $(ADA
 	    --quant Q6_K --tensor-type token_embd=q8_0 --tensor-type 'attn_(v|output)=q8_0' \
 	    --imatrix $(ADAPTER)/imatrix.gguf --smooth --pad --out $@
 
+clean: ## Remove what was built and downloaded
 clean:
 	cargo clean
 	rm -rf dist .python models/.cache models/*.gguf

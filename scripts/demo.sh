@@ -21,10 +21,12 @@ done
 "$binary" health --endpoint "$endpoint"
 echo
 
+bold= plain=
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
 ask() {
   local command=$1
   shift
-  printf '\033[1m%s\033[0m\n' "$1"
+  printf '%s%s%s\n' "$bold" "$1" "$plain"
   "$binary" "$command" --endpoint "$endpoint" "$@"
   echo
 }
