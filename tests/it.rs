@@ -13,4 +13,5 @@ mod layers;
 mod python;
 mod rpc;
 mod stopping;
+mod storm;
 mod support;
