@@ -106,13 +106,13 @@ fn best(log_probs: &[f64; 3]) -> Sentiment {
 
 async fn storm(name: &str, labels: [&str; 3], requests: usize) {
     let profile = profile(labels);
-    let quiet = classifier(&profile, 4096, EngineConfig::default());
+    let quiet = classifier(&profile, 16_384, EngineConfig::default());
     let mut alone = Vec::new();
     for i in 0..DIFFERENT {
         alone.push(quiet.classify(&request(i), Options::default()).await.unwrap().verdict.log_probs);
     }
     drop(quiet);
-    let small = EngineConfig { parallel: 6, videos: 3, ..EngineConfig::default() };
+    let small = EngineConfig { parallel: 6, videos: 3, max_request_tokens: 1024, ..EngineConfig::default() };
     let busy = classifier(&profile, 1400, small);
     let (mut running, mut next) = (JoinSet::new(), 0);
     let (mut answered, mut cancelled, mut worst) = (0, 0, 0.0_f64);
