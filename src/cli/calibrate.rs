@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::predict::{Answers, AskArgs, BalanceArgs, Data, DataArgs, Keeping, Taking, ask, share};
-use super::run::{CliResult, block_on};
+use super::run::{CliResult, Failure, block_on};
 use super::session::Session;
 use super::text_args::AnswererArgs;
 use crate::eval::calibrate::check_labels;
@@ -60,8 +60,6 @@ struct FitArgs {
     #[command(flatten)]
     ask: AskArgs,
 }
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 pub fn run(args: &CalibrateArgs) -> CliResult {
     let (Some(model), fit) = (&args.answerer.model, &args.fit) else {

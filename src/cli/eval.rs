@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::predict::{Answers, AskArgs, BalanceArgs, Data, DataArgs, Keeping, Taking, ask};
-use super::reference::{self, Against};
-use super::run::{CliResult, block_on};
+use super::reference::{Against, Asking, compare};
+use super::run::{CliResult, Failure, block_on};
 use super::session::Session;
 use super::text_args::AnswererArgs;
 use crate::eval::calibrate::check_labels;
@@ -37,25 +37,25 @@ Definitions (more in docs/evaluation.md):
 #[command(after_long_help = DEFINITIONS)]
 pub struct EvalArgs {
     #[command(flatten)]
-    pub(super) answerer: AnswererArgs,
+    answerer: AnswererArgs,
 
     #[command(flatten)]
     data: DataArgs,
 
     #[command(flatten)]
-    pub(super) eval: MeasureArgs,
+    eval: MeasureArgs,
 }
 
 /// What is measured, and how it is shown.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Evaluation options")]
-pub(super) struct MeasureArgs {
+struct MeasureArgs {
     /// How answers are taken from the model.
     #[arg(long, value_enum, default_value_t)]
     mode: Mode,
 
     #[command(flatten)]
-    pub(super) ask: AskArgs,
+    ask: AskArgs,
 
     /// Maximum tokens of a free answer, with --mode generate [default: 1024].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TOKENS)))]
@@ -111,7 +111,7 @@ impl MeasureArgs {
         faults.into_iter().find(|(wrong, _)| *wrong).map_or(Ok(()), |(_, fault)| Err(fault.to_owned()))
     }
 
-    pub(super) fn taking(&self) -> Taking {
+    fn taking(&self) -> Taking {
         Taking {
             mode: self.mode,
             reproducible: self.ask.reproducible,
@@ -168,8 +168,6 @@ pub fn run(args: &EvalArgs) -> CliResult {
     Ok(())
 }
 
-pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
-
 struct Measured {
     report: Report,
     predictions: Vec<Prediction>,
@@ -188,7 +186,9 @@ async fn measured(args: &EvalArgs, data: &Data, ready: Ready) -> Result<Measured
         let calibration = classifier.profile().calibration.clone();
         // One model in memory at a time.
         drop(classifier);
-        match reference::compare(args, against, data, (&answers, &calibration)).await {
+        let asking =
+            Asking { answerer: &args.answerer, taking: measure.taking(), in_flight: measure.ask.in_flight };
+        match compare(&asking, against, data, (&answers, &calibration)).await {
             Ok(comparison) => report.fidelity = Some(comparison),
             Err(error) => compared = Err(error),
         }

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::eval::{EvalArgs, Failure};
-use super::predict::{Answers, Data, Keeping, ask};
+use super::predict::{Answers, Data, Keeping, Taking, ask};
+use super::run::Failure;
 use super::session::Session;
+use super::text_args::AnswererArgs;
 use crate::eval::fidelity::{Fidelity, Pair};
 use crate::eval::identity::Identity;
 use crate::eval::predictions::{self, Prediction, Reference};
@@ -52,10 +53,20 @@ impl Against {
     }
 }
 
+/// How a reference model is asked: as the tested one.
+pub struct Asking<'a> {
+    /// Flags of the tested model.
+    pub answerer: &'a AnswererArgs,
+    /// How each answer is taken.
+    pub taking: Taking,
+    /// Comments asked for at a time.
+    pub in_flight: usize,
+}
+
 /// What differs between the answers and the reference. An interrupt ends the reference's computation, and not the
 /// report.
 pub async fn compare(
-    args: &EvalArgs,
+    asking: &Asking<'_>,
     against: Against,
     data: &Data,
     (ours, calibration): (&Answers, &Calibration),
@@ -63,7 +74,7 @@ pub async fn compare(
     let (identity, theirs) = match against {
         Against::Answers(identity, predictions) => (identity, predictions),
         Against::Model(path) => tokio::select! {
-            answers = answers_of(args, &path, data) => {
+            answers = answers_of(asking, &path, data) => {
                 let Answers { identity, predictions, .. } = answers?;
                 (Some(identity), predictions)
             }
@@ -78,12 +89,12 @@ pub async fn compare(
 }
 
 /// Another model's answers to the same rows.
-async fn answers_of(args: &EvalArgs, path: &Path, data: &Data) -> Result<Answers, Failure> {
-    let mut answerer = args.answerer.clone();
+async fn answers_of(asking: &Asking<'_>, path: &Path, data: &Data) -> Result<Answers, Failure> {
+    let mut answerer = asking.answerer.clone();
     answerer.model = Some(path.to_owned());
     let session = Session::open(&answerer).await?;
-    let keeping = Keeping { file: None, in_flight: args.eval.ask.in_flight };
-    Ok(ask(&session, args.eval.taking(), data, keeping).await?)
+    let keeping = Keeping { file: None, in_flight: asking.in_flight };
+    Ok(ask(&session, asking.taking, data, keeping).await?)
 }
 
 /// Both models' probabilities, row by row, under one calibration: what differs is the weights.

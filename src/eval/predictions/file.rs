@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use fs4::{FileExt, TryLockError};
 use serde::Serialize;
 
+use super::error::PredictionsError;
 use super::lines::{Lines, fault};
-use super::{Prediction, PredictionsError};
+use super::prediction::Prediction;
 use crate::dataset::Row;
 use crate::eval::identity::Identity;
 

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Prediction, PredictionsError};
+use super::error::PredictionsError;
+use super::prediction::Prediction;
 use crate::dataset::Row;
 use crate::eval::identity::{Identity, Mode};
 use crate::sentiment::score::top;

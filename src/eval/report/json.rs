@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Comparison, Reliability, Report};
+use super::content::{Comparison, Reliability, Report};
 use crate::eval::folds::FOLDS;
 use crate::eval::random::SEED;
 use crate::eval::recalibration::Recalibration;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use super::content::{Reliability, Report, matrix, thresholds};
 use super::text::averages;
-use super::{Reliability, Report, matrix, thresholds};
 use crate::eval::metrics::{Scores, Selective};
 use crate::eval::recalibration::{Recalibration, words};
 use crate::sentiment::labels::Sentiment;

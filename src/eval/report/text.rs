@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::{Reliability, Report, matrix, thresholds};
+use super::content::{Reliability, Report, matrix, thresholds};
 use crate::eval::metrics::{Confusion, Scores, Selective};
 use crate::eval::recalibration::Recalibration;
 use crate::sentiment::labels::Sentiment;
