@@ -1,5 +1,6 @@
 //! A model file to a running [`Classifier`].
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,6 +52,21 @@ impl Default for LoadOptions {
     }
 }
 
+impl LoadOptions {
+    /// The options that change an answer, by the names of their flags. The others change speed, or who
+    /// shares a step.
+    pub fn that_change_answers(&self) -> BTreeMap<String, String> {
+        let layers = self.gpu_layers.map_or_else(|| "all".to_owned(), |n| n.to_string());
+        let options = [
+            ("batch-size", self.batch.to_string()),
+            ("cache-type", format!("{:?}", self.kv_type).to_lowercase()),
+            ("max-request-tokens", self.engine.max_request_tokens.to_string()),
+            ("n-gpu-layers", layers),
+        ];
+        options.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+}
+
 /// Why a model cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -76,9 +92,10 @@ pub enum LoadError {
 /// # Errors
 /// See [`LoadError`].
 pub fn load(path: &Path, options: LoadOptions) -> Result<Classifier, LoadError> {
+    let running = options.that_change_answers();
     let hash = {
         let path = path.to_owned();
-        std::thread::spawn(move || sha256(&path))
+        std::thread::spawn(move || hash::model(&path))
     };
     let model = Arc::new(Model::load(path, options.gpu_layers)?);
     let profile = Arc::new(options.profile.map_or_else(|| profile_of(&model, path), Ok)?);
@@ -108,7 +125,7 @@ pub fn load(path: &Path, options: LoadOptions) -> Result<Classifier, LoadError> 
         Ok(Err(source)) => return Err(ModelError::Read { path: path.to_owned(), source }.into()),
         Err(_) => String::new(),
     };
-    let card = card(&model, sha256);
+    let card = card(&model, sha256, running);
     Ok(Classifier::new(engine, prompter, profile, model, card).with_answer_cache(options.answer_cache))
 }
 
@@ -141,8 +158,8 @@ impl Contexts {
     }
 }
 
-/// What is known of a model.
-fn card(model: &Model, sha256: String) -> ModelCard {
+/// What is known of a model and of the options that it runs with.
+fn card(model: &Model, sha256: String, options: BTreeMap<String, String>) -> ModelCard {
     ModelCard {
         name: model.metadata("general.name").unwrap_or_default(),
         sha256,
@@ -151,19 +168,11 @@ fn card(model: &Model, sha256: String) -> ModelCard {
         parameters: model.parameters(),
         size: model.size(),
         vocabulary: model.vocabulary_size(),
+        options,
     }
 }
 
 /// Threads that compute without waiting for each other.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-/// SHA-256 of a file, in hexadecimal.
-///
-/// # Errors
-/// The operating system's.
-pub fn sha256(path: &Path) -> std::io::Result<String> {
-    // Never stopped, so there always is one.
-    Ok(hash::file(path, &|| false)?.unwrap_or_default())
 }

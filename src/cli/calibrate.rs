@@ -1,20 +1,30 @@
 //! `ko-sentiment calibrate`
 
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 
-use super::predict::{AskArgs, BalanceArgs, DataArgs, ask, share};
-use super::run::{CliResult, block_on};
+use super::predict::{Answers, AskArgs, BalanceArgs, Data, DataArgs, Keeping, Taking, ask, share};
+use super::run::{CliResult, Failure, block_on};
 use super::session::Session;
 use super::text_args::AnswererArgs;
 use crate::eval::calibrate::check_labels;
-use crate::eval::predictions::Mode;
-use crate::eval::report::Recalibration;
+use crate::eval::identity::Mode;
+use crate::eval::predictions::Prediction;
+use crate::eval::recalibration::Recalibration;
+use crate::files::output::check_target;
 use crate::gguf::rewrite::set_metadata;
-use crate::sentiment::profile::METADATA_KEY;
+use crate::gguf::{self, Header};
+use crate::sentiment::labels::Sentiment;
+use crate::sentiment::profile::{Calibration, METADATA_KEY, Profile};
+use crate::sentiment::score::Verdict;
 
 /// For example: ko-sentiment calibrate --model model.gguf --data comments.csv
 ///
-/// The model file is rewritten with the fitted values in its profile; its weights stay byte for byte.
+/// The fitted values replace the calibration in the model file's profile; prompt, labels and weights stay as they
+/// are. The profile as it was is kept in a file beside the model.
 #[derive(Debug, Args)]
 pub struct CalibrateArgs {
     #[command(flatten)]
@@ -42,6 +52,11 @@ struct FitArgs {
     #[arg(long)]
     dry_run: bool,
 
+    /// Write the fitted values even if they do worse on rows that the fit has not seen: a higher log-loss or, with
+    /// --balance, a lower macro F1.
+    #[arg(long)]
+    allow_worse: bool,
+
     #[command(flatten)]
     ask: AskArgs,
 }
@@ -50,32 +65,141 @@ pub fn run(args: &CalibrateArgs) -> CliResult {
     let (Some(model), fit) = (&args.answerer.model, &args.fit) else {
         return Err("calibrate writes into a model file: name it with --model FILE".into());
     };
+    if let Some(other) = args.answerer.options.other_profile() {
+        return Err(format!(
+            "calibrate fits the profile in {}, which --profile or KO_SENTIMENT_PROFILE replaces by {}; leave out the flag, or unset the variable",
+            model.display(),
+            other.display()
+        )
+        .into());
+    }
     let data = args.data.read()?;
     check_labels(&data.labels())?;
-    let answered = async {
-        let session = Session::open(&args.answerer).await?;
-        let answers = ask(&session, Mode::Score, &data, &fit.ask).await?;
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((session, answers))
-    };
-    let (session, answers) = block_on(answered)??;
-    let Session::Local(classifier) = session else {
-        return Err("calibrate writes into a model file: it cannot use --endpoint".into());
-    };
-    let change = Recalibration::of(&answers.predictions, fit.balance.balance)?;
-    let mut profile = classifier.profile().clone();
-    let abstain_below = fit.abstain_below.unwrap_or(profile.calibration.abstain_below);
-    profile.calibration = change.fitted.clone();
-    profile.calibration.abstain_below = abstain_below;
+    let embedded = embedded_profile(model)?;
+    if !fit.dry_run {
+        let target = fs::canonicalize(model)?;
+        check_target(&target, fs::metadata(&target)?.len(), true)?;
+    }
+    let answers = answers(args, &data)?;
+    let change = Recalibration::of(&answers.predictions, fit.balance.balance.unwrap_or(0.0))?;
+    let mut profile = Profile::from_toml(&embedded)?;
+    let old = profile.calibration.clone();
+    let abstain_below = fit.abstain_below.unwrap_or(old.abstain_below);
+    profile.calibration = Calibration { abstain_below, ..change.fitted.clone() };
     profile.check()?;
-    let text = profile.to_toml()?;
-    // Nothing may hold the file open where a file in use cannot be replaced.
-    drop(classifier);
-    println!("data   {}\n\n{}", data.words, change.text());
+    println!("data   {}\n\n{}", data.words, change.with_thresholds());
+    print!("{}", changes(&old, &profile.calibration, &answers.predictions));
     if fit.dry_run {
         println!("{} is left as it is", model.display());
-    } else {
-        set_metadata(model, METADATA_KEY, text.into())?;
-        println!("written to the profile in {}", model.display());
+        return Ok(());
     }
+    if let Some(worse) = change.worse().filter(|_| !fit.allow_worse) {
+        return Err(format!(
+            "{} is left as it is, because {worse}; label more rows, or write the values all the same with --allow-worse",
+            model.display()
+        )
+        .into());
+    }
+    write(model, &embedded, &profile)
+}
+
+/// The model's answers. It is closed again: a file in use cannot be replaced everywhere.
+fn answers(args: &CalibrateArgs, data: &Data) -> Result<Answers, Failure> {
+    let (fit, file) = (&args.fit.ask, args.fit.ask.open()?);
+    let taking = Taking { mode: Mode::Score, reproducible: fit.reproducible, max_tokens: 1 };
+    block_on(async {
+        let session = Session::open(&args.answerer).await?;
+        if matches!(session, Session::Remote(_)) {
+            return Err("calibrate writes into a model file: it cannot use --endpoint".into());
+        }
+        Ok(ask(&session, taking, data, Keeping { file, in_flight: fit.in_flight }).await?)
+    })?
+}
+
+/// The text of the profile in the model file.
+fn embedded_profile(model: &Path) -> Result<String, Failure> {
+    let header = Header::read(model).map_err(|e| format!("{}: {e}", model.display()))?;
+    let text = header.metadata.get(METADATA_KEY).and_then(gguf::Value::as_str);
+    let missing = || {
+        format!(
+            "{} holds no profile to calibrate; convert the model with `ko-sentiment convert-model`",
+            model.display()
+        )
+    };
+    Ok(text.ok_or_else(missing)?.to_owned())
+}
+
+/// Old and new values, and what the threshold withholds of these rows.
+fn changes(old: &Calibration, new: &Calibration, predictions: &[Prediction]) -> String {
+    let mut lines = vec![("temperature".to_owned(), old.temperature, new.temperature)];
+    lines.extend(Sentiment::ALL.map(|s| (format!("bias {}", s.name()), *old.bias.get(s), *new.bias.get(s))));
+    lines.push(("abstain below".to_owned(), old.abstain_below, new.abstain_below));
+    let mut out = format!("\n{:>16}{:>12}{:>12}\n", "", "old", "new");
+    for (name, old, new) in lines {
+        out += &match name.as_str() {
+            "abstain below" => format!("{name:>16}{old:>12}{new:>12}\n"),
+            _ => format!("{name:>16}{old:>12.4}{new:>12.4}\n"),
+        };
+    }
+    let withheld = predictions.iter().filter(|p| p.log_probs.is_some_and(|l| Verdict::new(l, new).abstained));
+    if new.abstain_below > 0.0 {
+        out +=
+            &format!("withheld from now on: {} of these {} answers\n", withheld.count(), predictions.len());
+    }
+    out + "\n"
+}
+
+fn write(model: &Path, embedded: &str, profile: &Profile) -> CliResult {
+    if embedded_profile(model)? != embedded {
+        return Err(format!(
+            "{} was given another profile meanwhile and is left as it is; calibrate again",
+            model.display()
+        )
+        .into());
+    }
+    let kept =
+        keep(model, embedded).map_err(|e| format!("cannot keep the old profile beside the model: {e}"))?;
+    set_metadata(model, METADATA_KEY, profile.to_toml()?.into())?;
+    println!("written to the profile in {}", model.display());
+    println!("the old profile is kept in {0}; `--profile {0}` goes back to it", kept.display());
     Ok(())
+}
+
+/// Writes the old profile to the first free name beside the model: `model.gguf.profile-1.toml` and so on. A file
+/// that has it already will do.
+fn keep(model: &Path, text: &str) -> io::Result<PathBuf> {
+    let name = model.file_name().unwrap_or_default().to_string_lossy();
+    let mut number = 1;
+    loop {
+        let path = model.with_file_name(format!("{name}.profile-{number}.toml"));
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(mut file) => {
+                file.write_all(text.as_bytes())?;
+                file.sync_all()?;
+                return Ok(path);
+            }
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Err(_) if fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes()) => return Ok(path),
+            Err(_) => number += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_old_profile_is_kept_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("model.gguf");
+        let check = |text: &str, expect: &str| {
+            let path = keep(&model, text).unwrap();
+            assert_eq!(path.file_name().unwrap(), expect);
+            assert_eq!(fs::read_to_string(path).unwrap(), text);
+        };
+        check("first", "model.gguf.profile-1.toml");
+        check("second", "model.gguf.profile-2.toml");
+        check("first", "model.gguf.profile-1.toml");
+    }
 }

@@ -4,21 +4,37 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::predict::{Answers, AskArgs, BalanceArgs, Data, DataArgs, ask};
-use super::run::{CliResult, block_on};
+use super::predict::{Answers, AskArgs, BalanceArgs, Data, DataArgs, Keeping, Taking, ask};
+use super::reference::{Against, Asking, compare};
+use super::run::{CliResult, Failure, block_on};
 use super::session::Session;
 use super::text_args::AnswererArgs;
 use crate::eval::calibrate::check_labels;
-use crate::eval::fidelity::{Fidelity, Pair};
+use crate::eval::identity::Mode;
+use crate::eval::intervals::Intervals;
 use crate::eval::metrics::Confusion;
 use crate::eval::picture;
-use crate::eval::predictions::{self, Mode, Prediction};
-use crate::eval::report::{Recalibration, Reliability, Report};
-use crate::sentiment::profile::Calibration;
-use crate::sentiment::score::probabilities;
+use crate::eval::predictions::{self, Prediction, PredictionsFile};
+use crate::eval::recalibration::Recalibration;
+use crate::eval::report::{Reliability, Report};
+use crate::eval::withheld::Withheld;
+use crate::sentiment::classify::ModelCard;
+use crate::sentiment::input::{DEFAULT_TOKENS, MAX_TOKENS};
+
+const DEFINITIONS: &str = "\
+Definitions (more in docs/evaluation.md):
+  verdict        the most probable label; of equal ones the first of 긍정, 중립, 부정
+  macro average  mean over the labels that occur in the data or among the answers, as scikit-learn's
+  accuracy, F1   answers that the model withholds count as answered; a second count leaves them out
+  log-loss       mean of -ln(probability of the true label), in nats
+  Brier          mean squared distance of the three probabilities from the truth, 0 to 2
+  ECE            15 equal bins of the top probability, closed above
+  95 % intervals percentile bootstrap over the rows, 1,000 samples, fixed seed
+  --against      both models under the tested model's calibration; McNemar's exact test";
 
 /// For example: ko-sentiment eval --model model.gguf --data comments.csv --pictures out
 #[derive(Debug, Args)]
+#[command(after_long_help = DEFINITIONS)]
 pub struct EvalArgs {
     #[command(flatten)]
     answerer: AnswererArgs,
@@ -40,6 +56,10 @@ struct MeasureArgs {
 
     #[command(flatten)]
     ask: AskArgs,
+
+    /// Maximum tokens of a free answer, with --mode generate [default: 1024].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TOKENS)))]
+    max_tokens: Option<u32>,
 
     /// Fit a calibration, and report what it would change; `ko-sentiment calibrate` writes it.
     #[arg(long)]
@@ -66,26 +86,73 @@ struct MeasureArgs {
     markdown: bool,
 }
 
+impl MeasureArgs {
+    /// Refuses options that do not apply.
+    fn check(&self) -> Result<(), String> {
+        let free = self.mode == Mode::Generate;
+        let faults = [
+            (
+                free && (self.calibrate || self.against.is_some()),
+                "--calibrate and --against need probabilities, which free answers do not have; use --mode score",
+            ),
+            (
+                free && self.ask.reproducible,
+                "--reproducible is for scores, not for free answers; leave it out, or use --mode score",
+            ),
+            (
+                !free && self.max_tokens.is_some(),
+                "--max-tokens is for free answers; leave it out, or use --mode generate",
+            ),
+            (
+                !self.calibrate && self.balance.balance.is_some(),
+                "--balance is for a calibration; leave it out, or add --calibrate",
+            ),
+        ];
+        faults.into_iter().find(|(wrong, _)| *wrong).map_or(Ok(()), |(_, fault)| Err(fault.to_owned()))
+    }
+
+    fn taking(&self) -> Taking {
+        Taking {
+            mode: self.mode,
+            reproducible: self.ask.reproducible,
+            max_tokens: self.max_tokens.unwrap_or(DEFAULT_TOKENS),
+        }
+    }
+}
+
+/// What a run needs at its end, opened before its first comment.
+struct Ready {
+    file: Option<PredictionsFile>,
+    against: Option<Against>,
+}
+
+impl Ready {
+    fn new(measure: &MeasureArgs, data: &Data) -> Result<Self, Failure> {
+        if let Some(folder) = &measure.pictures {
+            prepare(folder).map_err(|e| cannot_draw(folder, &e))?;
+        }
+        let against = measure.against.as_deref().map(|path| Against::open(path, data)).transpose()?;
+        Ok(Self { file: measure.ask.open()?, against })
+    }
+}
+
+fn cannot_draw(folder: &Path, error: &std::io::Error) -> String {
+    format!("cannot write pictures to {}: {error}; name a folder with --pictures", folder.display())
+}
+
 pub fn run(args: &EvalArgs) -> CliResult {
     let measure = &args.eval;
-    if measure.mode == Mode::Generate && (measure.calibrate || measure.against.is_some()) {
-        return Err(
-            "--calibrate and --against need probabilities, which free answers do not have: use --mode score"
-                .into(),
-        );
-    }
+    measure.check()?;
     let data = args.data.read()?;
     if measure.calibrate {
         check_labels(&data.labels())?;
     }
-    let (mut report, predictions) = block_on(measured(args, &data))??;
-    // What was measured is shown even where nothing can be fitted.
-    let balance = measure.balance.balance;
+    let ready = Ready::new(measure, &data)?;
+    let Measured { mut report, predictions, compared } = block_on(measured(args, &data, ready))??;
+    // What was measured is shown even where nothing can be fitted, compared or drawn.
+    let balance = measure.balance.balance.unwrap_or(0.0);
     let fitted = measure.calibrate.then(|| Recalibration::of(&predictions, balance)).transpose();
     report.calibration = fitted.as_ref().ok().cloned().flatten();
-    if let Some(folder) = &measure.pictures {
-        draw(&report, folder).map_err(|e| format!("cannot write pictures to {}: {e}", folder.display()))?;
-    }
     if measure.json {
         println!("{:#}", report.json());
     } else if measure.markdown {
@@ -93,86 +160,77 @@ pub fn run(args: &EvalArgs) -> CliResult {
     } else {
         print!("{}", report.text());
     }
+    if let Some(folder) = &measure.pictures {
+        draw(&report, folder).map_err(|e| cannot_draw(folder, &e))?;
+    }
+    compared?;
     fitted?;
     Ok(())
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+struct Measured {
+    report: Report,
+    predictions: Vec<Prediction>,
+    /// Why there is no comparison, where one was asked for.
+    compared: Result<(), Failure>,
+}
 
-async fn measured(args: &EvalArgs, data: &Data) -> Result<(Report, Vec<Prediction>), Failure> {
+async fn measured(args: &EvalArgs, data: &Data, ready: Ready) -> Result<Measured, Failure> {
     let measure = &args.eval;
-    let mut session = Session::open(&args.answerer).await?;
-    let answers = ask(&session, measure.mode, data, &measure.ask).await?;
-    let model = describe(&args.answerer, &mut session).await?;
-    let fidelity = match (&measure.against, session) {
-        (Some(path), Session::Local(classifier)) => {
-            let calibration = classifier.profile().calibration.clone();
-            // One model in memory at a time.
-            drop(classifier);
-            let reference = reference(args, path, data).await?;
-            Some(Fidelity::of(&pairs(&answers.predictions, &reference, &calibration)?))
+    let session = Session::open(&args.answerer).await?;
+    let keeping = Keeping { file: ready.file, in_flight: measure.ask.in_flight };
+    let answers = ask(&session, measure.taking(), data, keeping).await?;
+    let mut report = report_of(describe(&args.answerer, &answers.model), data, &answers);
+    let mut compared = Ok(());
+    if let (Some(against), Session::Local(classifier)) = (ready.against, session) {
+        let calibration = classifier.profile().calibration.clone();
+        // One model in memory at a time.
+        drop(classifier);
+        let asking =
+            Asking { answerer: &args.answerer, taking: measure.taking(), in_flight: measure.ask.in_flight };
+        match compare(&asking, against, data, (&answers, &calibration)).await {
+            Ok(comparison) => report.fidelity = Some(comparison),
+            Err(error) => compared = Err(error),
         }
-        _ => None,
-    };
-    let Answers { source, predictions, computed: (rows, time) } = answers;
-    let scored = predictions::probabilities(&predictions);
-    let report = Report {
+    }
+    Ok(Measured { report, predictions: answers.predictions, compared })
+}
+
+fn report_of(model: String, data: &Data, answers: &Answers) -> Report {
+    let Answers { identity, predictions, computed: (rows, time), .. } = answers;
+    let scored = predictions::probabilities(predictions);
+    Report {
         model,
         data: data.words.clone(),
-        source,
+        identity: identity.clone(),
+        limit: data.limit,
         confusion: Confusion::of(predictions.iter().map(|p| (p.label, p.predicted))),
-        reliability: (measure.mode == Mode::Score).then_some(Reliability::of(&scored)),
+        intervals: Intervals::of(predictions),
+        withheld: Withheld::of(predictions),
+        reliability: (identity.mode == Mode::Score).then_some(Reliability::of(&scored)),
         calibration: None,
-        fidelity,
-        speed: (rows > 0).then_some((rows, time.as_secs_f64())),
-    };
-    Ok((report, predictions))
+        fidelity: None,
+        speed: (*rows > 0).then_some((*rows, time.as_secs_f64())),
+    }
 }
 
 /// The model in words.
-pub async fn describe(args: &AnswererArgs, session: &mut Session) -> Result<String, Failure> {
-    let card = session.model().await?;
+fn describe(args: &AnswererArgs, card: &ModelCard) -> String {
     let place = match (&args.model, &args.endpoint) {
         (Some(path), None) => path.display().to_string(),
         (_, endpoint) => endpoint.clone().unwrap_or_default(),
     };
-    let parts = [card.name, card.quantization].into_iter().filter(|part| !part.is_empty());
-    Ok(format!("{place} ({})", parts.collect::<Vec<_>>().join(", ")))
+    let parts = [card.name.as_str(), card.quantization.as_str()].into_iter().filter(|part| !part.is_empty());
+    format!("{place} ({})", parts.collect::<Vec<_>>().join(", "))
 }
 
-/// The reference's answers to the same rows.
-async fn reference(args: &EvalArgs, path: &Path, data: &Data) -> Result<Vec<Prediction>, Failure> {
-    if path.extension().is_some_and(|extension| extension == "jsonl") {
-        return Ok(predictions::read(path)?.into_values().collect());
-    }
-    let mut answerer = args.answerer.clone();
-    answerer.model = Some(path.to_owned());
-    let session = Session::open(&answerer).await?;
-    let asked = AskArgs { predictions: None, ..args.eval.ask.clone() };
-    Ok(ask(&session, Mode::Score, data, &asked).await?.predictions)
-}
-
-/// Both models' probabilities, row by row, under one calibration: what differs is the weights.
-fn pairs(
-    ours: &[Prediction],
-    theirs: &[Prediction],
-    calibration: &Calibration,
-) -> Result<Vec<Pair>, Failure> {
-    let mut pairs = Vec::with_capacity(ours.len());
-    for p in ours {
-        let found = theirs.binary_search_by_key(&p.row, |r| r.row).ok().map(|i| &theirs[i]);
-        let same = found.filter(|r| r.comment == p.comment);
-        let (Some(tested), Some(reference)) = (p.log_probs, same.and_then(|r| r.log_probs)) else {
-            let row = p.row + 1;
-            return Err(format!("the reference has no log-probabilities for the comment of row {row}; make it with --mode score and the same --data").into());
-        };
-        pairs.push((p.label, probabilities(tested, calibration), probabilities(reference, calibration)));
-    }
-    Ok(pairs)
+/// Makes the folder, and a file in it that goes again.
+fn prepare(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    tempfile::tempfile_in(folder).map(drop)
 }
 
 fn draw(report: &Report, folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join("confusion.svg"), picture::confusion(&report.confusion))?;
     if let Some(Reliability { bins, .. }) = &report.reliability {
         std::fs::write(folder.join("reliability.svg"), picture::reliability(bins))?;

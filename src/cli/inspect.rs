@@ -7,9 +7,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::run::CliResult;
+use crate::files::hash;
 use crate::gguf::{self, Header};
 use crate::llama::cpu;
-use crate::load::sha256;
 use crate::sentiment::profile::{self, Profile};
 
 /// Architecture, quantisation, profile, origin and hash of a GGUF file, from its header alone; and the
@@ -35,7 +35,7 @@ pub fn run(args: &InspectArgs) -> CliResult {
         print!("{}", profile.ok_or("the file holds no profile")?);
         return Ok(());
     }
-    let facts = facts(&header, &sha256(&args.model)?);
+    let facts = facts(&header, &hash::model(&args.model)?);
     let types = types(&header);
     let profile = profile.map(Profile::from_toml).transpose()?;
     if args.json {

@@ -18,6 +18,7 @@ pub mod openmp;
 mod predict;
 mod profile_arg;
 mod reason;
+mod reference;
 mod run;
 mod serve;
 mod session;

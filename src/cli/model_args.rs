@@ -1,6 +1,6 @@
 //! Flags that say how a model is run. Their defaults are the library's own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -76,6 +76,11 @@ impl ModelArgs {
     /// Tokens in a step.
     pub fn batch_size(&self) -> usize {
         self.batch_size
+    }
+
+    /// The profile that takes the place of the model's own, by `--profile` or its variable.
+    pub fn other_profile(&self) -> Option<&Path> {
+        self.profile.as_deref()
     }
 
     /// The options that these flags stand for.

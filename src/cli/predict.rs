@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use sha2::{Digest as _, Sha256};
 
 use super::session::{Session, SessionError};
 use crate::dataset::{self, Columns, DatasetError, Row};
-use crate::eval::predictions::{Mode, Prediction, PredictionsError, PredictionsFile, Source};
+use crate::eval::identity::{Identity, Mode};
+use crate::eval::predictions::{Prediction, PredictionsError, PredictionsFile};
 use crate::eval::run::{Answer, Predictor, RunError, answer_all};
 use crate::grpc::RemoteReason;
-use crate::sentiment::classify::ReasonEvent;
-use crate::sentiment::input::{DEFAULT_TOKENS, MAX_TOKENS, RawInput};
+use crate::sentiment::classify::{ModelCard, ReasonEvent};
+use crate::sentiment::input::RawInput;
 use crate::sentiment::labels::Sentiment;
-use crate::sentiment::profile::ProfileError;
+use crate::sentiment::score::top;
 
 /// A labelled data set.
 #[derive(Debug, Args)]
@@ -57,6 +57,8 @@ pub struct Data {
     pub fingerprint: String,
     /// The data set in words.
     pub words: String,
+    /// `--limit`.
+    pub limit: Option<u32>,
 }
 
 impl Data {
@@ -83,28 +85,47 @@ impl DataArgs {
             n if n == all => format!("{name}, {n} rows"),
             n => format!("{name}, the first {n} of {all} rows"),
         };
-        Ok(Data { rows: dataset.rows.into(), fingerprint: dataset.fingerprint, words })
+        Ok(Data { rows: dataset.rows.into(), fingerprint: dataset.fingerprint, words, limit: self.limit })
     }
 }
 
 /// How answers are asked for and kept.
 #[derive(Debug, Clone, Args)]
 pub struct AskArgs {
-    /// Append each answer to this file (JSON lines). A run that was cut off goes on from it.
+    /// Append each answer to this file (JSON lines). An interrupted run with the same model, profile, data and
+    /// options resumes from it.
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
 
     /// Comments asked for at a time.
-    #[arg(long, value_name = "N", default_value_t = 32)]
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one)]
     pub in_flight: usize,
 
     /// Compute each comment apart from the others, for the same numbers on every run: slower. Without it,
     /// a probability moves a little with what shares its step, and verdicts near a border flip.
     #[arg(long)]
     pub reproducible: bool,
+}
 
-    /// Tokens that a free answer may have (--mode generate).
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_TOKENS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TOKENS)))]
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be a number from 1".to_owned())
+}
+
+impl AskArgs {
+    /// Opens the predictions file, if there is to be one.
+    pub fn open(&self) -> Result<Option<PredictionsFile>, PredictionsError> {
+        self.predictions.as_deref().map(PredictionsFile::open).transpose()
+    }
+}
+
+/// How each answer is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Taking {
+    /// Scored, or read from a free answer.
+    pub mode: Mode,
+    /// Apart from the others ([`Mode::Score`]).
+    pub reproducible: bool,
+    /// Tokens that a free answer may have ([`Mode::Generate`]).
     pub max_tokens: u32,
 }
 
@@ -113,9 +134,9 @@ pub struct AskArgs {
 pub struct BalanceArgs {
     /// Weight of rare labels in the calibration, 0 to 1. At 0, probabilities are honest for comments like
     /// these; above it, rare labels are found more often, at the cost of accuracy; at 1, as if the three
-    /// labels were equally frequent.
-    #[arg(long, value_name = "B", default_value_t = 0.0, value_parser = share)]
-    pub balance: f64,
+    /// labels were equally frequent [default: 0].
+    #[arg(long, value_name = "B", value_parser = share)]
+    pub balance: Option<f64>,
 }
 
 /// A number in 0..=1.
@@ -136,15 +157,22 @@ pub enum AskError {
     /// The model did not answer at all.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// The profile.
-    #[error(transparent)]
-    Profile(#[from] ProfileError),
+    /// A server that does not say what decides its answers.
+    #[error(
+        "the server does not name its profile, so its answers cannot be kept; update it, or leave out --predictions"
+    )]
+    Anonymous,
+    /// A server that was started anew.
+    #[error("the server's {0} changed while it was asked; ask again, without the answers of this run")]
+    ServerChanged(String),
 }
 
 /// The answers to all rows, in their order.
 pub struct Answers {
-    /// Whose answers these are.
-    pub source: Source,
+    /// What decided the answers.
+    pub identity: Identity,
+    /// The model that answered.
+    pub model: ModelCard,
     /// The answers.
     pub predictions: Vec<Prediction>,
     /// How many of them were computed now, and in what time; the others were in the file.
@@ -153,9 +181,7 @@ pub struct Answers {
 
 struct Subject {
     session: Session,
-    mode: Mode,
-    reproducible: bool,
-    max_tokens: u32,
+    taking: Taking,
 }
 
 impl Predictor for Subject {
@@ -169,16 +195,18 @@ impl Predictor for Subject {
             summary: row.video_summary.as_deref().unwrap_or(""),
         };
         let mut session = self.session.clone();
-        if self.mode == Mode::Score {
-            let verdict = session.classify(raw, self.reproducible).await?.verdict;
+        let Taking { mode, reproducible, max_tokens } = self.taking;
+        if mode == Mode::Score {
+            let verdict = session.classify(raw, reproducible).await?.verdict;
             return Ok(Answer {
-                predicted: Some(verdict.sentiment),
+                predicted: Some(top(&verdict.probabilities)),
+                abstained: verdict.abstained,
                 log_probs: Some(verdict.log_probs),
                 probabilities: Some(verdict.probabilities),
                 text: None,
             });
         }
-        let free = RemoteReason { max_tokens: self.max_tokens, temperature: 0.0, seed: 0, free_answer: true };
+        let free = RemoteReason { max_tokens, temperature: 0.0, seed: 0, free_answer: true };
         let (mut text, mut stated) = (String::new(), None);
         let on_event = |event| match event {
             ReasonEvent::Verdict(_) => {}
@@ -186,19 +214,37 @@ impl Predictor for Subject {
             ReasonEvent::Done(done) => stated = done.stated,
         };
         session.reason(raw, free, on_event).await?;
-        Ok(Answer { predicted: stated, log_probs: None, probabilities: None, text: Some(text) })
+        Ok(Answer {
+            predicted: stated,
+            abstained: false,
+            log_probs: None,
+            probabilities: None,
+            text: Some(text),
+        })
     }
 }
 
+/// Where answers are kept, and how many are asked for at a time.
+pub struct Keeping {
+    /// The open predictions file, if there is one.
+    pub file: Option<PredictionsFile>,
+    /// Comments asked for at a time.
+    pub in_flight: usize,
+}
+
 /// Asks for all answers that the predictions file does not hold yet, with a progress bar.
-pub async fn ask(session: &Session, mode: Mode, data: &Data, args: &AskArgs) -> Result<Answers, AskError> {
-    let source = source(session, mode, data).await?;
-    let (mut file, mut known) = match &args.predictions {
-        Some(path) => {
-            let (file, known) = PredictionsFile::open(path, &source)?;
-            (Some(file), known)
-        }
-        None => (None, BTreeMap::new()),
+pub async fn ask(
+    session: &Session,
+    taking: Taking,
+    data: &Data,
+    keeping: Keeping,
+) -> Result<Answers, AskError> {
+    let Keeping { mut file, in_flight } = keeping;
+    let (identity, model) = identity(session, taking, data).await?;
+    let mut known = match &mut file {
+        Some(_) if identity.profile.is_empty() => return Err(AskError::Anonymous),
+        Some(file) => file.resume(&identity, &data.rows)?,
+        None => BTreeMap::new(),
     };
     let todo: Vec<usize> = (0..data.rows.len()).filter(|i| !known.contains_key(i)).collect();
     let bar = ProgressBar::new(todo.len() as u64).with_style(style());
@@ -211,28 +257,56 @@ pub async fn ask(session: &Session, mode: Mode, data: &Data, args: &AskArgs) -> 
         bar.inc(1);
         Ok(())
     };
-    let AskArgs { reproducible, max_tokens, .. } = *args;
-    let subject = Subject { session: session.clone(), mode, reproducible, max_tokens };
-    answer_all(Arc::new(subject), data.rows.clone(), &todo, args.in_flight, keep).await?;
+    let subject = Subject { session: session.clone(), taking };
+    answer_all(Arc::new(subject), data.rows.clone(), &todo, in_flight, keep).await?;
     let computed = (todo.len(), start.elapsed());
     bar.finish_and_clear();
+    same_server(session, taking, data, &identity).await?;
     // The file may hold answers beyond --limit.
     known.retain(|row, _| *row < data.rows.len());
-    Ok(Answers { source, predictions: known.into_values().collect(), computed })
+    let mut predictions: Vec<Prediction> = known.into_values().collect();
+    if let Session::Local(classifier) = session {
+        mark_withheld(&mut predictions, classifier.profile().calibration.abstain_below);
+    }
+    Ok(Answers { identity, model, predictions, computed })
 }
 
-async fn source(session: &Session, mode: Mode, data: &Data) -> Result<Source, AskError> {
-    let profile = match session {
-        Session::Local(classifier) => hex(&Sha256::digest(classifier.profile().to_toml()?)),
-        // A server's profile is its own affair: the file's hash covers it, unless it was started with another.
-        Session::Remote(_) => String::new(),
+/// Another program's answers may not say whether they are withheld.
+fn mark_withheld(predictions: &mut [Prediction], abstain_below: f64) {
+    for p in predictions {
+        p.abstained = p.probabilities.is_some_and(|scores| scores[top(&scores).index()] < abstain_below);
+    }
+}
+
+async fn identity(
+    session: &Session,
+    taking: Taking,
+    data: &Data,
+) -> Result<(Identity, ModelCard), SessionError> {
+    let (card, profile) = session.clone().model_and_profile().await?;
+    let mut options = card.options.clone();
+    let (name, value) = match taking.mode {
+        Mode::Score => ("reproducible", if taking.reproducible { "yes".to_owned() } else { "no".to_owned() }),
+        Mode::Generate => ("max-tokens", taking.max_tokens.to_string()),
     };
-    let model = session.clone().model().await?.sha256;
-    Ok(Source { model, profile, data: data.fingerprint.clone(), mode })
+    options.insert(name.to_owned(), value);
+    let (model, data) = (card.sha256.clone(), data.fingerprint.clone());
+    Ok((Identity { model, profile, data, mode: taking.mode, options }, card))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Refuses answers of a server that was started anew with something else meanwhile. If it is gone, the answers are
+/// all there.
+async fn same_server(
+    session: &Session,
+    taking: Taking,
+    data: &Data,
+    before: &Identity,
+) -> Result<(), AskError> {
+    let Ok((after, _)) = identity(session, taking, data).await else { return Ok(()) };
+    match before.differences(&after).into_iter().next() {
+        Some(difference) => Err(AskError::ServerChanged(difference.what)),
+        None => Ok(()),
+    }
 }
 
 fn style() -> ProgressStyle {

@@ -69,6 +69,14 @@ impl Session {
         }
     }
 
+    /// Which model answers, and its profile's SHA-256: empty from a server of an earlier version.
+    pub async fn model_and_profile(&mut self) -> Result<(ModelCard, String), SessionError> {
+        match self {
+            Self::Local(classifier) => Ok((classifier.card().clone(), classifier.profile().sha256())),
+            Self::Remote(client) => Ok(client.model_and_profile().await?),
+        }
+    }
+
     /// The sentiment of a comment.
     pub async fn classify(
         &mut self,

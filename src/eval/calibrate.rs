@@ -10,18 +10,17 @@
 //! fit of the biases, so that 0 fits to the labels as frequent as they are, and 1 as if they were
 //! equally frequent. The temperature is then fitted to the rows as they are, with the answers kept.
 
+use super::folds::{FOLDS, folds};
 use super::metrics::Scored;
+use super::newton::Likelihood;
 use crate::sentiment::labels::Sentiment;
 use crate::sentiment::profile::{Calibration, Labels};
 use crate::sentiment::score::probabilities;
 
-/// Strength of the pull towards "change nothing", in rows' worth of curvature: keeps the fit
-/// finite where a small data set is answered without an error.
-const RIDGE: f64 = 0.1;
 /// Fewer rows than this fit noise.
 pub const MIN_ROWS: usize = 30;
-/// Parts of the data set in [`cross_fitted`].
-pub const FOLDS: usize = 5;
+/// A label with fewer rows than this has a bias that rests on chance.
+pub const FEW_ROWS: usize = 20;
 
 /// Why nothing can be fitted.
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -41,13 +40,6 @@ pub enum FitError {
     /// Higher scores do not mean likelier labels.
     #[error("the model's scores do not tell the labels of this data set apart: nothing to calibrate")]
     Uninformative,
-}
-
-fn softmax(logits: [f64; 3]) -> [f64; 3] {
-    let max = logits.into_iter().fold(f64::NEG_INFINITY, f64::max);
-    let weights = logits.map(|z| (z - max).exp());
-    let sum: f64 = weights.iter().sum();
-    weights.map(|w| w / sum)
 }
 
 /// Whether rows of these labels can be calibrated with.
@@ -84,10 +76,12 @@ pub fn fit(rows: &[Scored], balance: f64) -> Result<Calibration, FitError> {
 
 fn fit_checked(rows: &[Scored], balance: f64) -> Result<Calibration, FitError> {
     let weights = class_weights(rows, balance);
-    let [mut a, mut neutral, mut negative] = minimise(rows, weights, affine_features)?;
+    let affine = Likelihood::new(rows, weights, AFFINE_PENALTY, affine_features);
+    let [mut a, mut neutral, mut negative] = affine.minimum().ok_or(FitError::Uninformative)?;
     if balance > 0.0 {
         let (x, y) = (neutral / a, negative / a);
-        [a] = minimise(rows, [1.0; 3], |l| [[l[0], l[1] + x, l[2] + y]])?;
+        let scale = Likelihood::new(rows, [1.0; 3], [[1.0]], |l| [[l[0], l[1] + x, l[2] + y]]);
+        [a] = scale.minimum().ok_or(FitError::Uninformative)?;
         (neutral, negative) = (a * x, a * y);
     }
     let mean = (neutral + negative) / 3.0;
@@ -106,23 +100,29 @@ fn class_weights(rows: &[Scored], balance: f64) -> [f64; 3] {
     weights.map(|w| w * rows.len() as f64 / sum)
 }
 
-/// Probabilities for every row under calibrations that have not seen it: row i belongs to part
-/// i mod [`FOLDS`], and is answered by the fit to the other parts. What is measured on these is
-/// what new comments of the same kind will get.
+/// Probabilities for every row under calibrations that have not seen it: each of the [`folds`] is answered by the
+/// fit to the others. What is measured on these is what new comments of the same kind will get.
 ///
 /// # Errors
 /// See [`FitError`].
 pub fn cross_fitted(rows: &[Scored], balance: f64) -> Result<Vec<[f64; 3]>, FitError> {
     check(rows)?;
+    let folds = folds(rows);
     let mut calibrated = vec![[0.0; 3]; rows.len()];
     for fold in 0..FOLDS {
-        let seen: Vec<Scored> = (0..rows.len()).filter(|i| i % FOLDS != fold).map(|i| rows[i]).collect();
+        let seen: Vec<Scored> = (0..rows.len()).filter(|i| folds[*i] != fold).map(|i| rows[i]).collect();
         let calibration = fit_checked(&seen, balance)?;
-        for i in (fold..rows.len()).step_by(FOLDS) {
+        for i in (0..rows.len()).filter(|i| folds[*i] == fold) {
             calibrated[i] = probabilities(rows[i].1, &calibration);
         }
     }
     Ok(calibrated)
+}
+
+/// The labels with fewer than [`FEW_ROWS`] rows, and how many they have.
+pub fn rare_labels(rows: &[Scored]) -> Vec<(Sentiment, usize)> {
+    let count = |class| rows.iter().filter(|(label, _)| *label == class).count();
+    Sentiment::ALL.into_iter().map(|class| (class, count(class))).filter(|(_, n)| *n < FEW_ROWS).collect()
 }
 
 /// Logits of a row are the sum over parameters k of theta[k] · features[k]; the first parameter
@@ -131,109 +131,15 @@ fn affine_features(log_probs: &[f64; 3]) -> [[f64; 3]; 3] {
     [*log_probs, [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
 }
 
-/// Newton's method with step halving on the penalised negative log-likelihood
-/// Σ −weights[truth] · log softmax(logits)[truth] + RIDGE/2 · |theta − (1, 0, 0)|².
-fn minimise<const K: usize>(
-    rows: &[Scored],
-    weights: [f64; 3],
-    features: impl Fn(&[f64; 3]) -> [[f64; 3]; K],
-) -> Result<[f64; K], FitError> {
-    let rows: Vec<Weighted<K>> = rows
-        .iter()
-        .map(|(truth, log_probs)| {
-            let (truth, x) = (truth.index(), features(log_probs));
-            Weighted { truth, weight: weights[truth], x }
-        })
-        .collect();
-    let start: [f64; K] = std::array::from_fn(|k| f64::from(k == 0));
-    let loss = |theta: &[f64; K]| -> f64 {
-        let fit: f64 = rows
-            .iter()
-            .map(|row| -row.weight * softmax(logits(theta, &row.x))[row.truth].max(f64::MIN_POSITIVE).ln())
-            .sum();
-        let pull: f64 = (0..K).map(|k| (theta[k] - start[k]).powi(2)).sum();
-        fit + RIDGE / 2.0 * pull
-    };
-    let mut theta = start;
-    let mut value = loss(&theta);
-    for _ in 0..100 {
-        let (gradient, hessian) = derivatives(&rows, &theta, &start);
-        let step = solve(hessian, gradient);
-        let mut length = 1.0;
-        let (next, lower) = loop {
-            let next = std::array::from_fn(|k| theta[k] - length * step[k]);
-            let lower = loss(&next);
-            if lower <= value || length < 1e-9 {
-                break (next, lower);
-            }
-            length /= 2.0;
-        };
-        let done = value - lower <= 1e-12 * value.abs();
-        if lower <= value {
-            (theta, value) = (next, lower);
-        }
-        if done {
-            break;
-        }
-    }
-    if theta[0] > 1e-3 { Ok(theta) } else { Err(FitError::Uninformative) }
-}
-
-fn logits<const K: usize>(theta: &[f64; K], features: &[[f64; 3]; K]) -> [f64; 3] {
-    std::array::from_fn(|c| (0..K).map(|k| theta[k] * features[k][c]).sum())
-}
-
-/// A row of the fit: its true label, what it counts, and the features of its logits.
-struct Weighted<const K: usize> {
-    truth: usize,
-    weight: f64,
-    x: [[f64; 3]; K],
-}
-
-type Derivatives<const K: usize> = ([f64; K], [[f64; K]; K]);
-
-fn derivatives<const K: usize>(rows: &[Weighted<K>], theta: &[f64; K], start: &[f64; K]) -> Derivatives<K> {
-    let mut gradient = std::array::from_fn(|k| RIDGE * (theta[k] - start[k]));
-    let mut hessian: [[f64; K]; K] =
-        std::array::from_fn(|k| std::array::from_fn(|m| if k == m { RIDGE } else { 0.0 }));
-    for Weighted { truth, weight, x } in rows {
-        let p = softmax(logits(theta, x));
-        let mean: [f64; K] = std::array::from_fn(|k| (0..3).map(|c| p[c] * x[k][c]).sum());
-        for k in 0..K {
-            gradient[k] += weight * (mean[k] - x[k][*truth]);
-            for m in 0..K {
-                let product: f64 = (0..3).map(|c| p[c] * x[k][c] * x[m][c]).sum();
-                hessian[k][m] += weight * (product - mean[k] * mean[m]);
-            }
-        }
-    }
-    (gradient, hessian)
-}
-
-/// Gaussian elimination; `matrix` is positive definite (a covariance plus a ridge), so no
-/// pivoting is needed.
-fn solve<const K: usize>(mut matrix: [[f64; K]; K], mut right: [f64; K]) -> [f64; K] {
-    for k in 0..K {
-        let pivot = matrix[k];
-        for row in k + 1..K {
-            let factor = matrix[row][k] / pivot[k];
-            for (cell, above) in matrix[row].iter_mut().zip(pivot).skip(k) {
-                *cell -= factor * above;
-            }
-            right[row] -= factor * right[k];
-        }
-    }
-    for k in (0..K).rev() {
-        let known: f64 = (k + 1..K).map(|m| matrix[k][m] * right[m]).sum();
-        right[k] = (right[k] - known) / matrix[k][k];
-    }
-    right
-}
+/// The pull is on the three biases about their mean, all alike, whichever two of them are parameters.
+const AFFINE_PENALTY: [[f64; 3]; 3] =
+    [[1.0, 0.0, 0.0], [0.0, 2.0 / 3.0, -1.0 / 3.0], [0.0, -1.0 / 3.0, 2.0 / 3.0]];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::metrics::{Confusion, top};
+    use crate::eval::metrics::Confusion;
+    use crate::sentiment::score::top;
     use Sentiment::{Negative, Neutral, Positive};
 
     /// Rows where 중립 is always a close second to 부정.
@@ -306,12 +212,83 @@ mod tests {
 
     #[test]
     fn cross_fitting_keeps_a_row_out_of_its_own_fit() {
-        let mut rows = shy_neutral();
-        let before = cross_fitted(&rows, 0.0).unwrap();
-        // Another label for row 0 changes the other parts' fits, not its own probabilities.
-        rows[0].0 = Negative;
-        let after = cross_fitted(&rows, 0.0).unwrap();
-        assert_eq!(before[0], after[0]);
-        assert_ne!(before[1], after[1]);
+        let rows = shy_neutral();
+        let (calibrated, folds) = (cross_fitted(&rows, 0.0).unwrap(), folds(&rows));
+        for fold in 0..FOLDS {
+            let others: Vec<Scored> =
+                rows.iter().zip(&folds).filter(|(_, f)| **f != fold).map(|(row, _)| *row).collect();
+            let fitted = fit(&others, 0.0).unwrap();
+            for i in (0..rows.len()).filter(|i| folds[*i] == fold) {
+                assert_eq!(calibrated[i], probabilities(rows[i].1, &fitted));
+            }
+        }
+    }
+
+    /// Answers with errors and a rare label.
+    fn noisy() -> Vec<Scored> {
+        let class = |i: usize| Sentiment::ALL[[0, 0, 0, 1, 2, 2, 2, 2, 2][i % 9]];
+        let noise =
+            |i: usize, c: usize| (((i * 7919 + c * 104_729 + i * i * 31) % 997) as f64 / 997.0 - 0.5) * 5.0;
+        let row = |i: usize| {
+            let truth = class(i);
+            (truth, std::array::from_fn(|c| noise(i, c) + f64::from(c == truth.index())))
+        };
+        (0..120).map(row).collect()
+    }
+
+    fn figures(rows: &[Scored]) -> (Calibration, f64) {
+        let calibrated = cross_fitted(rows, 0.0).unwrap();
+        let loss = rows.iter().zip(&calibrated).map(|((truth, _), p)| -p[truth.index()].ln()).sum::<f64>();
+        (fit(rows, 0.5).unwrap(), loss)
+    }
+
+    #[test]
+    fn the_order_of_rows_and_labels_does_not_matter() {
+        let rows = noisy();
+        let (fitted, loss) = figures(&rows);
+        for turn in 0..10 {
+            let class = |i: usize| (i + turn) % 3;
+            let mut other: Vec<Scored> = rows
+                .iter()
+                .map(|(truth, l)| {
+                    let mut turned = [0.0; 3];
+                    (0..3).for_each(|c| turned[class(c)] = l[c]);
+                    (Sentiment::ALL[class(truth.index())], turned)
+                })
+                .collect();
+            other.rotate_left(turn * 11);
+            other.sort_by_key(|(truth, _)| if turn % 2 == 0 { 0 } else { truth.index() });
+            let (turned, same) = figures(&other);
+            assert!((turned.temperature - fitted.temperature).abs() < 1e-6, "{turned:?} {fitted:?}");
+            for s in Sentiment::ALL {
+                let bias = turned.bias.get(Sentiment::ALL[class(s.index())]);
+                assert!((bias - fitted.bias.get(s)).abs() < 1e-6, "{turned:?} {fitted:?}");
+            }
+            assert!((same - loss).abs() < 1e-6, "{same} {loss}");
+        }
+    }
+
+    #[test]
+    fn gaps_of_any_size_are_fitted() {
+        let rows = noisy();
+        let (plain, _) = figures(&rows);
+        for size in [1e3, 1e6, 1e9] {
+            let wide: Vec<Scored> = rows.iter().map(|(truth, l)| (*truth, l.map(|x| x * size))).collect();
+            let fitted = fit(&wide, 0.5).unwrap();
+            // The pull towards a temperature of 1 is all that differs.
+            assert!(
+                (fitted.temperature / size / plain.temperature - 1.0).abs() < 0.02,
+                "{fitted:?} {plain:?}"
+            );
+            for s in Sentiment::ALL {
+                assert!((fitted.bias.get(s) - plain.bias.get(s)).abs() < 0.02, "{fitted:?} {plain:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn rare_labels_are_counted() {
+        assert_eq!(rare_labels(&shy_neutral()), [(Neutral, 10)]);
+        assert_eq!(rare_labels(&[]).len(), 3);
     }
 }

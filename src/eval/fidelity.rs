@@ -3,8 +3,9 @@
 
 use serde::Serialize;
 
-use super::metrics::top;
+use super::intervals::mcnemar;
 use crate::sentiment::labels::Sentiment;
+use crate::sentiment::score::top;
 
 /// Differences between the model under test and a reference model on the same rows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,6 +25,12 @@ pub struct Fidelity {
     pub accuracy: f64,
     /// The reference's accuracy.
     pub reference_accuracy: f64,
+    /// Rows that only the tested model answers rightly.
+    pub only_right: u64,
+    /// Rows that only the reference answers rightly.
+    pub only_reference_right: u64,
+    /// McNemar's exact test of these two ([`mcnemar`]): below 0.05, the accuracies differ by more than chance.
+    pub mcnemar_p: f64,
 }
 
 /// One row's true label, the tested model's probabilities, and the reference's.
@@ -42,7 +49,15 @@ impl Fidelity {
         let right = |answer: fn(&Pair) -> &[f64; 3]| {
             pairs.iter().filter(|pair| top(answer(pair)) == pair.0).count() as f64 / rows
         };
+        let one_right = |wanted: (bool, bool)| {
+            let right = |(truth, t, r): &Pair| (top(t) == *truth, top(r) == *truth);
+            pairs.iter().filter(|pair| right(pair) == wanted).count() as u64
+        };
+        let (only_right, only_reference_right) = (one_right((true, false)), one_right((false, true)));
         Self {
+            only_right,
+            only_reference_right,
+            mcnemar_p: mcnemar(only_right, only_reference_right),
             rows: pairs.len() as u64,
             flips: pairs.len() as u64 - kept,
             changes,
@@ -91,6 +106,7 @@ mod tests {
         assert!((fidelity.max_kl - 0.25 * 2f64.ln()).abs() < 1e-12);
         assert!((fidelity.mean_kl - 0.125 * 2f64.ln()).abs() < 1e-12);
         assert_eq!((fidelity.accuracy, fidelity.reference_accuracy), (0.5, 1.0));
+        assert_eq!((fidelity.only_right, fidelity.only_reference_right, fidelity.mcnemar_p), (0, 2, 0.5));
     }
 
     #[test]

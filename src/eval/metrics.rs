@@ -3,7 +3,9 @@
 
 use serde::Serialize;
 
+use super::threshold::separating;
 use crate::sentiment::labels::Sentiment;
+use crate::sentiment::score::top;
 
 /// Answers counted by true and answered label.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -36,12 +38,17 @@ impl Confusion {
     pub fn of(pairs: impl IntoIterator<Item = (Sentiment, Option<Sentiment>)>) -> Self {
         let mut confusion = Self::default();
         for (truth, answer) in pairs {
-            match answer {
-                Some(answer) => confusion.counts[truth.index()][answer.index()] += 1,
-                None => confusion.unreadable[truth.index()] += 1,
-            }
+            confusion.add(truth, answer);
         }
         confusion
+    }
+
+    /// Counts one more.
+    pub fn add(&mut self, truth: Sentiment, answer: Option<Sentiment>) {
+        match answer {
+            Some(answer) => self.counts[truth.index()][answer.index()] += 1,
+            None => self.unreadable[truth.index()] += 1,
+        }
     }
 
     /// Rows with this true label.
@@ -75,9 +82,15 @@ impl Confusion {
         }
     }
 
-    /// Mean over the three classes, each counting the same.
+    /// Whether the class occurs among the labels or the answers. The macro average leaves others out, as
+    /// scikit-learn does.
+    pub fn occurs(&self, class: Sentiment) -> bool {
+        self.support(class) > 0 || self.counts.iter().any(|row| row[class.index()] > 0)
+    }
+
+    /// Mean over the classes that [occur](Self::occurs), each counting the same.
     pub fn macro_average(&self) -> Scores {
-        self.average(|_| 1.0)
+        self.average(|class| f64::from(self.occurs(class)))
     }
 
     /// Mean over the three classes, each counting as much as it has rows.
@@ -102,15 +115,6 @@ impl Confusion {
 
 /// A row's true label and the model's probabilities for the three.
 pub type Scored = (Sentiment, [f64; 3]);
-
-/// The label with the highest probability; the first of equals.
-pub fn top(probabilities: &[f64; 3]) -> Sentiment {
-    Sentiment::ALL
-        .into_iter()
-        .rev()
-        .max_by(|a, b| probabilities[a.index()].total_cmp(&probabilities[b.index()]))
-        .unwrap_or(Sentiment::Positive)
-}
 
 /// How far probabilities can be trusted; lower is better for each.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -162,6 +166,12 @@ pub struct Bin {
     pub accuracy: f64,
 }
 
+/// The bin of a probability, from 0.
+pub fn bin_of(confidence: f64) -> usize {
+    let index = (confidence * BINS as f64).ceil() as usize;
+    index.clamp(1, BINS) - 1
+}
+
 /// Answers grouped by the probability of the answered label into [`BINS`] equal bins
 /// (k/15, (k+1)/15], as in Guo et al. 2017 (arXiv 1706.04599).
 pub fn reliability(rows: &[Scored]) -> [Bin; BINS] {
@@ -169,8 +179,7 @@ pub fn reliability(rows: &[Scored]) -> [Bin; BINS] {
     for (truth, p) in rows {
         let answer = top(p);
         let confidence = p[answer.index()];
-        let index = (confidence * BINS as f64).ceil() as usize;
-        let bin = &mut bins[index.clamp(1, BINS) - 1];
+        let bin = &mut bins[bin_of(confidence)];
         bin.count += 1;
         bin.confidence += confidence;
         bin.accuracy += f64::from(answer == *truth);
@@ -189,10 +198,13 @@ pub fn expected_calibration_error(bins: &[Bin]) -> f64 {
     ratio(gaps.sum(), total as f64)
 }
 
+/// Shares of the rows for which an abstain threshold is shown.
+pub const ANSWERED: [f64; 5] = [1.0, 0.9, 0.8, 0.7, 0.5];
+
 /// What an abstain threshold costs and gains.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Selective {
-    /// Answers whose top probability is below this are withheld.
+    /// Answers whose top probability is below this are withheld; with as few digits as give this share.
     pub abstain_below: f64,
     /// Share of rows still answered, in 0..=1.
     pub answered: f64,
@@ -208,8 +220,9 @@ pub fn selective<const N: usize>(rows: &[Scored], shares: [f64; N]) -> [Selectiv
     sure.sort_by(|a, b| b.0.total_cmp(&a.0));
     shares.map(|share| {
         let wanted = (share * sure.len() as f64).ceil() as usize;
-        let abstain_below = wanted.checked_sub(1).map_or(1.0, |last| sure[last].0);
-        let kept = sure.partition_point(|(confidence, _)| *confidence >= abstain_below);
+        let least = wanted.checked_sub(1).map_or(1.0, |last| sure[last].0);
+        let kept = sure.partition_point(|(confidence, _)| *confidence >= least);
+        let abstain_below = separating(least, sure.get(kept).map(|(confidence, _)| *confidence));
         let right = sure[..kept].iter().filter(|(_, right)| *right).count();
         Selective {
             abstain_below,
@@ -225,20 +238,26 @@ mod tests {
     use Sentiment::{Negative, Neutral, Positive};
 
     #[test]
+    fn a_class_that_never_occurs_is_left_out_of_the_macro_average() {
+        let check = |pairs: &[(Sentiment, Option<Sentiment>)], f1: f64| {
+            let found = Confusion::of(pairs.iter().copied()).macro_average().f1;
+            assert!((found - f1).abs() < 1e-12, "{pairs:?}: {found}");
+        };
+        check(&[(Positive, Some(Positive)), (Negative, Some(Negative))], 1.0);
+        check(&[(Positive, Some(Positive))], 1.0);
+        // An answer without a label counts as a class.
+        check(&[(Positive, Some(Positive)), (Positive, Some(Neutral))], 1.0 / 3.0);
+        // No answer at all is no class.
+        check(&[(Positive, Some(Positive)), (Positive, None)], 2.0 / 3.0);
+    }
+
+    #[test]
     fn nothing_is_zero() {
         let none = Confusion::of([]);
         assert_eq!((none.total(), none.accuracy()), (0, 0.0));
         assert_eq!(none.weighted_average(), Scores::default());
         let trust = Trust::of(&[]);
         assert_eq!((trust.log_loss, trust.brier, trust.ece), (0.0, 0.0, 0.0));
-    }
-
-    #[test]
-    fn the_first_of_equals_is_top() {
-        let check = |p, expect| assert_eq!(top(&p), expect, "{p:?}");
-        check([0.4, 0.4, 0.2], Positive);
-        check([0.2, 0.4, 0.4], Neutral);
-        check([0.1, 0.2, 0.7], Negative);
     }
 
     #[test]

@@ -1,14 +1,23 @@
 //! How good a model's answers are, measured on labelled comments.
 //!
-//! A [dataset](crate::dataset) goes through a model ([`run`]) into [`predictions`]; [`metrics`], [`calibrate`] and
-//! [`fidelity`] are pure functions of those; [`report`] and [`picture`] show them.
+//! A [dataset](crate::dataset) goes through a model ([`run`]) into [`predictions`], which one [`identity`] decides;
+//! [`metrics`], [`intervals`], [`withheld`], [`calibrate`] and [`fidelity`] are pure functions of those; [`report`]
+//! and [`picture`] show them.
 //! Every `[_; 3]` is in the order of [`Sentiment::ALL`](crate::sentiment::labels::Sentiment::ALL).
 
 pub mod calibrate;
 pub mod fidelity;
+pub mod folds;
 mod glyphs;
+pub mod identity;
+pub mod intervals;
 pub mod metrics;
+mod newton;
 pub mod picture;
 pub mod predictions;
+pub mod random;
+pub mod recalibration;
 pub mod report;
 pub mod run;
+pub mod threshold;
+pub mod withheld;

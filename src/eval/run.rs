@@ -23,6 +23,7 @@ pub trait Predictor: Send + Sync + 'static {
 #[allow(missing_docs)]
 pub struct Answer {
     pub predicted: Option<Sentiment>,
+    pub abstained: bool,
     pub log_probs: Option<[f64; 3]>,
     pub probabilities: Option<[f64; 3]>,
     pub text: Option<String>,
@@ -81,6 +82,7 @@ pub async fn answer_all<P: Predictor>(
             comment: row.comment.clone(),
             label: row.label,
             predicted: answer.predicted,
+            abstained: answer.abstained,
             log_probs: answer.log_probs,
             probabilities: answer.probabilities,
             text: answer.text,
@@ -118,6 +120,7 @@ mod tests {
             }
             Ok(Answer {
                 predicted: Some(row.label),
+                abstained: false,
                 log_probs: None,
                 probabilities: None,
                 text: Some(row.comment.clone()),

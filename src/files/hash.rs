@@ -12,15 +12,37 @@ use sha2::{Digest, Sha256};
 /// # Errors
 /// What reading answers.
 pub fn file(path: &Path, stop: &dyn Fn() -> bool) -> io::Result<Option<String>> {
-    let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
+    Ok(feed(path, &mut hasher, stop)?.then(|| hex(hasher)))
+}
+
+/// Hexadecimal SHA-256 of a model: of the file, or of the [parts](super::split::parts) of a split one, one
+/// after the other, as `cat NAME-*.gguf | sha256sum` prints it.
+///
+/// # Errors
+/// What reading answers, naming the part.
+pub fn model(path: &Path) -> io::Result<String> {
+    let parts = super::split::parts(path);
+    let mut hasher = Sha256::new();
+    for part in &parts {
+        feed(part, &mut hasher, &|| false).map_err(|error| match parts.len() {
+            1 => error,
+            _ => io::Error::new(error.kind(), format!("{}: {error}", part.display())),
+        })?;
+    }
+    Ok(hex(hasher))
+}
+
+/// Hashes a file's bytes; `false` if `stop` said so.
+fn feed(path: &Path, hasher: &mut Sha256, stop: &dyn Fn() -> bool) -> io::Result<bool> {
+    let mut file = File::open(path)?;
     let mut buffer = vec![0; 1 << 20];
     loop {
         if stop() {
-            return Ok(None);
+            return Ok(false);
         }
         match file.read(&mut buffer)? {
-            0 => return Ok(Some(hex(hasher))),
+            0 => return Ok(true),
             n => hasher.update(&buffer[..n]),
         }
     }
@@ -48,4 +70,28 @@ fn hex(hasher: Sha256) -> String {
         let _infallible = write!(out, "{byte:02x}");
         out
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_model_is_all_of_its_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path
+        };
+        let first = write("m-00001-of-00002.gguf", "ab");
+        assert!(model(&first).unwrap_err().to_string().contains("m-00002-of-00002.gguf"));
+        write("m-00002-of-00002.gguf", "c");
+        let whole = model(&first).unwrap();
+        // `printf abc | sha256sum`
+        assert_eq!(whole, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        write("m-00002-of-00002.gguf", "d");
+        assert_ne!(model(&first).unwrap(), whole);
+        assert_eq!(model(&write("abc.gguf", "abc")).unwrap(), whole);
+    }
 }

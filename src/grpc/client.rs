@@ -14,8 +14,7 @@ use super::wire;
 use crate::engine::{Finish, Stats};
 use crate::sentiment::classify::{Classified, ModelCard, ReasonDone, ReasonEvent};
 use crate::sentiment::input::RawInput;
-use crate::sentiment::labels::Sentiment;
-use crate::sentiment::score::Verdict;
+use crate::sentiment::score::{Verdict, top};
 
 /// Why a remote answer did not come.
 #[derive(Debug, thiserror::Error)]
@@ -74,9 +73,18 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn model(&mut self) -> Result<ModelCard, ClientError> {
+        Ok(self.model_and_profile().await?.0)
+    }
+
+    /// Which model answers, and its profile's [SHA-256](crate::sentiment::profile::Profile::sha256): empty from
+    /// a server of an earlier version.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn model_and_profile(&mut self) -> Result<(ModelCard, String), ClientError> {
         let info = self.inner.get_model_info(pb::GetModelInfoRequest {}).await?.into_inner();
         let model = info.model.ok_or(ClientError::Incomplete("`model`"))?;
-        Ok(ModelCard {
+        let card = ModelCard {
             name: model.name,
             sha256: model.sha256,
             quantization: model.quantization,
@@ -84,7 +92,9 @@ impl Client {
             parameters: info.parameters,
             size: info.size_bytes,
             vocabulary: info.vocabulary_size as usize,
-        })
+            options: info.options.into_iter().collect(),
+        };
+        Ok((card, info.profile_sha256))
     }
 
     /// The sentiment of a comment.
@@ -180,12 +190,10 @@ fn classified(response: &pb::ClassifyResponse) -> Result<Classified, ClientError
             log_probs[s.index()] = score.log_probability;
         }
     }
-    let best = Sentiment::ALL
-        .into_iter()
-        .max_by(|a, b| probabilities[a.index()].total_cmp(&probabilities[b.index()]))
-        .filter(|_| !response.scores.is_empty())
-        .ok_or(ClientError::Incomplete("`scores`"))?;
-    let sentiment = wire::sentiment(response.sentiment()).unwrap_or(best);
+    if response.scores.is_empty() {
+        return Err(ClientError::Incomplete("`scores`"));
+    }
+    let sentiment = wire::sentiment(response.sentiment()).unwrap_or_else(|| top(&probabilities));
     let verdict = Verdict { sentiment, probabilities, log_probs, abstained: response.abstained };
     let stats = stats(response.usage, response.timings);
     Ok(Classified { verdict, stats, from_cache: response.from_cache })

@@ -238,6 +238,8 @@ impl SentimentService for Sentiments {
             max_request_tokens: small(self.classifier.engine().max_request_tokens()),
             labels: Sentiment::ALL.map(label).into(),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
+            profile_sha256: self.classifier.profile().sha256(),
+            options: card.options.clone().into_iter().collect(),
         }))
     }
 }

@@ -1,5 +1,6 @@
 //! The use cases: a comment's verdict, and a verdict with its reasons.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use crate::text::vocabulary::{Token, Vocabulary};
 pub struct ModelCard {
     /// Name from the file's metadata.
     pub name: String,
-    /// SHA-256 of the file, in hexadecimal.
+    /// SHA-256 of the file, or of all parts of a split one in a row, in hexadecimal.
     pub sha256: String,
     /// Such as `Q4_K_M`.
     pub quantization: String,
@@ -32,6 +33,8 @@ pub struct ModelCard {
     pub size: u64,
     /// Tokens in the vocabulary.
     pub vocabulary: usize,
+    /// Options of this run that change answers, by the names of their flags.
+    pub options: BTreeMap<String, String>,
 }
 
 /// One comment's classification.

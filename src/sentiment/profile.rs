@@ -4,6 +4,7 @@
 //! [`METADATA_KEY`], so that a server cannot pair a model with another model's prompt.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::labels::Sentiment;
 
@@ -177,6 +178,13 @@ impl Profile {
         Ok(toml::to_string(self)?)
     }
 
+    /// SHA-256 of what the profile means, in hexadecimal: the layout of its text and its comments don't count.
+    pub fn sha256(&self) -> String {
+        // Text and numbers in a fixed order: cannot fail.
+        let meaning = serde_json::to_vec(self).unwrap_or_default();
+        Sha256::digest(meaning).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Checks what TOML's types do not.
     ///
     /// # Errors
@@ -246,6 +254,22 @@ mod tests {
     fn the_default_survives_a_round_trip() {
         let profile = default();
         assert_eq!(Profile::from_toml(&profile.to_toml().unwrap()).unwrap(), profile);
+    }
+
+    #[test]
+    fn the_hash_is_of_the_meaning() {
+        let profile = default();
+        let laid_out = format!("# A comment.\n{}", profile.to_toml().unwrap());
+        assert_eq!(Profile::from_toml(&laid_out).unwrap().sha256(), profile.sha256());
+        let check = |change: fn(&mut Profile)| {
+            let mut other = default();
+            change(&mut other);
+            assert_ne!(other.sha256(), profile.sha256());
+        };
+        check(|p| p.calibration.abstain_below = 0.5);
+        check(|p| p.calibration.bias.neutral += 1e-9);
+        check(|p| p.instruction.push(' '));
+        check(|p| std::mem::swap(&mut p.labels.positive, &mut p.labels.negative));
     }
 
     #[test]

@@ -28,13 +28,20 @@ impl Verdict {
     /// The verdict from ln P(label | prompt), all finite.
     pub fn new(log_probs: [f64; 3], calibration: &Calibration) -> Self {
         let probabilities = probabilities(log_probs, calibration);
-        let best = Sentiment::ALL
-            .into_iter()
-            .max_by(|a, b| probabilities[a.index()].total_cmp(&probabilities[b.index()]))
-            .unwrap_or(Sentiment::Neutral);
+        let best = top(&probabilities);
         let abstained = probabilities[best.index()] < calibration.abstain_below;
         Self { sentiment: best, probabilities, log_probs, abstained }
     }
+}
+
+/// The label with the highest probability. If several are equal, the first of them in the order of
+/// [`Sentiment::ALL`]: 긍정 before 중립 before 부정. Verdicts and all figures go by this rule.
+pub fn top(probabilities: &[f64; 3]) -> Sentiment {
+    Sentiment::ALL
+        .into_iter()
+        .rev()
+        .max_by(|a, b| probabilities[a.index()].total_cmp(&probabilities[b.index()]))
+        .unwrap_or(Sentiment::Positive)
 }
 
 /// softmax(log_probs / temperature + bias): temperature scaling (Guo et al. 2017,
@@ -72,6 +79,17 @@ mod tests {
         check(1.0, 2.0_f64.ln(), 0.0, (Sentiment::Neutral, [5.0 / 12.0, 0.5, 1.0 / 12.0], false));
         // Half the temperature squares the weights: 25 : 9 : 1.
         check(0.5, 0.0, 0.0, (Sentiment::Positive, [25.0 / 35.0, 9.0 / 35.0, 1.0 / 35.0], false));
+    }
+
+    #[test]
+    fn the_first_of_equals_is_top() {
+        let check = |p: [f64; 3], expect| assert_eq!(top(&p), expect, "{p:?}");
+        check([0.4, 0.4, 0.2], Sentiment::Positive);
+        check([0.2, 0.4, 0.4], Sentiment::Neutral);
+        check([0.1, 0.2, 0.7], Sentiment::Negative);
+        let level = Calibration { temperature: 1e300, ..Calibration::default() };
+        let verdict = Verdict::new([-3.0, -2.0, -1.0], &level);
+        assert_eq!((verdict.sentiment, verdict.probabilities), (Sentiment::Positive, [1.0 / 3.0; 3]));
     }
 
     #[test]

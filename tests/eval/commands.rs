@@ -7,8 +7,8 @@ use std::process::Output;
 use ko_sentiment::eval::predictions::{self, Prediction};
 use ko_sentiment::gguf::Header;
 use ko_sentiment::sentiment::labels::Sentiment;
-use ko_sentiment::sentiment::profile::{METADATA_KEY, Profile};
-use ko_sentiment::sentiment::score::probabilities;
+use ko_sentiment::sentiment::profile::{DEFAULT_TOML, METADATA_KEY, Profile};
+use ko_sentiment::sentiment::score::{probabilities, top};
 use serde_json::Value;
 
 use crate::support::{Fake, TestServer, binary, model};
@@ -80,6 +80,14 @@ async fn a_server_is_measured_and_a_run_goes_on() {
         assert!((whole["log_loss"].as_f64().unwrap() - loss / 40.0).abs() < 1e-9);
         let names: Vec<_> = std::fs::read_dir(&pictures).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "{names:?}");
+
+        // The folder of the predictions is the pictures', which is new.
+        let out = folder.path().join("new/out").to_str().unwrap().to_owned();
+        let inside = format!("{out}/answers.jsonl");
+        let mut fresh = vec!["eval", "--endpoint", &endpoint, "--data", &csv, "--limit", "3"];
+        fresh.extend(["--pictures", &out, "--predictions", &inside]);
+        stdout(&fresh);
+        assert_eq!(std::fs::read_dir(&out).unwrap().count(), 3);
 
         let other = data(folder.path(), "other.csv", counted(39));
         let other = ["eval", "--endpoint", &endpoint, "--data", &other, "--predictions", &file];
@@ -169,6 +177,9 @@ fn calibration_is_written_into_the_model_and_used() {
     let text = stdout(&calibrate);
     assert!(text.contains("temperature"), "{text}");
 
+    let kept = folder.path().join("model.gguf.profile-1.toml");
+    assert!(text.contains(kept.to_str().unwrap()), "{text}");
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), before.metadata.require_str(METADATA_KEY).unwrap());
     let after = Header::read(&path).unwrap();
     let profile =
         |header: &Header| Profile::from_toml(header.metadata.require_str(METADATA_KEY).unwrap()).unwrap();
@@ -208,5 +219,190 @@ fn faults_are_told() {
     refused(&["eval", "--model", &model, "--data", "/nowhere.csv"], "/nowhere.csv");
     refused(&["eval", "--endpoint", "127.0.0.1:1", "--data", &csv], "is the server running");
     refused(&["calibrate", "--endpoint", "127.0.0.1:1", "--data", &csv], "--model FILE");
+    // All that is told before the model is loaded or the server asked.
+    let nowhere = ["eval", "--model", "/nowhere.gguf", "--data", &csv];
+    let told = |more: &[&str], expect: &str| refused(&[&nowhere[..], more].concat(), expect);
+    told(&["--pictures", &csv], "cannot write pictures");
+    told(&["--predictions", &format!("{csv}/p.jsonl")], "p.jsonl");
+    told(&["--against", "/nowhere.jsonl"], "/nowhere.jsonl");
+    told(&["--against", &csv], "data.csv");
+    told(&["--balance", "0.5"], "add --calibrate");
+    told(&["--max-tokens", "5"], "use --mode generate");
+    told(&["--mode", "generate", "--reproducible"], "--reproducible is for scores");
+    told(&[], "/nowhere.gguf");
     refused(&["calibrate", "--model", &model, "--data", &csv], "3 rows are too few");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_another_profile_or_option_are_not_mixed_in() {
+    let mut fake = Fake::default();
+    let first = TestServer::start(fake.clone().classifier()).await;
+    fake.profile.instruction.push_str("다른 지시\n");
+    let second = TestServer::start(fake.classifier()).await;
+    let servers = [first.address.to_string(), second.address.to_string()];
+    let measured = tokio::task::spawn_blocking(move || {
+        let folder = tempfile::tempdir().unwrap();
+        let csv = data(folder.path(), "data.csv", counted(6));
+        let [scored, free] =
+            ["s.jsonl", "g.jsonl"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+        let eval = |server: usize, file: &str, more: &[&str]| -> Vec<String> {
+            let args = ["eval", "--endpoint", &servers[server], "--data", &csv, "--predictions", file];
+            args.iter().chain(more).map(|arg| (*arg).to_owned()).collect()
+        };
+        let told = |args: Vec<String>, expect: &str| {
+            refused(&args.iter().map(String::as_str).collect::<Vec<_>>(), expect);
+        };
+        let runs = |args: Vec<String>| stdout(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        runs(eval(0, &scored, &["--limit", "3"]));
+        told(eval(1, &scored, &[]), "another profile");
+        told(eval(0, &scored, &["--reproducible"]), "another --reproducible (no");
+        let generate = ["--mode", "generate", "--max-tokens"];
+        runs(eval(0, &free, &[&generate[..], &["2", "--limit", "3"]].concat()));
+        told(
+            eval(0, &free, &[&generate[..], &["24"]].concat()),
+            "another --max-tokens (2, where this run has 24)",
+        );
+        runs(eval(0, &scored, &[]));
+        // What differs from the reference is told.
+        let model = model().to_str().unwrap().to_owned();
+        let mut against =
+            vec!["eval", "--model", &model, "--data", &csv, "--against", &scored, "--limit", "2"];
+        against.push("--json");
+        let fidelity = &json(&against)["fidelity"];
+        assert!(fidelity["differs"].as_array().unwrap().contains(&"model".into()), "{fidelity}");
+        assert!(fidelity["mcnemar_p"].as_f64().unwrap() <= 1.0);
+    });
+    measured.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ties_go_to_one_label_everywhere() {
+    let mut fake = Fake::default();
+    fake.profile.calibration.temperature = 1e300;
+    let server = TestServer::start(fake.classifier()).await;
+    let endpoint = server.address.to_string();
+    let measured = tokio::task::spawn_blocking(move || {
+        let folder = tempfile::tempdir().unwrap();
+        let labels = [Sentiment::Positive, Sentiment::Negative, Sentiment::Negative];
+        let csv = data(folder.path(), "data.csv", (0..6).map(|i| (format!("댓글 {i}"), labels[i % 3])));
+        let report = json(&["eval", "--endpoint", &endpoint, "--data", &csv, "--json"]);
+        let third = |value: &Value| assert!((value.as_f64().unwrap() - 1.0 / 3.0).abs() < 1e-12, "{report}");
+        third(&report["accuracy"]);
+        third(&report["selective"][0]["accuracy"]);
+        assert!(report["ece"].as_f64().unwrap() < 1e-12, "{report}");
+        // F1 of 긍정 1/2, of 부정 0; 중립 does not occur.
+        assert_eq!(report["macro_f1"], 0.25);
+    });
+    measured.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn withheld_answers_are_counted_and_marked() {
+    let mut fake = Fake::default();
+    let server = TestServer::start(fake.clone().classifier()).await;
+    let plain = server.address.to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let csv = data(folder.path(), "data.csv", counted(40));
+    let report = {
+        let csv = csv.clone();
+        tokio::task::spawn_blocking(move || json(&["eval", "--endpoint", &plain, "--data", &csv, "--json"]))
+    };
+    let report = report.await.unwrap();
+    assert!(report.get("withheld").is_none());
+    // The threshold that the report gives for seven of ten answers.
+    let row = report["selective"][3].clone();
+    fake.profile.calibration.abstain_below = row["abstain_below"].as_f64().unwrap();
+    let abstaining = TestServer::start(fake.classifier()).await.address.to_string();
+    let measured = tokio::task::spawn_blocking(move || {
+        let file = folder.path().join("p.jsonl").to_str().unwrap().to_owned();
+        let eval = ["eval", "--endpoint", &abstaining, "--data", &csv, "--predictions", &file];
+        let found = json(&[&eval[..], &["--json"]].concat());
+        assert_eq!(found["accuracy"], report["accuracy"], "withheld answers count as answered");
+        let withheld = &found["withheld"];
+        let answered = 40.0 * row["answered"].as_f64().unwrap();
+        assert_eq!(withheld["answered"]["rows"].as_f64().unwrap(), answered.round());
+        assert_eq!(withheld["answered"]["accuracy"], row["accuracy"]);
+        let marked = answers(&file).iter().filter(|p| p.abstained).count();
+        assert_eq!(withheld["withheld"], marked);
+        assert!(stdout(&eval).contains(&format!("withheld: {marked} of 40 answers")));
+    });
+    measured.await.unwrap();
+}
+
+/// A predictions file of a model, with made answers: only its first line is the model's own.
+fn made(model: &str, csv: &str, file: &str, log_probs: impl Fn(usize) -> [f64; 3]) {
+    stdout(&["eval", "--model", model, "--data", csv, "--limit", "1", "--predictions", file]);
+    let text = std::fs::read_to_string(file).unwrap();
+    let mut lines = vec![text.lines().next().unwrap().to_owned()];
+    let csv = std::fs::read_to_string(csv).unwrap();
+    for (row, line) in csv.lines().skip(1).enumerate() {
+        let (comment, label) = line.split_once(',').unwrap();
+        let log_probs = log_probs(row);
+        let probabilities = log_probs.map(f64::exp);
+        let prediction = Prediction {
+            row,
+            comment: comment.to_owned(),
+            label: Sentiment::parse(label).unwrap(),
+            predicted: Some(top(&probabilities)),
+            abstained: false,
+            log_probs: Some(log_probs),
+            probabilities: Some(probabilities),
+            text: None,
+        };
+        lines.push(serde_json::to_string(&prediction).unwrap());
+    }
+    std::fs::write(file, lines.join("\n") + "\n").unwrap();
+}
+
+#[test]
+fn a_calibration_that_does_worse_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::copy(model(), &path).unwrap();
+    let name = path.to_str().unwrap();
+    let csv = data(folder.path(), "data.csv", counted(60));
+    let file = folder.path().join("made.jsonl").to_str().unwrap().to_owned();
+    // Calibrated already: each label is the most probable one in two of three rows, at 2/3.
+    made(name, &csv, &file, |row| {
+        let top = if row / 3 % 3 == 0 { (row + 1 + row / 9 % 2) % 3 } else { row % 3 };
+        std::array::from_fn(|c| if c == top { 2.0 / 3.0_f64 } else { 1.0 / 6.0 }.ln())
+    });
+    let before = std::fs::read(&path).unwrap();
+    let calibrate = ["calibrate", "--model", name, "--data", &csv, "--predictions", &file];
+    refused(&calibrate, "log-loss goes from");
+    assert!(std::fs::read(&path).unwrap() == before, "nothing is written");
+
+    // Another profile than the model's own is never fitted, and never written.
+    let other = folder.path().join("other.toml");
+    std::fs::write(&other, DEFAULT_TOML.replace("댓글: ", "문장: ")).unwrap();
+    let mut overridden = binary();
+    overridden.args(calibrate).arg("--allow-worse").env("KO_SENTIMENT_PROFILE", &other);
+    let output = overridden.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("unset the variable"));
+    refused(&[&calibrate[..], &["--profile", "default"]].concat(), "leave out the flag");
+    assert!(std::fs::read(&path).unwrap() == before, "nothing is written");
+
+    // Options that change no prompt leave everything but the calibration as it is.
+    let mut allowed = binary();
+    allowed.args(calibrate).arg("--allow-worse").env("KO_SENTIMENT_THREADS", "1");
+    assert!(allowed.output().unwrap().status.success());
+    let parts = |bytes: &[u8]| {
+        let file = folder.path().join("copy.gguf");
+        std::fs::write(&file, bytes).unwrap();
+        let header = Header::read(&file).unwrap();
+        let others: HashMap<String, String> = header
+            .metadata
+            .iter()
+            .filter(|(key, _)| *key != METADATA_KEY)
+            .map(|(key, value)| (key.to_owned(), format!("{value:?}")))
+            .collect();
+        let profile = Profile::from_toml(header.metadata.require_str(METADATA_KEY).unwrap()).unwrap();
+        (profile, others, bytes[header.data_start as usize..].to_vec())
+    };
+    let ((old, keys, weights), (new, new_keys, new_weights)) =
+        (parts(&before), parts(&std::fs::read(&path).unwrap()));
+    assert!(keys == new_keys && weights == new_weights);
+    assert_ne!(new.calibration, old.calibration);
+    assert_eq!(Profile { calibration: old.calibration.clone(), ..new }, old);
 }

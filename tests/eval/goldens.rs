@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use ko_sentiment::dataset::{self, Columns};
 use ko_sentiment::eval::calibrate;
-use ko_sentiment::eval::metrics::{BINS, Confusion, Scored, Scores, Trust, top};
+use ko_sentiment::eval::metrics::{BINS, Confusion, Scored, Scores, Trust};
 use ko_sentiment::eval::report::classification_report;
 use ko_sentiment::sentiment::labels::Sentiment;
+use ko_sentiment::sentiment::score::top;
 use serde::Deserialize;
 
 fn fixture(name: &str) -> PathBuf {
@@ -31,6 +32,8 @@ struct Case {
     answers: Vec<usize>,
     probabilities: Vec<[f64; 3]>,
     scores: [[f64; 4]; 3],
+    #[serde(rename = "macro")]
+    macro_average: [f64; 3],
     text: Option<std::collections::BTreeMap<usize, String>>,
     confusion: [[u64; 3]; 3],
     log_loss: f64,
@@ -80,6 +83,7 @@ fn metrics_agree_with_scikit_learn() {
         for (class, expect) in Sentiment::ALL.into_iter().zip(&case.scores) {
             same_scores(name, confusion.scores(class), expect);
         }
+        same_scores(name, confusion.macro_average(), &case.macro_average);
         let trust = Trust::of(&rows);
         close(name, trust.log_loss, case.log_loss, 1e-12);
         close(name, trust.brier, case.brier, 1e-12);

@@ -28,6 +28,8 @@ pub struct Fake {
     pub step: Duration,
     /// Steps that fail.
     pub failing: Vec<u64>,
+    /// Prompt, labels and calibration.
+    pub profile: Profile,
     /// Bytes for answers to repeats.
     pub answer_cache: usize,
     /// Tokens that requests had computed so far.
@@ -40,6 +42,7 @@ impl Default for Fake {
             config: EngineConfig::default(),
             step: Duration::ZERO,
             failing: Vec::new(),
+            profile: Profile::from_toml(DEFAULT_TOML).unwrap(),
             answer_cache: LoadOptions::default().answer_cache,
             computed: Arc::default(),
         }
@@ -48,11 +51,11 @@ impl Default for Fake {
 
 impl Fake {
     pub fn classifier(self) -> Arc<Classifier> {
-        let profile = Arc::new(Profile::from_toml(DEFAULT_TOML).unwrap());
+        let profile = Arc::new(self.profile.clone());
         let vocabulary = Arc::new(ByteVocabulary);
         let prompter = Prompter::new(vocabulary.clone(), profile.clone()).unwrap();
         let limits = Limits { cells: 65_536, batch: 1024, outputs: 256, sequences: 128 };
-        let Self { config, step, failing, answer_cache, computed } = self;
+        let Self { config, step, failing, answer_cache, computed, .. } = self;
         let make = move |_| {
             let mut backend = FakeBackend::new(limits, ByteVocabulary::SIZE);
             backend.failing_steps = failing.clone();

@@ -1,0 +1,61 @@
+//! Why a predictions file cannot be used.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a predictions file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PredictionsError {
+    /// The file cannot be opened, read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Another run has the file.
+    #[error("another run is writing to {}; wait for it, or name another file", .0.display())]
+    InUse(PathBuf),
+    /// The file holds answers of another run.
+    #[error(
+        "{} holds answers of another {what} ({found}, where this run has {wanted}); name another file, or delete it to ask again",
+        path.display()
+    )]
+    OtherSource {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+        /// What the file names.
+        found: String,
+        /// What this run has.
+        wanted: String,
+    },
+    /// The first line is that of a version that did not write the whole identity.
+    #[error(
+        "{} is of an earlier version, which did not record every option that changes answers; name another file, or delete it to ask again",
+        .0.display()
+    )]
+    Old(PathBuf),
+    /// A line is not what was written.
+    #[error("{}, line {line}: not a prediction: {source}; delete the line to ask again, or name another file", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// The parser's reason.
+        source: serde_json::Error,
+    },
+    /// A line is a prediction, and cannot be one of this run.
+    #[error("{}, line {line}: {fault}; delete the line to ask again", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What does not fit.
+        fault: String,
+    },
+}
