@@ -101,8 +101,9 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     let mut screen = io::stdout().lock();
     let profile = read_profile(&args.profile)?;
     let (base_path, base_name) = locate(&args.base)?;
-    let located = args.adapter.as_deref().map(locate).transpose()?;
+    // What can be refused of the base is refused before the adapter is downloaded.
     let base = Base::open(&base_path)?;
+    let located = args.adapter.as_deref().map(locate).transpose()?;
     let adapter =
         located.as_ref().map(|(path, _)| Adapter::open(path)).transpose().map_err(ConvertError::from)?;
     let imatrix = args.imatrix.as_deref().map(Imatrix::open).transpose().map_err(ConvertError::from)?;

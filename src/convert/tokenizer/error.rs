@@ -46,6 +46,19 @@ pub enum VocabError {
         /// The first of them.
         id: usize,
     },
+    /// A byte has no token: a character that the vocabulary lacks could not be read.
+    #[error("the vocabulary has no token for the byte <0x{0:02X}>: take the tokenizer of the base model")]
+    MissingByte(u8),
+    /// Two tokens have one text, which llama.cpp does not load.
+    #[error("the vocabulary has {} twice, as tokens {first} and {second}: take the tokenizer of the base model", shown(.text))]
+    DuplicateToken {
+        /// The text.
+        text: String,
+        /// The first id.
+        first: usize,
+        /// The second id.
+        second: usize,
+    },
     /// The embedding and the vocabulary disagree.
     #[error("the embedding has {rows} rows, but config.json says vocab_size {vocab_size}")]
     Size {

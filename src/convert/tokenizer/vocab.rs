@@ -176,6 +176,25 @@ pub fn read(dir: &Path, n_tokens: usize) -> Result<Vec<Token>, VocabError> {
     Ok(tokens)
 }
 
+/// Refuses a vocabulary with which llama.cpp would end the process: one without a token for each byte, by its
+/// number or as itself, or with a text twice.
+fn check_tokens(tokens: &[Token]) -> Result<(), VocabError> {
+    let mut ids: HashMap<&str, usize> = HashMap::new();
+    for (second, token) in tokens.iter().enumerate() {
+        if let Some(first) = ids.insert(&token.text, second) {
+            return Err(VocabError::DuplicateToken { text: token.text.clone(), first, second });
+        }
+    }
+    let is_there = |byte: &u8| {
+        let itself = if byte.is_ascii() { char::from(*byte).to_string() } else { String::new() };
+        ids.contains_key(format!("<0x{byte:02X}>").as_str()) || ids.contains_key(itself.as_str())
+    };
+    match (0..=u8::MAX).find(|byte| !is_there(byte)) {
+        Some(byte) => Err(VocabError::MissingByte(byte)),
+        None => Ok(()),
+    }
+}
+
 /// The pieces of `tokenizer.model`, if it is there.
 fn read_sentencepiece(dir: &Path) -> Result<Option<Vec<Token>>, VocabError> {
     let path = dir.join("tokenizer.model");
@@ -256,6 +275,7 @@ fn looks_special(text: &str) -> bool {
 /// Any [`VocabError`].
 pub fn metadata(dir: &Path, config: &Json, n_tokens: u64) -> Result<Vocabulary, VocabError> {
     let tokens = read(dir, n_tokens as usize)?;
+    check_tokens(&tokens)?;
     let scores: Vec<f32> = tokens.iter().map(|t| t.score).collect();
     let types: Vec<i32> = tokens.iter().map(|t| t.token_type as i32).collect();
     let mut out = Metadata::new();
