@@ -12,18 +12,18 @@
 //! | [`load_test`] | what `bench` measures | `engine` |
 //! | [`eval`] | how good the answers are: metrics, calibration, plots | `dataset`, `sentiment` |
 //! | [`dataset`] | people's files of comments | `sentiment` |
-//! | [`convert`] | checkpoint and adapter to GGUF | `convert::*`, `sentiment`, `gguf`, `files` |
+//! | [`convert`] | checkpoint and adapter to GGUF | `convert::*`, `sentiment`, `gguf`, `files`, `text` |
 //! | [`convert::finish`] | the result is read again and asked a question | `sentiment`, `llama`, `gguf` |
-//! | [`convert::merge`] | PEFT adapters | `convert::quantise`, `convert::input` |
+//! | [`convert::merge`] | PEFT adapters | `convert::quantise`, `convert::input`, `text` |
 //! | [`convert::quantise`] | types, mixtures, K-quants, importance matrix, smoothing | `convert::input`, `gguf` |
-//! | [`convert::tokenizer`] | vocabulary and special tokens | `convert::input`, `gguf` |
-//! | [`convert::input`] | where weights come from: checkpoint, GGUF, hub | `gguf`, `files` |
+//! | [`convert::tokenizer`] | vocabulary and special tokens | `convert::input`, `gguf`, `text` |
+//! | [`convert::input`] | where weights come from: checkpoint, GGUF, hub | `gguf`, `files`, `text` |
 //! | [`sentiment`] | prompt, scores, verdict, reasons | `engine`, `text` |
 //! | [`llama`] | all that calls llama.cpp at run time; kernels | `engine`, `text` |
 //! | [`engine`] | tokens in, scores or tokens out, many requests per step | `text` |
 //! | [`gguf`] | the file format | `files` |
 //! | [`files`] | hashes; outputs that appear whole | |
-//! | [`text`] | tokens and UTF-8 | |
+//! | [`text`] | tokens, UTF-8, and how text from outside is shown | |
 
 pub mod cli;
 pub mod convert;

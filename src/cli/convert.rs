@@ -101,8 +101,9 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     let mut screen = io::stdout().lock();
     let profile = read_profile(&args.profile)?;
     let (base_path, base_name) = locate(&args.base)?;
+    // What can be refused of the base is refused before the adapter is downloaded.
+    let base = Base::open(&base_path)?;
     let located = args.adapter.as_deref().map(locate).transpose()?;
-    let base = Base::open(&base_path).map_err(ConvertError::from)?;
     let adapter =
         located.as_ref().map(|(path, _)| Adapter::open(path)).transpose().map_err(ConvertError::from)?;
     let imatrix = args.imatrix.as_deref().map(Imatrix::open).transpose().map_err(ConvertError::from)?;
@@ -122,15 +123,23 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     };
     let plan = convert::plan(&request)?;
     write_plan(&mut screen, args, &plan)?;
-    let types = type_table(&plan);
     if args.dry_run {
-        write!(screen, "\n{types}")?;
+        write!(screen, "\n{}", type_table(&plan))?;
     }
     output::check_target(&args.out, plan.file_size(), args.force).map_err(ConvertError::from)?;
     if args.dry_run {
         return Ok(());
     }
+    carry_out(&mut screen, args, plan, &request)
+}
 
+/// Converts, with a progress bar, until a signal stops it.
+fn carry_out(
+    screen: &mut impl Write,
+    args: &ConvertArgs,
+    plan: Plan,
+    request: &Request,
+) -> Result<(), ConvertCliError> {
     let cancel = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&cancel))?;
@@ -138,16 +147,17 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
     let data_bytes = plan.tensors.iter().map(|t| t.info.bytes()).sum();
     let meter = Meter::new(data_bytes);
-    let merged = adapter.is_some().then(|| (plan.merged().count(), plan.replaced().count()));
+    let types = type_table(&plan);
+    let merged = request.adapter.is_some().then(|| (plan.merged().count(), plan.replaced().count()));
     let summary = convert::convert(
         plan,
-        &request,
+        request,
         &args.out,
         args.force,
         Control { threads, cancel: &cancel, progress: &|progress| meter.show(progress) },
     );
     meter.clear();
-    write_summary(&mut screen, args, &types, merged, &summary?)?;
+    write_summary(screen, args, &types, merged, &summary?)?;
     Ok(())
 }
 
@@ -199,6 +209,9 @@ fn write_plan(screen: &mut impl Write, args: &ConvertArgs, plan: &Plan) -> io::R
         writeln!(screen, "width     {width}, padded to {padded}")?;
     }
     writeln!(screen, "size      {} bytes", plan.file_size())?;
+    for note in &plan.notes {
+        writeln!(screen, "note      {note}")?;
+    }
     if let Some(note) = requantisation_note(plan) {
         writeln!(screen, "note      the base is quantised already: {note}")?;
     }

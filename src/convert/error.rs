@@ -15,6 +15,7 @@ use super::tokenizer::error::VocabError;
 use crate::files::output::OutputError;
 use crate::gguf::GgufError;
 use crate::sentiment::profile::ProfileError;
+use crate::text::shown::shown;
 
 /// Why a tensor can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +27,13 @@ pub enum WriteError {
     #[error("cannot write the result: {0}")]
     Io(#[from] io::Error),
     /// NaN or an infinity before quantising.
-    #[error("tensor {name} holds {value} in row {row}{}: the {} is damaged; download it again",
-        if *.merged { " after merging" } else { "" }, if *.merged { "base or the adapter" } else { "base" })]
+    #[error("tensor {name} holds {value} in row {row}{}: {} is damaged; download it again",
+        if *.merged { " after merging" } else { "" },
+        match (*.replaced, *.merged) {
+            (true, false) => "the adapter",
+            (_, true) => "the base or the adapter",
+            _ => "the base",
+        })]
     NotFinite {
         /// The tensor.
         name: String,
@@ -35,8 +41,10 @@ pub enum WriteError {
         value: f32,
         /// The first such row.
         row: u64,
-        /// Whether an adapter had a part in it.
+        /// Whether an adapter's update was added to it.
         merged: bool,
+        /// Whether it is the adapter's own tensor.
+        replaced: bool,
     },
     /// Blocks that ggml itself calls invalid.
     #[error("tensor {name}: {source}")]
@@ -63,6 +71,9 @@ pub enum ConvertError {
     /// The base's GGUF header lacks something.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// A tensor can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The vocabulary can't be converted.
     #[error(transparent)]
     Vocab(#[from] VocabError),
@@ -88,14 +99,27 @@ pub enum ConvertError {
     #[error(transparent)]
     Verify(#[from] VerifyError),
     /// A tensor that the architecture does not have.
-    #[error("tensor {0:?} of the base is not known in this architecture")]
+    #[error("tensor {} of the base is not known in this architecture", shown(.0))]
     UnknownTensor(String),
+    /// Two names for one tensor.
+    #[error("the base has tensor {} twice, under different names", shown(.0))]
+    DuplicateTensor(String),
     /// A tensor that the architecture must have.
-    #[error("tensor {0:?} is missing in the base: the download is incomplete")]
+    #[error("tensor {} is missing in the base: the download is incomplete", shown(.0))]
     MissingTensor(String),
+    /// A tensor of another shape than the configuration gives it.
+    #[error("tensor {} is {found:?}, but the base's configuration gives it [{expected}]: they are not of one model", shown(.name))]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// Its shape, rows first.
+        found: Vec<u64>,
+        /// The shape of the configuration, rows first.
+        expected: String,
+    },
     /// A Gemma 2 with a head of its own.
     #[error(
-        "config.json says tie_word_embeddings = false, but llama.cpp's Gemma 2 has no output head of its own"
+        "the base has an output head (lm_head) apart from its embedding, but llama.cpp's Gemma 2 has one matrix for both: train it with tie_word_embeddings = true, or take Gemma 3"
     )]
     UntiedHead,
     /// A GGUF in several files.

@@ -15,6 +15,7 @@ pub mod input;
 pub mod merge;
 pub mod plan;
 pub mod quantise;
+pub mod settings;
 pub mod tokenizer;
 pub mod write;
 
@@ -24,17 +25,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::arch::ArchError;
 pub use self::error::ConvertError;
-use self::input::checkpoint::Checkpoint;
+use self::input::checkpoint::{self, Checkpoint};
 use self::input::error::SourceError;
 use self::input::gguf_base::GgufBase;
 use self::merge::adapter::Adapter;
 use self::plan::Plan;
+use self::plan::model::PROVENANCE;
 use self::quantise::mixture::Mixture;
 use self::write::{Control, Progress};
 use crate::files::output::{Output, OutputError};
 use crate::gguf::Value;
 use crate::sentiment::profile::{self, Profile};
+use crate::text::shown::shown;
 
 /// Where the weights come from.
 #[derive(Debug)]
@@ -46,16 +50,16 @@ pub enum Base {
 }
 
 impl Base {
-    /// Opens a folder or a GGUF file.
+    /// Opens a folder or a GGUF file. Of a folder, the configuration is judged before any weight is looked at.
     ///
     /// # Errors
-    /// [`SourceError`].
-    pub fn open(path: &Path) -> Result<Self, SourceError> {
-        if path.is_dir() {
-            Checkpoint::open(path).map(Self::Checkpoint)
-        } else {
-            GgufBase::open(path).map(Self::Gguf)
+    /// [`ConvertError::Source`], [`ConvertError::Arch`].
+    pub fn open(path: &Path) -> Result<Self, ConvertError> {
+        if !path.is_dir() {
+            return Ok(Self::Gguf(GgufBase::open(path)?));
         }
+        let config = judge_folder(path)?;
+        Ok(Self::Checkpoint(Checkpoint::open(path, config)?))
     }
 
     /// The files that hold the weights.
@@ -65,6 +69,23 @@ impl Base {
             Self::Gguf(gguf) => std::slice::from_ref(&gguf.path),
         }
     }
+}
+
+/// Refuses a checkpoint's folder by its small files alone, so that a download can be judged before its weights
+/// come: quantised weights, another architecture, settings that can't be converted. Returns `config.json`.
+///
+/// # Errors
+/// [`ConvertError::Source`], [`ConvertError::Arch`].
+pub fn judge_folder(dir: &Path) -> Result<serde_json::Value, ConvertError> {
+    let config = checkpoint::read_config(dir)?;
+    // GPTQ's and AWQ's own tools put the method beside a config.json that doesn't name it.
+    for (file, method) in [("quantize_config.json", "gptq"), ("quant_config.json", "awq")] {
+        if dir.join(file).is_file() && config.get("quantization_config").is_none() {
+            return Err(ArchError::Quantised(format!("{method}, by {file}")).into());
+        }
+    }
+    settings::Settings::new(&config)?.metadata()?;
+    Ok(config)
 }
 
 /// What to convert, to what.
@@ -95,7 +116,6 @@ pub struct Summary {
     pub bytes: u64,
 }
 
-const PROVENANCE: &str = "ko_sentiment.provenance";
 /// Stands for the base's hash in the planned header until it is known; as long as one.
 const UNKNOWN_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -113,31 +133,50 @@ pub fn plan(request: &Request) -> Result<Plan, ConvertError> {
         metadata.set("general.name", model_name(request.base_name));
     }
     metadata.set(profile::METADATA_KEY, request.profile.to_toml()?);
-    metadata.set(format!("{PROVENANCE}.tool"), concat!("ko-sentiment ", env!("CARGO_PKG_VERSION")));
-    metadata.set(format!("{PROVENANCE}.quantisation"), request.mixture.file_type.name());
-    if !request.mixture.overrides.is_empty() {
-        let overrides: Vec<String> = request.mixture.overrides.iter().map(ToString::to_string).collect();
-        metadata.set(format!("{PROVENANCE}.tensor_types"), overrides.join(" "));
-    }
-    if let Some(width) = plan.padded_from {
-        metadata.set(format!("{PROVENANCE}.padded_from"), Value::U32(width));
-    }
-    if request.mixture.imatrix.is_some() {
-        metadata.set(format!("{PROVENANCE}.imatrix_sha256"), UNKNOWN_HASH);
-    }
-    if request.mixture.smooth {
-        metadata.set(format!("{PROVENANCE}.smooth"), Value::Bool(true));
-    }
-    metadata.set(format!("{PROVENANCE}.base"), request.base_name);
-    metadata.set(format!("{PROVENANCE}.base_sha256"), UNKNOWN_HASH);
-    if let Some(adapter) = request.adapter {
-        metadata.set(format!("{PROVENANCE}.adapter"), request.adapter_name.unwrap_or_default());
-        metadata.set(format!("{PROVENANCE}.adapter_sha256"), UNKNOWN_HASH);
-        metadata.set(format!("{PROVENANCE}.lora_rank"), Value::U32(adapter.config.r));
-        metadata.set(format!("{PROVENANCE}.lora_alpha"), Value::F32(adapter.config.lora_alpha as f32));
-    }
+    note_provenance(&mut plan, request);
+    plan.notes.extend(request.adapter.and_then(|adapter| other_base(adapter, request.base_name)));
     plan.header.refresh_data_start();
     Ok(plan)
+}
+
+/// Writes into the header where the result comes from.
+fn note_provenance(plan: &mut Plan, request: &Request) {
+    let metadata = &mut plan.header.metadata;
+    let mut note = |what: &str, value: Value| metadata.set(format!("{PROVENANCE}.{what}"), value);
+    note("tool", concat!("ko-sentiment ", env!("CARGO_PKG_VERSION")).into());
+    note("quantisation", request.mixture.file_type.name().into());
+    if !request.mixture.overrides.is_empty() {
+        let overrides: Vec<String> = request.mixture.overrides.iter().map(ToString::to_string).collect();
+        note("tensor_types", overrides.join(" ").into());
+    }
+    if let Some(width) = plan.padded_from {
+        note("padded_from", Value::U32(width));
+    }
+    if request.mixture.imatrix.is_some() {
+        note("imatrix_sha256", UNKNOWN_HASH.into());
+    }
+    if plan.is_smoothed {
+        note("smooth", Value::Bool(true));
+    }
+    note("base", request.base_name.into());
+    note("base_sha256", UNKNOWN_HASH.into());
+    if let Some(adapter) = request.adapter {
+        note("adapter", request.adapter_name.unwrap_or_default().into());
+        note("adapter_sha256", UNKNOWN_HASH.into());
+        note("lora_rank", Value::U32(adapter.config.r));
+        note("lora_alpha", Value::F32(adapter.config.lora_alpha as f32));
+    }
+}
+
+/// Says so if the adapter names another base than the one given.
+fn other_base(adapter: &Adapter, base_name: &str) -> Option<String> {
+    let trained_on = adapter.config.base_model_name_or_path.as_deref()?;
+    let name = model_name(trained_on.trim_end_matches('/')).to_lowercase();
+    if name.is_empty() || model_name(base_name).to_lowercase().contains(&name) {
+        return None;
+    }
+    let (trained_on, base) = (shown(trained_on), shown(base_name));
+    Some(format!("the adapter says that it was trained on {trained_on}; the base is {base}"))
 }
 
 /// `model` of `owner/model@commit`.
@@ -172,6 +211,23 @@ pub fn convert(
     written?;
     (control.progress)(Progress::Verifying);
     let base_hash = base_hash.map_err(|_| ConvertError::WorkerDied)?;
+    note_hashes(&mut plan, request, base_hash, &cancelled)?;
+    write_header(&plan, &output)?;
+    self::finish::verify::check_header(output.path(), &plan.header)?;
+    self::finish::verify::ask(output.path(), request.profile, control.threads)?;
+    let sha256 = crate::files::hash::file(output.path(), &cancelled).map_err(|e| output.io_error(e))?;
+    let sha256 = sha256.ok_or(ConvertError::Cancelled)?;
+    output.finish(force)?;
+    Ok(Summary { elapsed: started.elapsed(), sha256, bytes: plan.file_size() })
+}
+
+/// Puts the hashes of what went in where the planned header has zeros.
+fn note_hashes(
+    plan: &mut Plan,
+    request: &Request,
+    base_hash: io::Result<Option<String>>,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<(), ConvertError> {
     let mut note_hash = |what: &str, path: &Path, hash: io::Result<Option<String>>| {
         let hash = hash.map_err(|source| SourceError::Io { path: path.to_owned(), source })?;
         let hash = hash.ok_or(ConvertError::Cancelled)?;
@@ -184,13 +240,7 @@ pub fn convert(
     for (what, path) in adapter.into_iter().chain(imatrix) {
         note_hash(what, path, crate::files::hash::file(path, &cancelled))?;
     }
-    write_header(&plan, &output)?;
-    self::finish::verify::check_header(output.path(), &plan.header)?;
-    self::finish::verify::ask(output.path(), request.profile, control.threads)?;
-    let sha256 = crate::files::hash::file(output.path(), &cancelled).map_err(|e| output.io_error(e))?;
-    let sha256 = sha256.ok_or(ConvertError::Cancelled)?;
-    output.finish(force)?;
-    Ok(Summary { elapsed: started.elapsed(), sha256, bytes: plan.file_size() })
+    Ok(())
 }
 
 fn write_header(plan: &Plan, output: &Output) -> Result<(), OutputError> {

@@ -11,9 +11,8 @@ use std::thread;
 
 use super::error::{ConvertError, WriteError};
 use super::merge::lora::Update;
-use super::plan::{Plan, PlannedTensor};
+use super::plan::{AddOne, Plan, PlannedTensor};
 use super::quantise::quant::{self, QuantError, Rows};
-use crate::gguf::tensor_type::TensorType;
 
 /// F32 numbers of a chunk: a few rows for each thread, small enough for its cache.
 const CHUNK_NUMBERS: u64 = 1 << 18;
@@ -141,9 +140,7 @@ impl<'a> TensorWriter<'a> {
                 update.apply(stored.clone(), numbers);
             }
             self.check_finite(first, numbers)?;
-            if self.tensor.add_one {
-                self.add_one(numbers);
-            }
+            add_one(self.tensor.add_one, numbers);
             if let Some(smoothing) = &self.tensor.smoothing {
                 smoothing.apply(stored, numbers);
             }
@@ -166,18 +163,6 @@ impl<'a> TensorWriter<'a> {
         let before = self.written.fetch_add(out.len() as u64, Ordering::Relaxed);
         (self.control.progress)(Progress::Written { bytes: before + out.len() as u64, tensor: &info.name });
         Ok(())
-    }
-
-    /// Gemma's norms. llama.cpp's converter adds in the checkpoint's own type where that is F16, so
-    /// the sum is rounded to it.
-    fn add_one(&self, numbers: &mut [f32]) {
-        let is_half = self.tensor.source.tensor_type == TensorType::F16;
-        for number in numbers {
-            *number += 1.0;
-            if is_half {
-                *number = half::f16::from_f32(*number).to_f32();
-            }
-        }
     }
 
     fn check_copy(&self, first: u64, raw: &[u8], numbers: &mut Vec<f32>) -> Result<(), WriteError> {
@@ -206,12 +191,23 @@ impl<'a> TensorWriter<'a> {
                 value,
                 row: first + (i / columns) as u64,
                 merged: self.update.is_some(),
+                replaced: self.tensor.is_replaced,
             })
         })
     }
 
     fn quant_error(&self, source: QuantError) -> WriteError {
         WriteError::Quant { name: self.tensor.info.name.clone(), source }
+    }
+}
+
+/// Gemma's norms. In F16, the sum is rounded to it.
+fn add_one(how: AddOne, numbers: &mut [f32]) {
+    let half = |n: f32| half::f16::from_f32(n).to_f32();
+    match how {
+        AddOne::No => {}
+        AddOne::InF32 => numbers.iter_mut().for_each(|n| *n += 1.0),
+        AddOne::InF16 => numbers.iter_mut().for_each(|n| *n = half(half(*n) + 1.0)),
     }
 }
 

@@ -1,4 +1,5 @@
 //! Tokens and the text that they stand for.
 
+pub mod shown;
 pub mod utf8;
 pub mod vocabulary;

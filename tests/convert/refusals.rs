@@ -247,13 +247,13 @@ fn adapters() {
             "LoHa",
             "lora",
             |a| a.config["peft_type"] = json!("LOHA"),
-            |e| matches!(e, ConvertError::Adapter(AdapterError::PeftType(name)) if name == "LOHA"),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::PeftType { kind, .. }) if kind == "LOHA"),
         ),
         (
             "IA3",
             "lora",
             |a| a.config["peft_type"] = json!("IA3"),
-            |e| matches!(e, ConvertError::Adapter(AdapterError::PeftType(name)) if name == "IA3"),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::PeftType { kind, .. }) if kind == "IA3"),
         ),
         (
             "no rank",
@@ -299,7 +299,7 @@ fn adapters() {
             "a missing module",
             "lora",
             |a| a.tensors.retain(|t| !t.name.contains("layers.3.mlp.up_proj")),
-            |e| matches!(e, ConvertError::Adapter(AdapterError::MissingModule(m)) if m == "model.layers.3.mlp.up_proj"),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::MissingModule { module, .. }) if module == "model.layers.3.mlp.up_proj"),
         ),
         (
             "a module not targeted",
@@ -311,7 +311,7 @@ fn adapters() {
             "layers that the base lacks",
             "lora",
             |a| rename(a, "layers.7.", "layers.8."),
-            |e| matches!(e, ConvertError::Adapter(AdapterError::MissingModule(m)) if m.starts_with("model.layers.7.")),
+            |e| matches!(e, ConvertError::Adapter(AdapterError::MissingModule { module, .. }) if module.starts_with("model.layers.7.")),
         ),
         (
             "a module of another model",

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use half::bf16;
 use ko_sentiment::convert::merge::adapter::Adapter;
+use ko_sentiment::convert::plan::Plan;
 use ko_sentiment::convert::quantise::imatrix::Imatrix;
 use ko_sentiment::convert::quantise::mixture::Mixture;
 use ko_sentiment::convert::quantise::type_override::TypeOverride;
@@ -285,6 +286,18 @@ impl<'a> Job<'a> {
     }
 
     pub fn run_with(&self, control: Control) -> Result<Summary, ConvertError> {
+        self.planned(|plan, request| convert::convert(plan, request, self.out, self.force, control))
+    }
+
+    /// What would be written.
+    pub fn plan(&self) -> Result<Plan, ConvertError> {
+        self.planned(|plan, _| Ok(plan))
+    }
+
+    fn planned<T>(
+        &self,
+        then: impl Fn(Plan, &Request) -> Result<T, ConvertError>,
+    ) -> Result<T, ConvertError> {
         let profile = Profile::from_toml(DEFAULT_TOML)?;
         let base = Base::open(self.base)?;
         let adapter = self.adapter.map(Adapter::open).transpose()?;
@@ -303,8 +316,7 @@ impl<'a> Job<'a> {
                 smooth: self.smooth,
             },
         };
-        let plan = convert::plan(&request)?;
-        convert::convert(plan, &request, self.out, self.force, control)
+        then(convert::plan(&request)?, &request)
     }
 }
 

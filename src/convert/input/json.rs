@@ -1,20 +1,40 @@
 //! JSON files beside the weights.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde_json::Value as Json;
 
 use super::error::SourceError;
 
+/// Bytes of a JSON file at most: several times the largest `tokenizer.json` of a supported model.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// Opens a regular file: a FIFO would wait for ever, and a device has no end.
+///
+/// # Errors
+/// The file system's own, or that this is no file.
+pub(super) fn open_regular(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    File::open(path)
+}
+
 /// Reads a JSON file.
 ///
 /// # Errors
 /// [`SourceError::Io`], [`SourceError::Json`].
 pub fn read_json(path: &Path) -> Result<Json, SourceError> {
-    let text = fs::read(path).map_err(|source| SourceError::Io { path: path.to_owned(), source })?;
-    serde_json::from_slice(&text)
-        .map_err(|e| SourceError::Json { path: path.to_owned(), reason: format!("not valid JSON: {e}") })
+    let io = |source| SourceError::Io { path: path.to_owned(), source };
+    let bad = |reason| SourceError::Json { path: path.to_owned(), reason };
+    let mut text = Vec::new();
+    open_regular(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut text)).map_err(io)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(bad(format!("larger than {MAX_BYTES} bytes")));
+    }
+    serde_json::from_slice(&text).map_err(|e| bad(format!("not valid JSON: {e}")))
 }
 
 /// As [`read_json`], but a file that is not there is `None`.
@@ -22,5 +42,5 @@ pub fn read_json(path: &Path) -> Result<Json, SourceError> {
 /// # Errors
 /// As [`read_json`].
 pub fn read_json_if_there(path: &Path) -> Result<Option<Json>, SourceError> {
-    if path.is_file() { read_json(path).map(Some) } else { Ok(None) }
+    if path.exists() { read_json(path).map(Some) } else { Ok(None) }
 }

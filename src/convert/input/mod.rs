@@ -6,5 +6,6 @@ pub mod gguf_base;
 pub mod hub;
 mod hub_blob;
 pub mod json;
+pub mod layout;
 pub mod safetensors;
 pub mod tensor;

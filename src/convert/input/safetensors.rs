@@ -4,7 +4,6 @@
 //! other without gap or overlap and fill the file. The data is never mapped: it is read in row
 //! chunks when its turn comes.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,12 +12,13 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use super::tensor::TensorSource;
 use crate::gguf::tensor_type::TensorType;
+use crate::text::shown::{shown, shown_path};
 
 /// What is wrong with a safetensors file.
 #[derive(Debug, thiserror::Error)]
 pub enum SafetensorsError {
     /// The file can't be opened or read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {}: {source}", shown_path(.path))]
     Io {
         /// The file.
         path: PathBuf,
@@ -27,14 +27,15 @@ pub enum SafetensorsError {
     },
     /// The file is cut off, or longer than its header says.
     #[error(
-        "{0}: the file's size is not what its header says: it was cut off or written over; download it again"
+        "{}: the file's size is not what its header says: it was cut off or written over; download it again",
+        shown_path(.0)
     )]
     Size(PathBuf),
     /// The header's length is a lie, or larger than 100 MB.
-    #[error("{0}: the header's length is impossible: this is not a safetensors file")]
+    #[error("{}: the header's length is impossible: this is not a safetensors file", shown_path(.0))]
     HeaderLength(PathBuf),
     /// The header is not the JSON that safetensors defines.
-    #[error("{path}: the header is not valid: {reason}")]
+    #[error("{}: the header is not valid: {}", shown_path(.path), shown(.reason))]
     HeaderJson {
         /// The file.
         path: PathBuf,
@@ -42,7 +43,7 @@ pub enum SafetensorsError {
         reason: String,
     },
     /// Tensors overlap or leave a gap.
-    #[error("{path}: tensor {name:?} overlaps its neighbour or leaves a gap")]
+    #[error("{}: tensor {} overlaps its neighbour or leaves a gap", shown_path(.path), shown(.name))]
     Overlap {
         /// The file.
         path: PathBuf,
@@ -50,10 +51,10 @@ pub enum SafetensorsError {
         name: String,
     },
     /// A tensor's bytes are not those of its shape and type.
-    #[error("{0}: a tensor's byte range is not that of its shape and type")]
+    #[error("{}: a tensor's byte range is not that of its shape and type", shown_path(.0))]
     TensorSize(PathBuf),
     /// A tensor with a dimension of zero.
-    #[error("{path}: tensor {name:?} holds no numbers: the file is damaged or not a model's")]
+    #[error("{}: tensor {} holds no numbers: the file is damaged or not a model's", shown_path(.path), shown(.name))]
     Empty {
         /// The file.
         path: PathBuf,
@@ -62,7 +63,8 @@ pub enum SafetensorsError {
     },
     /// A type other than F32, F16 and BF16.
     #[error(
-        "{path}: tensor {name:?} has type {dtype}: F32, F16 and BF16 are supported; save the model in one of them"
+        "{}: tensor {} has type {dtype}: F32, F16 and BF16 are supported; save the model in one of them",
+        shown_path(.path), shown(.name)
     )]
     Dtype {
         /// The file.
@@ -81,6 +83,8 @@ pub struct SafetensorsFile {
     pub path: PathBuf,
     /// Its tensors, by name.
     pub tensors: Vec<(String, TensorSource)>,
+    /// Names of the buffers that were skipped: they carry no weights.
+    pub buffers: Vec<String>,
 }
 
 impl SafetensorsFile {
@@ -90,16 +94,20 @@ impl SafetensorsFile {
     /// Any [`SafetensorsError`].
     pub fn open(path: &Path) -> Result<Self, SafetensorsError> {
         let io = |source| SafetensorsError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(io)?;
+        let file = super::json::open_regular(path).map_err(io)?;
         // SAFETY: the map is only used in this function, for the header; a file cut off by
         // somebody else meanwhile would end the process, as it would any reader of a map.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         let (header_len, header) = SafeTensors::read_metadata(&map).map_err(|e| header_error(path, e))?;
         let data_start = 8 + header_len as u64;
         let file = Arc::new(file);
-        let mut tensors = Vec::new();
+        let (mut tensors, mut buffers) = (Vec::new(), Vec::new());
         for name in header.offset_keys() {
             let Some(info) = header.info(&name) else { continue };
+            if is_buffer(&name) {
+                buffers.push(name);
+                continue;
+            }
             if info.shape.contains(&0) {
                 return Err(SafetensorsError::Empty { path: path.to_owned(), name });
             }
@@ -117,8 +125,16 @@ impl SafetensorsFile {
             };
             tensors.push((name, source));
         }
-        Ok(Self { path: path.to_owned(), tensors })
+        Ok(Self { path: path.to_owned(), tensors, buffers })
     }
+}
+
+/// Whether a name is that of a buffer which older libraries saved beside the weights: the rotary frequencies,
+/// which follow from the configuration.
+fn is_buffer(name: &str) -> bool {
+    let mut parts = name.rsplit('.');
+    let is_frequency = matches!(parts.next(), Some("inv_freq" | "original_inv_freq"));
+    is_frequency && parts.next().is_some_and(|module| module.starts_with("rotary_emb"))
 }
 
 fn tensor_type(dtype: Dtype) -> Option<TensorType> {

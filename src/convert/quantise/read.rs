@@ -56,3 +56,20 @@ pub fn read_all_f32(tensor: &TensorSource) -> Result<Vec<f32>, ReadError> {
     read_f32(tensor, 0..tensor.rows(), &mut raw, &mut numbers)?;
     Ok(numbers)
 }
+
+/// Whether two tensors of one shape hold the same numbers. Reads both, up to the first difference.
+///
+/// # Errors
+/// Any [`ReadError`].
+pub fn same_numbers(a: &TensorSource, b: &TensorSource) -> Result<bool, ReadError> {
+    let (mut raw, mut left, mut right) = (Vec::new(), Vec::new(), Vec::new());
+    for start in (0..a.rows()).step_by(1024) {
+        let rows = start..(start + 1024).min(a.rows());
+        read_f32(a, rows.clone(), &mut raw, &mut left)?;
+        read_f32(b, rows, &mut raw, &mut right)?;
+        if left != right {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -4,7 +4,7 @@
 //! `tokenizer.model`; the way over `tokenizer.json`, which many merged uploads have alone, is ours.
 
 use super::error::VocabError;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -142,6 +142,20 @@ fn is_byte(text: &str) -> bool {
 /// # Errors
 /// Any [`VocabError`].
 pub fn read(dir: &Path, n_tokens: usize) -> Result<Vec<Token>, VocabError> {
+    let json_path = dir.join("tokenizer.json");
+    let json = read_json_if_there(&json_path)?;
+    let added = added_tokens(dir, json.as_ref())?;
+    let pieces = match (read_sentencepiece(dir)?, &json) {
+        (Some(pieces), json) => {
+            if let Some(json) = json {
+                check_same(dir, &pieces, json, &added)?;
+            }
+            pieces.into_iter().enumerate().collect()
+        }
+        (None, Some(json)) => parse_tokenizer_json(json)
+            .map_err(|reason| VocabError::TokenizerJson { path: json_path.clone(), reason })?,
+        (None, None) => return Err(VocabError::Missing(dir.to_owned())),
+    };
     let pad = |id| Token { text: format!("[PAD{id}]"), score: PAD_SCORE, token_type: TokenType::Unused };
     let mut tokens: Vec<Token> = (0..n_tokens).map(pad).collect();
     let mut put = |id: usize, token: Token| {
@@ -149,32 +163,73 @@ pub fn read(dir: &Path, n_tokens: usize) -> Result<Vec<Token>, VocabError> {
             *slot = token;
         }
     };
-    let model_path = dir.join("tokenizer.model");
-    let json_path = dir.join("tokenizer.json");
-    let json = read_json_if_there(&json_path)?;
-    if model_path.is_file() {
-        let bytes =
-            fs::read(&model_path).map_err(|source| SourceError::Io { path: model_path.clone(), source })?;
-        let pieces = parse_sentencepiece(&bytes)
-            .map_err(|reason| VocabError::SentencePiece { path: model_path.clone(), reason })?;
-        pieces.into_iter().enumerate().for_each(|(id, token)| put(id, token));
-    } else if let Some(json) = &json {
-        let pieces = parse_tokenizer_json(json)
-            .map_err(|reason| VocabError::TokenizerJson { path: json_path.clone(), reason })?;
-        pieces.into_iter().for_each(|(id, token)| put(id, token));
-    } else {
-        return Err(VocabError::Missing(dir.to_owned()));
-    }
+    pieces.into_iter().for_each(|(id, token)| put(id, token));
     if let Some(Json::Object(added)) = read_json_if_there(&dir.join("added_tokens.json"))? {
         for (text, id) in added {
             let token = Token { text, score: ADDED_SCORE, token_type: TokenType::UserDefined };
             put(id.as_u64().map_or(usize::MAX, |id| id as usize), token);
         }
     }
-    for (id, text, is_special) in added_tokens(dir, json.as_ref())? {
+    for (id, text, is_special) in added {
         put(id, added_token(text, is_special));
     }
     Ok(tokens)
+}
+
+/// Refuses a vocabulary with which llama.cpp would end the process: one without a token for each byte, by its
+/// number or as itself, or with a text twice.
+fn check_tokens(tokens: &[Token]) -> Result<(), VocabError> {
+    let mut ids: HashMap<&str, usize> = HashMap::new();
+    for (second, token) in tokens.iter().enumerate() {
+        if let Some(first) = ids.insert(&token.text, second) {
+            return Err(VocabError::DuplicateToken { text: token.text.clone(), first, second });
+        }
+    }
+    let is_there = |byte: &u8| {
+        let itself = if byte.is_ascii() { char::from(*byte).to_string() } else { String::new() };
+        ids.contains_key(format!("<0x{byte:02X}>").as_str()) || ids.contains_key(itself.as_str())
+    };
+    match (0..=u8::MAX).find(|byte| !is_there(byte)) {
+        Some(byte) => Err(VocabError::MissingByte(byte)),
+        None => Ok(()),
+    }
+}
+
+/// The pieces of `tokenizer.model`, if it is there.
+fn read_sentencepiece(dir: &Path) -> Result<Option<Vec<Token>>, VocabError> {
+    let path = dir.join("tokenizer.model");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes = fs::read(&path).map_err(|source| SourceError::Io { path: path.clone(), source })?;
+    let pieces = parse_sentencepiece(&bytes).map_err(|reason| VocabError::SentencePiece { path, reason })?;
+    Ok(Some(pieces))
+}
+
+/// Refuses a `tokenizer.json` whose vocabulary is not that of `tokenizer.model`. Added tokens may differ (they go
+/// before both), and so may bytes: transformers writes the tab for `<0x09>`.
+fn check_same(
+    dir: &Path,
+    pieces: &[Token],
+    json: &Json,
+    added: &[(usize, String, bool)],
+) -> Result<(), VocabError> {
+    let Some(vocab) = json["model"]["vocab"].as_object() else { return Ok(()) };
+    let added: HashSet<usize> = added.iter().map(|(id, ..)| *id).collect();
+    let differs = |(text, id): (&String, &Json)| {
+        let id = id.as_u64().map_or(usize::MAX, |id| id as usize);
+        let is_same = match pieces.get(id) {
+            Some(piece) => piece.text == *text || piece.token_type == TokenType::Byte,
+            None => false,
+        };
+        (!is_same && !added.contains(&id)).then_some(id)
+    };
+    let mut different: Vec<usize> = vocab.iter().filter_map(differs).collect();
+    different.sort_unstable();
+    match different.first() {
+        Some(&id) => Err(VocabError::TwoVocabularies { dir: dir.to_owned(), n: different.len(), id }),
+        None => Ok(()),
+    }
 }
 
 /// The added tokens (id, text, special): of `tokenizer_config.json`'s `added_tokens_decoder`, or of
@@ -218,8 +273,9 @@ fn looks_special(text: &str) -> bool {
 ///
 /// # Errors
 /// Any [`VocabError`].
-pub fn metadata(dir: &Path, config: &Json, n_tokens: u64) -> Result<Metadata, VocabError> {
+pub fn metadata(dir: &Path, config: &Json, n_tokens: u64) -> Result<Vocabulary, VocabError> {
     let tokens = read(dir, n_tokens as usize)?;
+    check_tokens(&tokens)?;
     let scores: Vec<f32> = tokens.iter().map(|t| t.score).collect();
     let types: Vec<i32> = tokens.iter().map(|t| t.token_type as i32).collect();
     let mut out = Metadata::new();
@@ -230,15 +286,28 @@ pub fn metadata(dir: &Path, config: &Json, n_tokens: u64) -> Result<Metadata, Vo
     out.set("tokenizer.ggml.token_type", Value::Array(Array::from_i32s(&types)));
     special::add(&mut out, dir, config, tokens.len())?;
     out.set("tokenizer.ggml.add_space_prefix", Value::Bool(false));
-    Ok(out)
+    let has_both = ["tokenizer.model", "tokenizer.json"].iter().all(|file| dir.join(file).is_file());
+    let note = has_both.then(|| {
+        "the vocabulary is tokenizer.model's; of tokenizer.json, the special tokens are taken".to_owned()
+    });
+    Ok(Vocabulary { metadata: out, note })
+}
+
+/// A vocabulary's metadata.
+#[derive(Debug)]
+pub struct Vocabulary {
+    /// Tokens, scores, types, special tokens and the chat template.
+    pub metadata: Metadata,
+    /// Which file it is from, where two could be meant.
+    pub note: Option<String>,
 }
 
 /// The number of tokens of a checkpoint: `vocab_size`, which the embedding's rows must reach.
 ///
 /// # Errors
 /// [`VocabError::Size`].
-pub fn count(config: &Json, rows: u64, may_be_longer: bool) -> Result<u64, VocabError> {
-    let vocab_size = config.get("vocab_size").and_then(Json::as_u64).unwrap_or(rows);
+pub fn count(vocab_size: Option<u64>, rows: u64, may_be_longer: bool) -> Result<u64, VocabError> {
+    let vocab_size = vocab_size.unwrap_or(rows);
     let fits = rows == vocab_size || (may_be_longer && rows > vocab_size);
     if fits { Ok(vocab_size) } else { Err(VocabError::Size { rows, vocab_size }) }
 }
