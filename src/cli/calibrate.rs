@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::predict::{AskArgs, BalanceArgs, DataArgs, ask, share};
+use super::data_args::DataArgs;
+use super::predict::{AskArgs, BalanceArgs, ask, share};
 use super::run::{CliResult, block_on};
 use super::session::Session;
 use super::text_args::AnswererArgs;
@@ -51,6 +52,7 @@ pub fn run(args: &CalibrateArgs) -> CliResult {
         return Err("calibrate writes into a model file: name it with --model FILE".into());
     };
     let data = args.data.read()?;
+    data.warn_refused();
     check_labels(&data.labels())?;
     let answered = async {
         let session = Session::open(&args.answerer).await?;

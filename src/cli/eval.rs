@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::predict::{Answers, AskArgs, BalanceArgs, Data, DataArgs, ask};
+use super::data_args::{Data, DataArgs};
+use super::predict::{Answers, AskArgs, BalanceArgs, ask};
 use super::run::{CliResult, block_on};
 use super::session::Session;
 use super::text_args::AnswererArgs;
@@ -75,6 +76,7 @@ pub fn run(args: &EvalArgs) -> CliResult {
         );
     }
     let data = args.data.read()?;
+    data.warn_refused();
     if measure.calibrate {
         check_labels(&data.labels())?;
     }
@@ -87,7 +89,9 @@ pub fn run(args: &EvalArgs) -> CliResult {
         draw(&report, folder).map_err(|e| format!("cannot write pictures to {}: {e}", folder.display()))?;
     }
     if measure.json {
-        println!("{:#}", report.json());
+        let mut json = report.json();
+        json["data_rows"] = data.counts_json();
+        println!("{json:#}");
     } else if measure.markdown {
         print!("{}", report.markdown());
     } else {
