@@ -7,6 +7,7 @@ mod attention;
 mod bulk;
 mod command_line;
 mod convert;
+mod dataset;
 mod embedded;
 mod eval;
 mod layers;

@@ -1,6 +1,6 @@
 //! `ko-sentiment bench`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use tokio::task::JoinSet;
 
+use super::data_args::{ReadArgs, warn_refused};
 use super::run::{CliResult, block_on};
 use super::session::{Session, SessionError};
 use super::text_args::AnswererArgs;
-use crate::dataset::{self, Columns, Row};
+use crate::dataset::{Comments, DatasetError, ReadOptions, RefusedRows, no_rows};
 use crate::engine::StepCounts;
 use crate::grpc::{Client, RemoteReason, Server, ServerOptions};
 use crate::load_test::{Run, Sample, peak_memory};
@@ -24,9 +25,12 @@ use crate::sentiment::input::RawInput;
 /// loop: requests arrive at random (Poisson) at that rate, whatever the answers do.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// Comments: one a line (.txt), or a data set as `eval` reads it (.jsonl, .csv, .tsv, .parquet).
+    /// Comments: one per line (.txt), or any file that `eval` reads, with or without labels.
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
+
+    #[command(flatten)]
+    reading: ReadArgs,
 
     /// Classifications to make; the comments are used again from the first when they run out.
     #[arg(long, value_name = "N", default_value_t = 256)]
@@ -105,23 +109,7 @@ pub fn run(args: &BenchArgs) -> CliResult {
 
 /// The requests to make, in order; at least one for each stream.
 fn items(args: &BenchArgs) -> Result<Vec<Item>, Box<dyn std::error::Error + Send + Sync>> {
-    let rows: Vec<Item> = if args.data.extension().is_some_and(|e| e == "txt") {
-        let text =
-            std::fs::read_to_string(&args.data).map_err(|e| format!("{}: {e}", args.data.display()))?;
-        let item =
-            |line: &str| Item { comment: line.to_owned(), title: String::new(), summary: String::new() };
-        text.lines().filter(|line| !line.trim().is_empty()).map(item).collect()
-    } else {
-        let item = |row: Row| Item {
-            comment: row.comment,
-            title: row.video_title.unwrap_or_default(),
-            summary: row.video_summary.unwrap_or_default(),
-        };
-        dataset::read(&args.data, &Columns::default())?.rows.into_iter().map(item).collect()
-    };
-    if rows.is_empty() {
-        return Err(format!("{} holds no comments", args.data.display()).into());
-    }
+    let rows = comments(&args.data, args.reading.options())?;
     let at = |i: usize| &rows[i % rows.len()];
     let summary = |video: usize| {
         let mut text = String::new();
@@ -146,6 +134,27 @@ fn items(args: &BenchArgs) -> Result<Vec<Item>, Box<dyn std::error::Error + Send
     for (i, from) in duplicates(items.len(), args.duplicates.into()) {
         items[i] = items[from].clone();
     }
+    Ok(items)
+}
+
+/// The comments of the data set; those that cannot be used are told.
+fn comments(path: &Path, options: ReadOptions) -> Result<Vec<Item>, DatasetError> {
+    let mut comments = Comments::open(path, options, false)?;
+    let (mut items, mut refused) = (Vec::new(), RefusedRows::default());
+    for comment in comments.by_ref() {
+        match comment? {
+            Ok(row) => items.push(Item {
+                comment: row.text,
+                title: row.video_title.unwrap_or_default(),
+                summary: row.video_summary.unwrap_or_default(),
+            }),
+            Err(row) => refused.add(row),
+        }
+    }
+    if items.is_empty() {
+        return Err(no_rows(path.into(), &refused));
+    }
+    warn_refused(comments.counts(), &refused);
     Ok(items)
 }
 

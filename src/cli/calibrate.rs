@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::predict::{Answers, AskArgs, BalanceArgs, Data, DataArgs, Keeping, Taking, ask, share};
+use super::data_args::{Data, DataArgs};
+use super::predict::{Answers, AskArgs, BalanceArgs, Keeping, Taking, ask, share};
 use super::run::{CliResult, Failure, block_on};
 use super::session::Session;
 use super::text_args::AnswererArgs;
@@ -74,6 +75,7 @@ pub fn run(args: &CalibrateArgs) -> CliResult {
         .into());
     }
     let data = args.data.read()?;
+    data.warn_refused();
     check_labels(&data.labels())?;
     let embedded = embedded_profile(model)?;
     if !fit.dry_run {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::predict::{Answers, AskArgs, BalanceArgs, Data, DataArgs, Keeping, Taking, ask};
+use super::data_args::{Data, DataArgs};
+use super::predict::{Answers, AskArgs, BalanceArgs, Keeping, Taking, ask};
 use super::reference::{Against, Asking, compare};
 use super::run::{CliResult, Failure, block_on};
 use super::session::Session;
@@ -144,6 +145,7 @@ pub fn run(args: &EvalArgs) -> CliResult {
     let measure = &args.eval;
     measure.check()?;
     let data = args.data.read()?;
+    data.warn_refused();
     if measure.calibrate {
         check_labels(&data.labels())?;
     }
@@ -154,7 +156,9 @@ pub fn run(args: &EvalArgs) -> CliResult {
     let fitted = measure.calibrate.then(|| Recalibration::of(&predictions, balance)).transpose();
     report.calibration = fitted.as_ref().ok().cloned().flatten();
     if measure.json {
-        println!("{:#}", report.json());
+        let mut json = report.json();
+        json["data_rows"] = data.counts_json();
+        println!("{json:#}");
     } else if measure.markdown {
         print!("{}", report.markdown());
     } else {

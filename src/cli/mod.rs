@@ -9,6 +9,7 @@ mod completions;
 mod convert;
 #[cfg(target_arch = "x86_64")]
 pub mod cpu_check;
+mod data_args;
 mod devices;
 mod eval;
 mod health;

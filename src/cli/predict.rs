@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
+use super::data_args::Data;
 use super::session::{Session, SessionError};
-use crate::dataset::{self, Columns, DatasetError, Row};
+use crate::dataset::Row;
 use crate::eval::identity::{Identity, Mode};
 use crate::eval::predictions::{Prediction, PredictionsError, PredictionsFile};
 use crate::eval::run::{Answer, Predictor, RunError, answer_all};
@@ -18,76 +19,6 @@ use crate::sentiment::classify::{ModelCard, ReasonEvent};
 use crate::sentiment::input::RawInput;
 use crate::sentiment::labels::Sentiment;
 use crate::sentiment::score::top;
-
-/// A labelled data set.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Data options")]
-pub struct DataArgs {
-    /// Labelled comments: a .jsonl, .csv, .tsv or .parquet file. Labels are 긍정, 중립, 부정 or positive,
-    /// neutral, negative.
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
-
-    /// Column of the comment.
-    #[arg(long, value_name = "NAME", default_value = "comment")]
-    comment_column: String,
-
-    /// Column of the label.
-    #[arg(long, value_name = "NAME", default_value = "label")]
-    label_column: String,
-
-    /// Column of the video's title [default: video_title, if there].
-    #[arg(long, value_name = "NAME")]
-    video_title_column: Option<String>,
-
-    /// Column of the video's summary [default: video_summary, if there].
-    #[arg(long, value_name = "NAME")]
-    video_summary_column: Option<String>,
-
-    /// Use only the first N rows.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    limit: Option<u32>,
-}
-
-/// A data set that was read.
-pub struct Data {
-    /// The rows to answer.
-    pub rows: Arc<[Row]>,
-    /// Of all rows of the file.
-    pub fingerprint: String,
-    /// The data set in words.
-    pub words: String,
-    /// `--limit`.
-    pub limit: Option<u32>,
-}
-
-impl Data {
-    /// The rows' labels.
-    pub fn labels(&self) -> Vec<Sentiment> {
-        self.rows.iter().map(|row| row.label).collect()
-    }
-}
-
-impl DataArgs {
-    /// Reads the rows.
-    pub fn read(&self) -> Result<Data, DatasetError> {
-        let columns = Columns {
-            comment: self.comment_column.clone(),
-            label: self.label_column.clone(),
-            video_title: self.video_title_column.clone(),
-            video_summary: self.video_summary_column.clone(),
-        };
-        let mut dataset = dataset::read(&self.data, &columns)?;
-        let all = dataset.rows.len();
-        dataset.rows.truncate(self.limit.map_or(all, |n| n as usize));
-        let name = self.data.display();
-        let words = match dataset.rows.len() {
-            n if n == all => format!("{name}, {n} rows"),
-            n => format!("{name}, the first {n} of {all} rows"),
-        };
-        Ok(Data { rows: dataset.rows.into(), fingerprint: dataset.fingerprint, words, limit: self.limit })
-    }
-}
 
 /// How answers are asked for and kept.
 #[derive(Debug, Clone, Args)]

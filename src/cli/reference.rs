@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::predict::{Answers, Data, Keeping, Taking, ask};
+use super::data_args::Data;
+use super::predict::{Answers, Keeping, Taking, ask};
 use super::run::Failure;
 use super::session::Session;
 use super::text_args::AnswererArgs;

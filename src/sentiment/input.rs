@@ -56,8 +56,7 @@ impl Input {
     pub fn new(raw: RawInput<'_>) -> Result<Self, Vec<Violation>> {
         let mut violations = Vec::new();
         let mut limit = |field, text: &str, max: usize| {
-            // Bytes first: a text this long needs no counting.
-            let over = text.len() > 4 * max || text.chars().count() > max;
+            let over = is_too_long(text, max);
             if over {
                 let description = format!("has more than {max} characters; shorten it");
                 violations.push(Violation { field, description });
@@ -68,7 +67,8 @@ impl Input {
         limit("video.title", raw.title, MAX_TITLE);
         limit("video.summary", raw.summary, MAX_SUMMARY);
         limit("video.id", raw.video_id, MAX_ID);
-        let comment = if comment_fits { normalize(raw.comment) } else { String::new() };
+        let text = |text: &str| if is_blank(text) { String::new() } else { normalize(text) };
+        let comment = if comment_fits { text(raw.comment) } else { String::new() };
         if comment_fits && comment.is_empty() {
             let description = "is empty or blank; send the comment's text".to_owned();
             violations.push(Violation { field: "comment", description });
@@ -76,10 +76,31 @@ impl Input {
         if !violations.is_empty() {
             return Err(violations);
         }
-        let video = Video { title: normalize(raw.title), summary: normalize(raw.summary) };
+        let video = Video { title: text(raw.title), summary: text(raw.summary) };
         let video = (video != Video::default()).then_some(video);
         Ok(Self { comment, video })
     }
+}
+
+/// Whether `text` has more than `max` characters.
+pub fn is_too_long(text: &str, max: usize) -> bool {
+    // Bytes first: a text this long needs no counting.
+    text.len() > 4 * max || text.len() > max && text.chars().count() > max
+}
+
+/// Whether `text` shows nothing: it is empty, or all of it is space, control, format and filler characters.
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || c.is_control() || shows_nothing(c))
+}
+
+/// Unicode's default-ignorable code points, its format characters that show nothing, and the blank of Braille.
+fn shows_nothing(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+        | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -106,8 +127,37 @@ mod tests {
     }
 
     #[test]
+    fn what_shows_nothing_is_blank() {
+        let blanks = [
+            "",
+            " ",
+            "\u{200b}",
+            "\u{2800}",
+            "\u{3164}",
+            "\u{feff}",
+            "\u{180e}",
+            "\u{fe0f}",
+            "\u{200d}\u{fe0f}",
+            "\u{ffa0}\u{115f}",
+            "\u{3164} \u{200b}\n\u{2800}",
+            "\u{e0020}\u{ad}",
+            "\u{2066}\u{2069}\0",
+        ];
+        for text in blanks {
+            assert!(is_blank(text), "{text:?}");
+            let faults = Input::new(RawInput { comment: text, ..RawInput::default() }).unwrap_err();
+            assert_eq!(faults[0].field, "comment", "{text:?}");
+        }
+        for text in
+            ["좋\u{200b}아요", "👨\u{200d}👩\u{200d}👧", ".", "ㅤㅋ", "❤\u{fe0f}", "\u{301}", "\u{fffc}"]
+        {
+            assert!(!is_blank(text), "{text:?}");
+        }
+    }
+
+    #[test]
     fn a_blank_video_is_no_video() {
-        let raw = RawInput { comment: "ㅋㅋ", title: " ", ..RawInput::default() };
+        let raw = RawInput { comment: "ㅋㅋ", title: " ", summary: "\u{3164}", ..RawInput::default() };
         assert_eq!(Input::new(raw).unwrap().video, None);
     }
 }

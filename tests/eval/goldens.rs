@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ko_sentiment::dataset::{self, Columns};
+use ko_sentiment::dataset::{self, Columns, ReadOptions};
 use ko_sentiment::eval::calibrate;
 use ko_sentiment::eval::metrics::{BINS, Confusion, Scored, Scores, Trust};
 use ko_sentiment::eval::report::classification_report;
@@ -151,7 +151,7 @@ fn calibration_agrees_with_scipy() {
 
 #[test]
 fn parquet_from_pandas_is_read() {
-    let data = dataset::read(&fixture("comments.parquet"), &Columns::default()).unwrap();
+    let data = dataset::read(&fixture("comments.parquet"), &ReadOptions::default()).unwrap();
     let rows: Vec<_> =
         data.rows.iter().map(|row| (row.comment.as_str(), row.video_title.as_deref(), row.label)).collect();
     let expect = [
@@ -160,7 +160,8 @@ fn parquet_from_pandas_is_read() {
         ("돈이 아깝다", Some("제목"), Sentiment::Negative),
     ];
     assert_eq!(rows, expect);
-    let columns = Columns { comment: "id".into(), ..Columns::default() };
-    let error = dataset::read(&fixture("comments.parquet"), &columns).unwrap_err();
-    assert_eq!(error.to_string(), "row 1: column \"id\" must be text");
+    let columns = Columns { comment: Some("id".into()), ..Columns::default() };
+    let options = ReadOptions { columns, ..ReadOptions::default() };
+    let error = dataset::read(&fixture("comments.parquet"), &options).unwrap_err().to_string();
+    assert!(error.contains("column \"id\" must be text and is INT64"), "{error}");
 }

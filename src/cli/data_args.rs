@@ -1,0 +1,191 @@
+//! A labelled data set on the command line.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::dataset::{self, Columns, Counts, Encoding, Format, LabelMap, ReadOptions, RefusedRows, Row};
+use crate::sentiment::labels::Sentiment;
+
+/// A labelled data set.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Data options")]
+pub struct DataArgs {
+    /// Labelled comments: a .csv, .tsv, .jsonl, .json, .txt, .parquet or .xlsx file, also packed with gzip or
+    /// Zstandard; - reads standard input. Labels are 긍정, 중립, 부정 or positive, neutral, negative, or what
+    /// --labels says.
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+
+    #[command(flatten)]
+    reading: ReadArgs,
+
+    /// Column of the label [default: found by the usual names, such as label, sentiment, 감정].
+    #[arg(long, value_name = "NAME")]
+    label_column: Option<String>,
+
+    /// Meaning of other labels, for example 1=긍정,0=중립,-1=부정.
+    #[arg(long, value_name = "MAP", allow_hyphen_values = true, conflicts_with = "labels_file")]
+    labels: Option<LabelMap>,
+
+    /// File with the meaning of other labels, one VALUE=LABEL per line.
+    #[arg(long, value_name = "FILE")]
+    labels_file: Option<PathBuf>,
+
+    /// Use only the first N rows.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+}
+
+/// How a file of comments is read.
+#[derive(Debug, Args)]
+pub struct ReadArgs {
+    /// Column of the comment [default: found by the usual names, such as comment, text, content, 댓글, 내용].
+    #[arg(long, value_name = "NAME")]
+    comment_column: Option<String>,
+
+    /// Column of the video's title; an empty name for none [default: video_title, title or 제목, if there].
+    #[arg(long, value_name = "NAME")]
+    video_title_column: Option<String>,
+
+    /// Column of the video's summary; an empty name for none [default: video_summary, summary or 요약, if there].
+    #[arg(long, value_name = "NAME")]
+    video_summary_column: Option<String>,
+
+    /// Format of the file [default: told by its first bytes and its name].
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    format: Option<Format>,
+
+    /// Encoding of a text file [default: UTF-8 or UTF-16 by its byte order mark, else UTF-8 or CP949 by its bytes].
+    #[arg(long, value_name = "ENCODING", value_enum)]
+    encoding: Option<Encoding>,
+
+    /// Character between the fields of a .csv or .tsv file, or "tab" [default: in .csv, the one of , ; | and tab
+    /// that the header has most of].
+    #[arg(long, value_name = "CHAR", value_parser = delimiter)]
+    delimiter: Option<u8>,
+
+    /// Sheet of an .xlsx file, by name or by number from 1 [default: the only one with rows].
+    #[arg(long, value_name = "SHEET")]
+    sheet: Option<String>,
+
+    /// Decode HTML in comments and titles (&quot;, &#39;, <br>), as in YouTube's textDisplay. Columns of that name are
+    /// decoded without it.
+    #[arg(long)]
+    html: bool,
+}
+
+/// One ASCII character, or its name.
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text {
+        "tab" | "\\t" => Ok(b'\t'),
+        _ => match text.as_bytes() {
+            [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(*byte),
+            _ => Err("must be one ASCII character other than a quote, or \"tab\"".into()),
+        },
+    }
+}
+
+impl ReadArgs {
+    /// What the flags say, without labels.
+    pub fn options(&self) -> ReadOptions {
+        let columns = Columns {
+            comment: self.comment_column.clone(),
+            label: None,
+            video_title: self.video_title_column.clone(),
+            video_summary: self.video_summary_column.clone(),
+        };
+        ReadOptions {
+            columns,
+            labels: LabelMap::default(),
+            format: self.format,
+            encoding: self.encoding,
+            delimiter: self.delimiter,
+            sheet: self.sheet.clone(),
+            html: self.html,
+            all_columns: false,
+        }
+    }
+}
+
+/// A data set that was read.
+pub struct Data {
+    /// The rows to answer.
+    pub rows: Arc<[Row]>,
+    /// Of all rows of the file.
+    pub fingerprint: String,
+    /// The data set in words.
+    pub words: String,
+    /// Rows of the file.
+    pub counts: Counts,
+    /// Rows of the file that cannot be used.
+    pub refused: RefusedRows,
+    /// `--limit`.
+    pub limit: Option<u32>,
+}
+
+impl Data {
+    /// The rows' labels.
+    pub fn labels(&self) -> Vec<Sentiment> {
+        self.rows.iter().map(|row| row.label).collect()
+    }
+
+    /// Tells on standard error which rows cannot be used.
+    pub fn warn_refused(&self) {
+        warn_refused(self.counts, &self.refused);
+    }
+
+    /// The file's rows as figures for a program.
+    pub fn counts_json(&self) -> Value {
+        let first = self.refused.first.iter();
+        let first = first.map(|row| json!({ "place": row.place.to_string(), "reason": row.reason }));
+        json!({
+            "total": self.counts.total(),
+            "read": self.counts.read,
+            "refused": self.counts.refused,
+            "first_refused": first.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// Tells on standard error which rows cannot be used.
+pub fn warn_refused(counts: Counts, refused: &RefusedRows) {
+    if refused.count == 0 {
+        return;
+    }
+    eprintln!("{} of {} rows are refused:", counts.refused, counts.total());
+    for row in &refused.first {
+        eprintln!("  {row}");
+    }
+    let more = refused.count - refused.first.len() as u64;
+    if more > 0 {
+        eprintln!("  and {more} more");
+    }
+}
+
+impl DataArgs {
+    /// Reads the rows.
+    pub fn read(&self) -> Result<Data, Box<dyn std::error::Error + Send + Sync>> {
+        let mut options = self.reading.options();
+        options.columns.label.clone_from(&self.label_column);
+        options.labels = match &self.labels_file {
+            Some(path) => LabelMap::read(path)?,
+            None => self.labels.clone().unwrap_or_default(),
+        };
+        let mut dataset = dataset::read(&self.data, &options)?;
+        let all = dataset.rows.len();
+        let counts = Counts { read: all as u64, refused: dataset.refused.count };
+        dataset.rows.truncate(self.limit.map_or(all, |n| n as usize));
+        let name = match self.data.as_os_str() {
+            name if name == "-" => "standard input".into(),
+            _ => self.data.display().to_string(),
+        };
+        let used = dataset.rows.len();
+        let first = if used < all { format!(", the first {used} used") } else { String::new() };
+        let words = format!("{name}, {} rows: {all} read, {} refused{first}", counts.total(), counts.refused);
+        let (rows, fingerprint, refused) = (dataset.rows.into(), dataset.fingerprint, dataset.refused);
+        Ok(Data { rows, fingerprint, words, counts, refused, limit: self.limit })
+    }
+}
