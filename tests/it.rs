@@ -9,6 +9,7 @@ mod command_line;
 mod convert;
 mod embedded;
 mod eval;
+mod labels;
 mod layers;
 mod python;
 mod rpc;

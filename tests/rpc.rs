@@ -115,6 +115,42 @@ async fn reasons_stream_in_order() {
     assert_eq!(status.get_error_details().bad_request().unwrap().field_violations[0].field, "temperature");
 }
 
+/// All of a text that at most `max_tokens` tokens make, and why it ended.
+async fn reasons(server: &TestServer, max_tokens: u32) -> (String, pb::stream_reason_response::Done) {
+    let request = StreamReasonRequest { comment: "최고예요".into(), max_tokens, ..Default::default() };
+    let mut events = server.client().await.stream_reason(request).await.unwrap().into_inner();
+    let mut text = String::new();
+    loop {
+        match events.next().await.unwrap().unwrap().event.unwrap() {
+            Event::Text(delta) => text += &delta,
+            Event::Done(done) => return (text, done),
+            Event::Verdict(_) => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_text_cut_at_its_limit_ends_with_a_whole_character() {
+    let server = TestServer::start(Fake::default().classifier()).await;
+    let (whole, _) = reasons(&server, 200).await;
+    assert!(whole.chars().any(|c| c.len_utf8() > 1 && c != '\u{fffd}'), "{whole:?} has nothing to cut");
+    for max_tokens in 1..200 {
+        let (text, _) = reasons(&server, max_tokens).await;
+        assert!(whole.starts_with(&text), "{max_tokens}: {text:?}");
+    }
+}
+
+#[tokio::test]
+async fn as_many_tokens_as_the_contract_allows_are_cut_to_what_the_server_has_room_for() {
+    let config = EngineConfig { max_request_tokens: 400, ..EngineConfig::default() };
+    let server = TestServer::start(Fake { config, ..Fake::default() }.classifier()).await;
+    let (_, done) = reasons(&server, 8_192).await;
+    assert_eq!(done.finish_reason(), pb::FinishReason::Length);
+    let usage = done.usage.unwrap();
+    let suffix = "긍정'입니다.".len() as u32;
+    assert_eq!(usage.prompt_tokens + suffix + usage.generated_tokens, 400);
+}
+
 #[tokio::test]
 async fn a_full_server_says_when_to_come_back() {
     let config = EngineConfig { max_jobs: 1, ..EngineConfig::default() };
