@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::type_complexity, missing_docs)]
 
+mod access;
 mod answer_cache;
 mod attention;
 mod bulk;
@@ -15,3 +16,4 @@ mod python;
 mod rpc;
 mod stopping;
 mod support;
+mod transport;

@@ -10,6 +10,9 @@ use ko_sentiment::grpc::pb::{
 };
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Request};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
 use crate::support::{Fake, TestServer};
@@ -63,8 +66,10 @@ async fn bad_input_is_named_field_by_field() {
     let status = client.classify(comment(&long[..29_997])).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.get_error_details().error_info().unwrap().reason, "PROMPT_TOO_LONG");
-    let status = client.classify(comment(&"가".repeat(3_000_000))).await.unwrap_err();
+    let status = client.classify(comment(&"가".repeat(15_000_000))).await.unwrap_err();
     assert_eq!(status.code(), Code::OutOfRange, "larger than a message may be");
+    assert_eq!(status.get_error_details().error_info().unwrap().reason, "MESSAGE_TOO_LARGE");
+    assert!(status.metadata().contains_key("x-request-id"));
     client.classify(comment("그래도 서버는 살아 있다")).await.unwrap();
 }
 
@@ -228,6 +233,43 @@ async fn a_batch_keeps_its_order_and_fails_item_by_item() {
     assert_eq!(client.classify_batch(too_many).await.unwrap_err().code(), Code::InvalidArgument);
     let none = ClassifyBatchRequest::default();
     assert_eq!(client.classify_batch(none).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn the_largest_batch_that_the_contract_allows_is_taken() {
+    let config = EngineConfig { max_request_tokens: 400, ..EngineConfig::default() };
+    let server = TestServer::start(Fake { config, ..Fake::default() }.classifier()).await;
+    // Four bytes a character.
+    let request = ClassifyBatchRequest { comments: vec!["😀".repeat(10_000); 1_000], video: None };
+    let results = server.client().await.classify_batch(request).await.unwrap().into_inner().results;
+    let refused =
+        |r: &pb::ItemResult| matches!(&r.outcome, Some(Outcome::Error(e)) if e.message.contains("tokens"));
+    assert!(results.len() == 1_000 && results.iter().all(refused), "each is too long for this server alone");
+}
+
+#[tokio::test]
+async fn an_error_of_the_transport_has_details_too() {
+    let server = TestServer::start(Fake::default().classifier()).await;
+    let mut client = tonic::client::Grpc::new(server.channel().await);
+    client.ready().await.unwrap();
+    let path = "/ko_sentiment.v1.SentimentService/NoSuchMethod".parse().unwrap();
+    let codec = tonic_prost::ProstCodec::<ClassifyRequest, pb::ClassifyResponse>::default();
+    let status = client.unary(Request::new(comment("네")), path, codec).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented);
+    assert_eq!(status.get_error_details().error_info().unwrap().reason, "NO_SUCH_METHOD");
+    assert!(status.metadata().contains_key("x-request-id"));
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_is_unknown_and_its_watch_goes_on() {
+    let server = TestServer::start(Fake::default().classifier()).await;
+    let mut health = HealthClient::new(server.channel().await);
+    let request = HealthCheckRequest { service: "no.such.Service".into() };
+    assert_eq!(health.check(request.clone()).await.unwrap_err().code(), Code::NotFound);
+    let mut watch = health.watch(request).await.unwrap().into_inner();
+    assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
+    let next = tokio::time::timeout(Duration::from_millis(300), watch.next()).await;
+    assert!(next.is_err(), "the watch ended: {next:?}");
 }
 
 #[tokio::test]

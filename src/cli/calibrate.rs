@@ -2,10 +2,10 @@
 
 use clap::Args;
 
+use super::answerer_args::AnswererArgs;
 use super::predict::{AskArgs, BalanceArgs, DataArgs, ask, share};
 use super::run::{CliResult, block_on};
 use super::session::Session;
-use super::text_args::AnswererArgs;
 use crate::eval::calibrate::check_labels;
 use crate::eval::predictions::Mode;
 use crate::eval::report::Recalibration;

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::answerer_args::AnswererArgs;
 use super::predict::{Answers, AskArgs, BalanceArgs, Data, DataArgs, ask};
 use super::run::{CliResult, block_on};
 use super::session::Session;
-use super::text_args::AnswererArgs;
 use crate::eval::calibrate::check_labels;
 use crate::eval::fidelity::{Fidelity, Pair};
 use crate::eval::metrics::Confusion;
