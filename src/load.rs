@@ -102,14 +102,21 @@ pub fn load(path: &Path, options: LoadOptions) -> Result<Classifier, LoadError> 
     let prompter = Prompter::new(model.clone(), profile.clone())?;
     let mut engine = options.engine;
     engine.max_request_tokens = engine.max_request_tokens.min(model.trained_context());
+    if options.context < engine.max_request_tokens {
+        let (cells, request) = (options.context, engine.max_request_tokens);
+        let text = format!("--ctx-size {cells} is smaller than --max-request-tokens {request}; raise it");
+        return Err(StartError::Config(text).into());
+    }
+    // llama.cpp takes no longer steps than its cache holds.
+    let batch = options.batch.min(options.context);
     let contexts = Contexts {
         shared: ContextOptions {
             cells: options.context,
-            batch: options.batch,
-            ubatch: options.batch,
+            batch,
+            ubatch: batch,
             // The pinned prompt, the videos, and one per label for each running request.
             sequences: 1 + engine.videos + prompter.labels().len() * engine.parallel,
-            outputs: (engine.parallel + SPARE_OUTPUTS).min(options.batch),
+            outputs: (engine.parallel + SPARE_OUTPUTS).min(batch),
             threads: options.threads.unwrap_or_else(cores),
             kv_type: options.kv_type,
             own_attention: true,

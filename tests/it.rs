@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::type_complexity, missing_docs)]
 
+mod access;
 mod answer_cache;
 mod attention;
 mod bulk;
@@ -10,9 +11,11 @@ mod convert;
 mod dataset;
 mod embedded;
 mod eval;
+mod labels;
 mod layers;
 mod python;
 mod rpc;
 mod stopping;
 mod storm;
 mod support;
+mod transport;

@@ -10,6 +10,9 @@ use ko_sentiment::grpc::pb::{
 };
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Request};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
 use crate::support::{Fake, TestServer};
@@ -63,8 +66,10 @@ async fn bad_input_is_named_field_by_field() {
     let status = client.classify(comment(&long[..29_997])).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.get_error_details().error_info().unwrap().reason, "PROMPT_TOO_LONG");
-    let status = client.classify(comment(&"가".repeat(3_000_000))).await.unwrap_err();
+    let status = client.classify(comment(&"가".repeat(15_000_000))).await.unwrap_err();
     assert_eq!(status.code(), Code::OutOfRange, "larger than a message may be");
+    assert_eq!(status.get_error_details().error_info().unwrap().reason, "MESSAGE_TOO_LARGE");
+    assert!(status.metadata().contains_key("x-request-id"));
     client.classify(comment("그래도 서버는 살아 있다")).await.unwrap();
 }
 
@@ -113,6 +118,42 @@ async fn reasons_stream_in_order() {
         .await
         .unwrap_err();
     assert_eq!(status.get_error_details().bad_request().unwrap().field_violations[0].field, "temperature");
+}
+
+/// All of a text that at most `max_tokens` tokens make, and why it ended.
+async fn reasons(server: &TestServer, max_tokens: u32) -> (String, pb::stream_reason_response::Done) {
+    let request = StreamReasonRequest { comment: "최고예요".into(), max_tokens, ..Default::default() };
+    let mut events = server.client().await.stream_reason(request).await.unwrap().into_inner();
+    let mut text = String::new();
+    loop {
+        match events.next().await.unwrap().unwrap().event.unwrap() {
+            Event::Text(delta) => text += &delta,
+            Event::Done(done) => return (text, done),
+            Event::Verdict(_) => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_text_cut_at_its_limit_ends_with_a_whole_character() {
+    let server = TestServer::start(Fake::default().classifier()).await;
+    let (whole, _) = reasons(&server, 200).await;
+    assert!(whole.chars().any(|c| c.len_utf8() > 1 && c != '\u{fffd}'), "{whole:?} has nothing to cut");
+    for max_tokens in 1..200 {
+        let (text, _) = reasons(&server, max_tokens).await;
+        assert!(whole.starts_with(&text), "{max_tokens}: {text:?}");
+    }
+}
+
+#[tokio::test]
+async fn as_many_tokens_as_the_contract_allows_are_cut_to_what_the_server_has_room_for() {
+    let config = EngineConfig { max_request_tokens: 400, ..EngineConfig::default() };
+    let server = TestServer::start(Fake { config, ..Fake::default() }.classifier()).await;
+    let (_, done) = reasons(&server, 8_192).await;
+    assert_eq!(done.finish_reason(), pb::FinishReason::Length);
+    let usage = done.usage.unwrap();
+    let suffix = "긍정'입니다.".len() as u32;
+    assert_eq!(usage.prompt_tokens + suffix + usage.generated_tokens, 400);
 }
 
 #[tokio::test]
@@ -192,6 +233,43 @@ async fn a_batch_keeps_its_order_and_fails_item_by_item() {
     assert_eq!(client.classify_batch(too_many).await.unwrap_err().code(), Code::InvalidArgument);
     let none = ClassifyBatchRequest::default();
     assert_eq!(client.classify_batch(none).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn the_largest_batch_that_the_contract_allows_is_taken() {
+    let config = EngineConfig { max_request_tokens: 400, ..EngineConfig::default() };
+    let server = TestServer::start(Fake { config, ..Fake::default() }.classifier()).await;
+    // Four bytes a character.
+    let request = ClassifyBatchRequest { comments: vec!["😀".repeat(10_000); 1_000], video: None };
+    let results = server.client().await.classify_batch(request).await.unwrap().into_inner().results;
+    let refused =
+        |r: &pb::ItemResult| matches!(&r.outcome, Some(Outcome::Error(e)) if e.message.contains("tokens"));
+    assert!(results.len() == 1_000 && results.iter().all(refused), "each is too long for this server alone");
+}
+
+#[tokio::test]
+async fn an_error_of_the_transport_has_details_too() {
+    let server = TestServer::start(Fake::default().classifier()).await;
+    let mut client = tonic::client::Grpc::new(server.channel().await);
+    client.ready().await.unwrap();
+    let path = "/ko_sentiment.v1.SentimentService/NoSuchMethod".parse().unwrap();
+    let codec = tonic_prost::ProstCodec::<ClassifyRequest, pb::ClassifyResponse>::default();
+    let status = client.unary(Request::new(comment("네")), path, codec).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented);
+    assert_eq!(status.get_error_details().error_info().unwrap().reason, "NO_SUCH_METHOD");
+    assert!(status.metadata().contains_key("x-request-id"));
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_is_unknown_and_its_watch_goes_on() {
+    let server = TestServer::start(Fake::default().classifier()).await;
+    let mut health = HealthClient::new(server.channel().await);
+    let request = HealthCheckRequest { service: "no.such.Service".into() };
+    assert_eq!(health.check(request.clone()).await.unwrap_err().code(), Code::NotFound);
+    let mut watch = health.watch(request).await.unwrap().into_inner();
+    assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
+    let next = tokio::time::timeout(Duration::from_millis(300), watch.next()).await;
+    assert!(next.is_err(), "the watch ended: {next:?}");
 }
 
 #[tokio::test]

@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use tokio::task::JoinSet;
 
+use super::answerer_args::AnswererArgs;
 use super::data_args::{ReadArgs, warn_refused};
+use super::ranges::{rate, whole};
 use super::run::{CliResult, block_on};
 use super::session::{Session, SessionError};
-use super::text_args::AnswererArgs;
 use crate::dataset::{Comments, DatasetError, ReadOptions, RefusedRows, no_rows};
 use crate::engine::StepCounts;
-use crate::grpc::{Client, RemoteReason, Server, ServerOptions};
+use crate::grpc::{Client, ClientOptions, Listen, RemoteReason, Server, ServerOptions, Target};
 use crate::load_test::{Run, Sample, peak_memory};
 use crate::sentiment::classify::{Classifier, ReasonEvent};
-use crate::sentiment::input::RawInput;
+use crate::sentiment::input::{MAX_TOKENS, RawInput};
 
 /// For example: ko-sentiment bench --model model.gguf --data comments.txt --clients 16
 ///
@@ -33,37 +34,37 @@ pub struct BenchArgs {
     reading: ReadArgs,
 
     /// Classifications to make; the comments are used again from the first when they run out.
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = whole::<usize>(0..=100_000_000))]
     requests: usize,
 
     /// Classifications before them that do not count, of other texts: the first steps find weights and
     /// caches cold.
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = whole::<usize>(0..=1_000_000))]
     warmup: usize,
 
     /// Clients that classify at once.
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = whole::<usize>(1..=65_536))]
     clients: usize,
 
     /// Requests a second on average (open loop) instead of a fixed number of clients.
-    #[arg(long, value_name = "R", conflicts_with = "clients")]
+    #[arg(long, value_name = "R", conflicts_with = "clients", value_parser = rate)]
     rate: Option<f64>,
 
     /// Beside them, this many explanations at once, one after the other, until the classifications
     /// are done (each once if there are none).
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<usize>(0..=65_536))]
     streams: usize,
 
     /// Tokens of an explanation.
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = whole::<u32>(1..=u64::from(MAX_TOKENS)))]
     max_tokens: u32,
 
     /// Spread the comments over this many made-up videos, interleaved. [default: the data set's own]
-    #[arg(long, value_name = "K", default_value_t = 0)]
+    #[arg(long, value_name = "K", default_value_t = 0, value_parser = whole::<usize>(0..=1_000_000))]
     videos: usize,
 
     /// Characters of each video's summary, which is made of comments.
-    #[arg(long, value_name = "N", default_value_t = 350)]
+    #[arg(long, value_name = "N", default_value_t = 350, value_parser = whole::<usize>(0..=5_000))]
     summary_chars: usize,
 
     /// Percent of the requests, evenly spread, that repeat an earlier one.
@@ -71,7 +72,7 @@ pub struct BenchArgs {
     duplicates: u8,
 
     /// With --model: through gRPC on the loopback interface instead of by function calls.
-    #[arg(long, conflicts_with = "endpoint")]
+    #[arg(long)]
     grpc: bool,
 
     /// Print JSON.
@@ -97,6 +98,11 @@ impl Item {
 }
 
 pub fn run(args: &BenchArgs) -> CliResult {
+    if args.grpc && args.answerer.endpoint.is_some() {
+        return Err(
+            "--grpc is for --model: a server at --endpoint is asked through gRPC anyway; leave it out".into(),
+        );
+    }
     let items = Arc::new(items(args)?);
     let run = block_on(measure(args, items))??;
     if args.json {
@@ -238,14 +244,19 @@ async fn settled(classifier: &Classifier) -> StepCounts {
 async fn loopback(
     classifier: Arc<Classifier>,
 ) -> Result<(Client, tokio::task::JoinHandle<()>), SessionError> {
-    let options = ServerOptions { listen: ([127, 0, 0, 1], 0).into(), ..ServerOptions::default() };
-    let server = Server::bind(classifier, options).await?;
-    let address = server.address().to_string();
+    let listen = vec![Listen::Tcp("127.0.0.1".to_owned(), 0)];
+    let server = Server::bind(classifier, ServerOptions { listen, ..ServerOptions::default() }).await?;
+    let (host, port) = ("127.0.0.1".to_owned(), server.address().map_or(0, |address| address.port()));
+    // What is measured is not cut off.
+    let client = ClientOptions {
+        timeout: Duration::from_secs(86_400),
+        ..ClientOptions::new(Target::Tcp { host, port, tls: None })
+    };
     let task = tokio::spawn(async move {
         // It runs until it is aborted; an early end shows as failed requests.
         let _ = server.run(std::future::pending(), std::future::pending()).await;
     });
-    Ok((Client::connect(&address).await?, task))
+    Ok((Client::connect(&client).await?, task))
 }
 
 async fn closed_loop(session: &Session, items: &Arc<Vec<Item>>, clients: usize) -> Run {

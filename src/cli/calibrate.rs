@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::answerer_args::AnswererArgs;
 use super::data_args::{Data, DataArgs};
 use super::predict::{Answers, AskArgs, BalanceArgs, Keeping, Taking, ask, share};
 use super::run::{CliResult, Failure, block_on};
 use super::session::Session;
-use super::text_args::AnswererArgs;
 use crate::eval::calibrate::check_labels;
 use crate::eval::identity::Mode;
 use crate::eval::predictions::Prediction;

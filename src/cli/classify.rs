@@ -3,9 +3,10 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::answerer_args::AnswererArgs;
 use super::run::{CliResult, block_on};
 use super::session::Session;
-use super::text_args::{AnswererArgs, TextArgs};
+use super::text_args::TextArgs;
 use crate::engine::Stats;
 use crate::sentiment::classify::{Classified, ModelCard};
 use crate::sentiment::labels::Sentiment;

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -26,6 +25,7 @@ use crate::gguf::tensor_type::FileType;
 use crate::load_test::peak_memory;
 
 use super::profile_arg::{self, ProfileArgError, read_profile};
+use super::ranges::{THREADS, whole};
 
 /// Convert a Hugging Face checkpoint or a GGUF file, with a PEFT adapter, to a quantised GGUF file
 ///
@@ -66,8 +66,8 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "NAME|FILE", default_value = profile_arg::BUNDLED)]
     profile: PathBuf,
     /// Threads that quantise [default: the processor's]
-    #[arg(long)]
-    threads: Option<NonZeroUsize>,
+    #[arg(long, value_parser = whole::<usize>(THREADS))]
+    threads: Option<usize>,
     /// Print the plan and the exact size, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -144,7 +144,8 @@ fn carry_out(
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&cancel))?;
     }
-    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.unwrap_or_else(cores);
     let data_bytes = plan.tensors.iter().map(|t| t.info.bytes()).sum();
     let meter = Meter::new(data_bytes);
     let types = type_table(&plan);

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::client_args::ClientArgs;
+use super::ranges::endpoint;
 use super::run::{CliResult, block_on};
 use crate::grpc::Client;
 
@@ -9,13 +11,16 @@ use crate::grpc::Client;
 #[derive(Debug, Args)]
 pub struct HealthArgs {
     /// The server.
-    #[arg(long, value_name = "HOST:PORT", env = "KO_SENTIMENT_ENDPOINT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = endpoint, env = "KO_SENTIMENT_ENDPOINT")]
     endpoint: String,
+
+    #[command(flatten)]
+    client: ClientArgs,
 }
 
 pub fn run(args: &HealthArgs) -> CliResult {
     block_on(async {
-        if Client::connect(&args.endpoint).await?.serving().await? {
+        if Client::connect(&args.client.options(&args.endpoint)?).await?.serving().await? {
             println!("SERVING");
             Ok(())
         } else {

@@ -2,9 +2,23 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+/// As the standard library's, but ends the command quietly if nobody reads its output any more. It stands
+/// before the modules that print, so that they all use it.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::cli::out::write(format_args!($($text)*)) };
+}
+
+/// As `print`, with a line's end.
+macro_rules! println {
+    () => { print!("\n") };
+    ($format:literal $($rest:tt)*) => { print!("{}\n", format_args!($format $($rest)*)) };
+}
+
+mod answerer_args;
 mod bench;
 mod calibrate;
 mod classify;
+mod client_args;
 mod completions;
 mod convert;
 #[cfg(target_arch = "x86_64")]
@@ -16,14 +30,18 @@ mod health;
 mod inspect;
 mod model_args;
 pub mod openmp;
+mod out;
 mod predict;
 mod profile_arg;
+mod ranges;
 mod reason;
 mod reference;
 mod run;
 mod serve;
 mod session;
 mod text_args;
+mod token;
+mod transport_args;
 
 use std::process::ExitCode;
 
@@ -70,8 +88,15 @@ enum Command {
     Devices(devices::DevicesArgs),
     /// Ask a server whether it serves: exit code 0 if it does, for probes.
     Health(health::HealthArgs),
+    /// Make tokens for `serve --tokens`.
+    Token(token::TokenArgs),
     /// Write a shell's completion script.
     Completions(completions::CompletionsArgs),
+}
+
+/// Whether a command only failed because its output's reader is gone.
+fn nobody_reads(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Runs a parsed command line. The code is 0, or 1 on a failure (and 2, from the parser, on a wrong usage).
@@ -93,10 +118,12 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Health(args) => health::run(args),
+        Command::Token(args) => token::run(args),
         Command::Completions(args) => completions::run(args, &mut Cli::command()),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if nobody_reads(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

@@ -10,6 +10,7 @@ use crate::llama::KvType;
 use crate::load::LoadOptions;
 
 use super::profile_arg::{ProfileArgError, read_profile};
+use super::ranges::{THREADS, whole};
 
 /// How a model is run.
 #[derive(Debug, Clone, Args)]
@@ -20,19 +21,19 @@ pub struct ModelArgs {
     profile: Option<PathBuf>,
 
     /// Layers to compute on the GPU [default: all, where a GPU backend is built in and a GPU is there].
-    #[arg(long, value_name = "N", env = "KO_SENTIMENT_N_GPU_LAYERS")]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(0..=1_000_000), env = "KO_SENTIMENT_N_GPU_LAYERS")]
     n_gpu_layers: Option<u32>,
 
     /// CPU threads [default: one a core].
-    #[arg(long, short = 't', value_name = "N", env = "KO_SENTIMENT_THREADS")]
+    #[arg(long, short = 't', value_name = "N", value_parser = whole::<usize>(THREADS), env = "KO_SENTIMENT_THREADS")]
     threads: Option<usize>,
 
     /// Tokens that the KV cache holds, of all requests and videos together.
-    #[arg(long, short = 'c', value_name = "N", default_value_t = LoadOptions::default().context, env = "KO_SENTIMENT_CTX_SIZE")]
+    #[arg(long, short = 'c', value_name = "N", default_value_t = LoadOptions::default().context, value_parser = whole::<usize>(64..=1 << 24), env = "KO_SENTIMENT_CTX_SIZE")]
     ctx_size: usize,
 
     /// Tokens computed in one step.
-    #[arg(long, short = 'b', value_name = "N", default_value_t = LoadOptions::default().batch, env = "KO_SENTIMENT_BATCH_SIZE")]
+    #[arg(long, short = 'b', value_name = "N", default_value_t = LoadOptions::default().batch, value_parser = whole::<usize>(1..=1 << 16), env = "KO_SENTIMENT_BATCH_SIZE")]
     batch_size: usize,
 
     /// Type of the KV cache's entries.
@@ -40,31 +41,31 @@ pub struct ModelArgs {
     cache_type: KvType,
 
     /// Requests computed at once.
-    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().parallel, env = "KO_SENTIMENT_PARALLEL")]
+    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().parallel, value_parser = whole::<usize>(1..=256), env = "KO_SENTIMENT_PARALLEL")]
     parallel: usize,
 
     /// Videos whose title and summary are kept computed.
-    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().videos, env = "KO_SENTIMENT_MAX_VIDEOS")]
+    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().videos, value_parser = whole::<usize>(0..=256), env = "KO_SENTIMENT_MAX_VIDEOS")]
     max_videos: usize,
 
     /// Memory for answers to exact repeats of a comment and its video, in MiB; 0 computes every request.
-    #[arg(long, value_name = "MIB", default_value_t = LoadOptions::default().answer_cache >> 20, env = "KO_SENTIMENT_ANSWER_CACHE_MIB")]
+    #[arg(long, value_name = "MIB", default_value_t = LoadOptions::default().answer_cache >> 20, value_parser = whole::<usize>(0..=1 << 20), env = "KO_SENTIMENT_ANSWER_CACHE_MIB")]
     answer_cache_mib: usize,
 
     /// Tokens of prompt and answer that one request may have; at most the model's own context.
-    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_request_tokens, env = "KO_SENTIMENT_MAX_REQUEST_TOKENS")]
+    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_request_tokens, value_parser = whole::<usize>(1..=1 << 24), env = "KO_SENTIMENT_MAX_REQUEST_TOKENS")]
     max_request_tokens: usize,
 
     /// Requests that may run and wait together; beyond it, RESOURCE_EXHAUSTED.
-    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_jobs, env = "KO_SENTIMENT_MAX_REQUESTS")]
+    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_jobs, value_parser = whole::<usize>(1..=1_000_000), env = "KO_SENTIMENT_MAX_REQUESTS")]
     max_requests: usize,
 
     /// Tokens that these requests may need together.
-    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_queued_tokens, env = "KO_SENTIMENT_MAX_QUEUED_TOKENS")]
+    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_queued_tokens, value_parser = whole::<usize>(1..=1 << 40), env = "KO_SENTIMENT_MAX_QUEUED_TOKENS")]
     max_queued_tokens: usize,
 
     /// While texts are being written, a step takes no longer than this, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = default_step_ms(), env = "KO_SENTIMENT_STEP_TARGET_MS")]
+    #[arg(long, value_name = "MS", default_value_t = default_step_ms(), value_parser = whole::<u64>(1..=60_000), env = "KO_SENTIMENT_STEP_TARGET_MS")]
     step_target_ms: u64,
 }
 

@@ -9,6 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::data_args::Data;
+use super::ranges::whole;
 use super::session::{Session, SessionError};
 use crate::dataset::Row;
 use crate::eval::identity::{Identity, Mode};
@@ -29,7 +30,7 @@ pub struct AskArgs {
     pub predictions: Option<PathBuf>,
 
     /// Comments asked for at a time.
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = whole::<usize>(1..=65_536))]
     pub in_flight: usize,
 
     /// Compute each comment apart from the others, for the same numbers on every run: slower. Without it,

@@ -5,10 +5,12 @@ use std::io::Write as _;
 use clap::Args;
 use serde_json::json;
 
+use super::answerer_args::AnswererArgs;
 use super::classify::{answer_json, timings_json, usage_json, verdict_text};
+use super::ranges::temperature;
 use super::run::{CliResult, block_on};
 use super::session::Session;
-use super::text_args::{AnswererArgs, TextArgs};
+use super::text_args::TextArgs;
 use crate::engine::Finish;
 use crate::grpc::RemoteReason;
 use crate::sentiment::classify::ReasonEvent;
@@ -27,7 +29,7 @@ pub struct ReasonArgs {
     max_tokens: u32,
 
     /// 0 takes the most probable token each time; above it, tokens are sampled.
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = temperature)]
     temperature: f32,
 
     /// Seed of the sampling.

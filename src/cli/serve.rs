@@ -1,17 +1,18 @@
 //! `ko-sentiment serve`
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 use super::model_args::ModelArgs;
 use super::run::{CliResult, block_on};
-use crate::grpc::{Server, ServerOptions};
+use super::transport_args::TransportArgs;
+use crate::grpc::Server;
 use crate::llama::cpu;
 use crate::load::load;
 
@@ -24,21 +25,8 @@ pub struct ServeArgs {
     #[arg(long, short = 'm', value_name = "FILE", env = "KO_SENTIMENT_MODEL")]
     model: PathBuf,
 
-    /// Address and port; port 0 takes a free one, which the log tells.
-    #[arg(long, value_name = "ADDR", default_value_t = ServerOptions::default().listen, env = "KO_SENTIMENT_LISTEN")]
-    listen: SocketAddr,
-
-    /// Do not tell clients the contract through gRPC reflection.
-    #[arg(long, env = "KO_SENTIMENT_NO_REFLECTION")]
-    no_reflection: bool,
-
-    /// Bytes of a request at most.
-    #[arg(long, value_name = "N", default_value_t = ServerOptions::default().max_message_bytes, env = "KO_SENTIMENT_MAX_MESSAGE_BYTES")]
-    max_message_bytes: usize,
-
-    /// On a stop, seconds that running requests may take to finish.
-    #[arg(long, value_name = "S", default_value_t = ServerOptions::default().grace.as_secs(), env = "KO_SENTIMENT_GRACE_SECONDS")]
-    grace_seconds: u64,
+    #[command(flatten)]
+    transport: TransportArgs,
 
     #[command(flatten)]
     options: ModelArgs,
@@ -56,17 +44,14 @@ pub fn run(args: &ServeArgs) -> CliResult {
         max_request_tokens = classifier.engine().max_request_tokens(),
         "model ready"
     );
-    let options = ServerOptions {
-        listen: args.listen,
-        reflection: !args.no_reflection,
-        max_message_bytes: args.max_message_bytes,
-        grace: Duration::from_secs(args.grace_seconds),
-    };
     block_on(async {
         let mut first = Signals::new()?;
         let mut second = Signals::new()?;
-        let server = Server::bind(classifier, options).await?;
-        info!(address = %server.address(), "serving");
+        let server = Server::bind(classifier, args.transport.options()).await?;
+        for address in server.addresses() {
+            info!(address, "serving");
+        }
+        let _reloading = AbortOnDropHandle::new(tokio::spawn(on_hangup(server.reload())?));
         let stop_now = async {
             // This one sees the first signal too.
             second.next().await;
@@ -76,6 +61,16 @@ pub fn run(args: &ServeArgs) -> CliResult {
         info!("stopped");
         Ok(())
     })?
+}
+
+/// Passes SIGHUP on, for ever.
+fn on_hangup(reload: Arc<Notify>) -> std::io::Result<impl Future<Output = ()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangup.recv().await.is_some() {
+            reload.notify_one();
+        }
+    })
 }
 
 /// SIGTERM and SIGINT.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::text_args::AnswererArgs;
+use super::answerer_args::AnswererArgs;
 use crate::engine::EngineError;
 use crate::grpc::{Client, ClientError, RemoteReason, ServerError};
 use crate::load::{LoadError, load};
@@ -55,7 +55,10 @@ impl Session {
     /// Loads the model, or connects.
     pub async fn open(args: &AnswererArgs) -> Result<Self, SessionError> {
         match (&args.endpoint, &args.model) {
-            (Some(endpoint), _) => Ok(Self::Remote(Box::new(Client::connect(endpoint).await?))),
+            (Some(endpoint), _) => {
+                let options = args.client.options(endpoint).map_err(ClientError::from)?;
+                Ok(Self::Remote(Box::new(Client::connect(&options).await?)))
+            }
             (None, Some(model)) => Ok(Self::Local(Arc::new(load(model, args.options.options()?)?))),
             (None, None) => Err(SessionError::Nobody),
         }

@@ -1,11 +1,9 @@
-//! Flags that name a comment, its video, and who answers.
+//! Flags that name a comment and its video.
 
 use std::io::Read as _;
-use std::path::PathBuf;
 
 use clap::Args;
 
-use super::model_args::ModelArgs;
 use crate::sentiment::input::RawInput;
 
 /// A comment and its video.
@@ -43,25 +41,4 @@ impl TextArgs {
     pub fn input<'a>(&'a self, comment: &'a str) -> RawInput<'a> {
         RawInput { comment, video_id: "", title: &self.title, summary: &self.summary }
     }
-}
-
-/// Who answers: a model in this process, or a server.
-#[derive(Debug, Clone, Args)]
-pub struct AnswererArgs {
-    /// Answer in this process, with this model.
-    #[arg(
-        long,
-        short = 'm',
-        value_name = "FILE",
-        env = "KO_SENTIMENT_MODEL",
-        required_unless_present = "endpoint"
-    )]
-    pub model: Option<PathBuf>,
-
-    /// Ask the server at this address instead.
-    #[arg(long, value_name = "HOST:PORT", env = "KO_SENTIMENT_ENDPOINT", conflicts_with = "model")]
-    pub endpoint: Option<String>,
-
-    #[command(flatten)]
-    pub options: ModelArgs,
 }

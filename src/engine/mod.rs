@@ -29,5 +29,5 @@ mod worker;
 
 pub use error::{EngineError, StartError};
 pub use job::{Event, Finish, Generation, Guide, JobHandle, JobSpec, Stats};
-pub use scheduler::StepCounts;
+pub use scheduler::{MAX_BRANCH_CELLS, StepCounts};
 pub use worker::{Engine, EngineConfig, EngineState, Purpose};

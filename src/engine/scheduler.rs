@@ -37,6 +37,9 @@ const OVERTAKES: usize = 16;
 /// A prompt's last token and its label tokens must fit.
 pub const MIN_READ: usize = 16;
 
+/// Maximum tokens of a job's branches together, not counting each branch's last.
+pub const MAX_BRANCH_CELLS: usize = MIN_READ - 1;
+
 /// How the scheduler works.
 #[derive(Debug, Clone, Copy)]
 pub struct SchedulerConfig {

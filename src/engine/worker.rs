@@ -11,7 +11,7 @@ use super::admission::{Admission, Bounds};
 use super::backend::{Backend, Limits};
 use super::error::{EngineError, StartError};
 use super::job::{Job, JobHandle, JobSpec};
-use super::scheduler::{MIN_READ, Scheduler, SchedulerConfig, StepCounts};
+use super::scheduler::{MAX_BRANCH_CELLS, MIN_READ, Scheduler, SchedulerConfig, StepCounts};
 use crate::text::vocabulary::Token;
 
 /// Steps in a row that may fail before the engine gives up.
@@ -138,7 +138,7 @@ impl Engine {
     pub fn submit(&self, spec: JobSpec) -> Result<JobHandle, EngineError> {
         let tokens = self.pinned + spec.shared.len() + spec.own_cells();
         let limit = self.config.max_request_tokens;
-        if tokens > limit || spec.branch_cells() >= MIN_READ {
+        if tokens > limit || spec.branch_cells() > MAX_BRANCH_CELLS {
             return Err(EngineError::TooLong { tokens, limit });
         }
         let permit = self.admission.enter(tokens).map_err(|full| {
@@ -221,7 +221,7 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
         shared: Arc<Mutex<Shared>>,
     ) -> Result<Self, StartError> {
         let backend = make(Purpose::Shared)?;
-        check(&config, backend.limits())?;
+        check(&config, backend.limits(), pinned.len())?;
         let scheduler = SchedulerConfig {
             parallel: config.parallel,
             videos: config.videos,
@@ -310,7 +310,7 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
 }
 
 /// Refuses settings under which some request could wait for ever.
-fn check(config: &EngineConfig, limits: Limits) -> Result<(), StartError> {
+fn check(config: &EngineConfig, limits: Limits, pinned: usize) -> Result<(), StartError> {
     let refuse = |text: String| Err(StartError::Config(text));
     if config.parallel == 0 {
         return refuse("at least one request must be able to run: set --parallel to 1 or more".into());
@@ -326,6 +326,12 @@ fn check(config: &EngineConfig, limits: Limits) -> Result<(), StartError> {
         return refuse(format!(
             "{} rows of logits are too few for --parallel {}",
             limits.outputs, config.parallel
+        ));
+    }
+    if config.max_request_tokens < pinned + MIN_READ {
+        return refuse(format!(
+            "the profile's instruction takes {pinned} tokens, and a request may have {}; raise --max-request-tokens",
+            config.max_request_tokens
         ));
     }
     if limits.cells < config.max_request_tokens {

@@ -5,17 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tokio::sync::watch;
-use tonic::metadata::{AsciiMetadataValue, MetadataMap};
-use tonic::{Code, Response, Status};
+use tonic::metadata::AsciiMetadataValue;
+use tonic::{Code, Request, Response, Status};
 use tracing::{Span, field, info, info_span};
 
+use super::front::REQUEST_ID;
+use super::principal::Admitted;
 use super::status;
 use crate::engine::Stats;
-
-/// Header with the caller's id of a request.
-const REQUEST_ID: &str = "x-request-id";
-/// Characters of it that are kept.
-const MAX_REQUEST_ID: usize = 128;
 
 /// Lets requests in until the server stops, and counts those inside.
 #[derive(Clone)]
@@ -42,13 +39,17 @@ impl Gate {
     }
 
     /// Begins a request.
-    pub fn enter(&self, method: &'static str, metadata: &MetadataMap) -> Result<Call, Status> {
+    pub fn enter<T>(&self, method: &'static str, request: &Request<T>) -> Result<Call, Status> {
         self.inside.send_modify(|inside| *inside += 1);
-        let id = request_id(metadata);
+        // The front gives every request one.
+        let id = request.metadata().get(REQUEST_ID).cloned();
+        let id = id.unwrap_or_else(|| AsciiMetadataValue::from_static("-"));
+        let admitted = request.extensions().get::<Admitted>().cloned();
         let span = info_span!(
             "request",
             id = id.to_str().unwrap_or_default(),
             method,
+            principal = admitted.as_ref().map(Admitted::name),
             code = field::Empty,
             prompt_tokens = field::Empty,
             cached_tokens = field::Empty,
@@ -58,7 +59,8 @@ impl Gate {
             compute_ms = field::Empty,
             total_ms = field::Empty,
         );
-        let call = Call { gate: self.clone(), span, id, begun: Instant::now(), code: None, from_cache: 0 };
+        let call =
+            Call { gate: self.clone(), span, id, begun: Instant::now(), code: None, from_cache: 0, admitted };
         if self.closed.load(Ordering::SeqCst) { Err(call.fail(status::stopping())) } else { Ok(call) }
     }
 }
@@ -71,6 +73,8 @@ pub struct Call {
     begun: Instant,
     code: Option<Code>,
     from_cache: usize,
+    /// Who asks; their place is free again when the call ends.
+    admitted: Option<Admitted>,
 }
 
 impl Call {
@@ -82,6 +86,11 @@ impl Call {
     /// When the request came.
     pub fn begun(&self) -> Instant {
         self.begun
+    }
+
+    /// Who asks, if the server knows.
+    pub fn admitted(&self) -> Option<&Admitted> {
+        self.admitted.as_ref()
     }
 
     /// Notes what the request cost.
@@ -137,22 +146,4 @@ impl Drop for Call {
 
 fn milliseconds(duration: std::time::Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
-/// The caller's id, or a new one.
-fn request_id(metadata: &MetadataMap) -> AsciiMetadataValue {
-    if let Some(id) = metadata.get(REQUEST_ID) {
-        let fits = id.to_str().is_ok_and(|text| (1..=MAX_REQUEST_ID).contains(&text.len()));
-        if fits {
-            return id.clone();
-        }
-    }
-    let id = format!("{:016x}", new_id());
-    AsciiMetadataValue::try_from(id).unwrap_or_else(|_| AsciiMetadataValue::from_static("-"))
-}
-
-/// 64 bits that no other request has: the standard library's randomly keyed hash of a fresh key.
-fn new_id() -> u64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(Instant::now())
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use tonic::Streaming;
-use tonic::transport::Channel;
+use tonic::codec::CompressionEncoding;
+use tonic::service::interceptor::InterceptedService;
+use tonic::{Request, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::connect::{ClientOptions, ConnectError, Tokened, with_causes};
 use super::pb::sentiment_service_client::SentimentServiceClient;
 use super::pb::{self, stream_reason_response::Event};
 use super::wire;
@@ -16,16 +18,32 @@ use crate::sentiment::classify::{Classified, ModelCard, ReasonDone, ReasonEvent}
 use crate::sentiment::input::RawInput;
 use crate::sentiment::score::{Verdict, top};
 
+/// Maximum size of a response in bytes, decompressed: a full batch's results have less than one MiB.
+const MAX_RESPONSE: usize = 8 << 20;
+
 /// Why a remote answer did not come.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
+    /// The address, the certificates or the token.
+    #[error(transparent)]
+    Options(#[from] ConnectError),
     /// No server there.
-    #[error("cannot reach {endpoint}: {source}; is the server running (`ko-sentiment serve`)?")]
+    #[error("cannot reach {endpoint}: {reason}; is the server running (`ko-sentiment serve`)?")]
     Connect {
         /// The address asked.
         endpoint: String,
-        /// The transport's reason.
-        source: tonic::transport::Error,
+        /// The transport's reason, with its causes.
+        reason: String,
+    },
+    /// Nothing came.
+    #[error(
+        "no answer from {endpoint} within {timeout:?}; check that it is a ko-sentiment server, or raise --timeout"
+    )]
+    Timeout {
+        /// The address asked.
+        endpoint: String,
+        /// How long was waited.
+        timeout: Duration,
     },
     /// The server refused.
     #[error("{}: {}", code_name(.0), .0.message())]
@@ -42,21 +60,58 @@ fn code_name(status: &tonic::Status) -> String {
 /// A connection to a server. Clones share it.
 #[derive(Clone)]
 pub struct Client {
-    inner: SentimentServiceClient<Channel>,
-    health: HealthClient<Channel>,
+    inner: SentimentServiceClient<Tokened>,
+    health: HealthClient<Tokened>,
+    patience: Patience,
+}
+
+/// How long to wait for what.
+#[derive(Debug, Clone)]
+struct Patience {
+    endpoint: String,
+    timeout: Duration,
+}
+
+impl Patience {
+    /// What `work` gives, if it comes in time.
+    async fn wait<T, E: Into<ClientError>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, ClientError> {
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(done) => done.map_err(Into::into),
+            Err(_) => Err(ClientError::Timeout { endpoint: self.endpoint.clone(), timeout: self.timeout }),
+        }
+    }
+
+    /// A request that the server need not finish later. Its own deadline comes after ours, which says more.
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout + Duration::from_millis(200));
+        request
+    }
 }
 
 impl Client {
-    /// Connects to `HOST:PORT`, or to a URL.
+    /// Connects to a server.
     ///
     /// # Errors
-    /// [`ClientError::Connect`].
-    pub async fn connect(endpoint: &str) -> Result<Self, ClientError> {
-        let url = if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") };
-        let failed = |source| ClientError::Connect { endpoint: endpoint.to_owned(), source };
-        let channel = Channel::from_shared(url).map_err(|_| ClientError::Incomplete("a usable address"))?;
-        let channel = channel.connect_timeout(Duration::from_secs(10)).connect().await.map_err(failed)?;
-        Ok(Self { inner: SentimentServiceClient::new(channel.clone()), health: HealthClient::new(channel) })
+    /// [`ClientError::Options`], [`ClientError::Connect`], [`ClientError::Timeout`].
+    pub async fn connect(options: &ClientOptions) -> Result<Self, ClientError> {
+        let (endpoint, token) = (options.endpoint()?, options.token()?);
+        let name = endpoint.uri().to_string().trim_end_matches('/').to_owned();
+        let patience = Patience { endpoint: name, timeout: options.timeout };
+        let failed = |source: tonic::transport::Error| ClientError::Connect {
+            endpoint: patience.endpoint.clone(),
+            reason: with_causes(&source),
+        };
+        let channel = patience.wait(async { endpoint.connect().await.map_err(failed) }).await?;
+        let channel = InterceptedService::new(channel, token);
+        let inner = SentimentServiceClient::new(channel.clone())
+            .max_decoding_message_size(MAX_RESPONSE)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .accept_compressed(CompressionEncoding::Gzip);
+        Ok(Self { inner, health: HealthClient::new(channel), patience })
     }
 
     /// Whether the server serves (`grpc.health.v1`).
@@ -64,7 +119,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn serving(&mut self) -> Result<bool, ClientError> {
-        let response = self.health.check(HealthCheckRequest::default()).await?.into_inner();
+        let request = self.patience.request(HealthCheckRequest::default());
+        let response = self.patience.wait(self.health.check(request)).await?.into_inner();
         Ok(response.status() == ServingStatus::Serving)
     }
 
@@ -82,7 +138,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn model_and_profile(&mut self) -> Result<(ModelCard, String), ClientError> {
-        let info = self.inner.get_model_info(pb::GetModelInfoRequest {}).await?.into_inner();
+        let request = self.patience.request(pb::GetModelInfoRequest {});
+        let info = self.patience.wait(self.inner.get_model_info(request)).await?.into_inner();
         let model = info.model.ok_or(ClientError::Incomplete("`model`"))?;
         let card = ModelCard {
             name: model.name,
@@ -108,7 +165,8 @@ impl Client {
     ) -> Result<Classified, ClientError> {
         let request =
             pb::ClassifyRequest { comment: raw.comment.to_owned(), video: video(raw), reproducible };
-        classified(&self.inner.classify(request).await?.into_inner())
+        let request = self.patience.request(request);
+        classified(&self.patience.wait(self.inner.classify(request)).await?.into_inner())
     }
 
     /// The reasons, as a stream.
@@ -124,8 +182,8 @@ impl Client {
             seed: options.seed,
             free_answer: options.free_answer,
         };
-        let events = self.inner.stream_reason(request).await?.into_inner();
-        Ok(Reasons { events, free_answer: options.free_answer })
+        let events = self.patience.wait(self.inner.stream_reason(request)).await?.into_inner();
+        Ok(Reasons { events, free_answer: options.free_answer, patience: self.patience.clone() })
     }
 }
 
@@ -146,6 +204,7 @@ pub struct RemoteReason {
 pub struct Reasons {
     events: Streaming<pb::StreamReasonResponse>,
     free_answer: bool,
+    patience: Patience,
 }
 
 impl Reasons {
@@ -154,7 +213,7 @@ impl Reasons {
     /// # Errors
     /// See [`ClientError`].
     pub async fn next(&mut self) -> Result<Option<ReasonEvent>, ClientError> {
-        while let Some(message) = self.events.message().await? {
+        while let Some(message) = self.patience.wait(self.events.message()).await? {
             return Ok(Some(match message.event.ok_or(ClientError::Incomplete("`event`"))? {
                 // Of a free answer, `done` says the same.
                 Event::Verdict(_) if self.free_answer => continue,

@@ -5,17 +5,42 @@
 //! | `service` | the methods |
 //! | `wire` | between the domain's types and the generated ones |
 //! | `status` | the one map from errors to gRPC codes |
-//! | `call` | a request's id, span, count and log line |
-//! | `server` | listening, health, reflection, draining |
-//! | `client` | the same contract from the other side, for the command line |
+//! | `call` | a request's span, count and log line |
+//! | `front` | what every call passes first: its id, who asks |
+//! | `tokens`, `principal` | who may call, and how much |
+//! | `server` | health, reflection, draining |
+//! | `health` | `grpc.health.v1` |
+//! | `accept`, `connection` | from sockets to served connections, within bounds |
+//! | `listen`, `address` | the sockets; how they are named |
+//! | `tls`, `x509` | the server's certificates |
+//! | `reload` | files that take effect without a restart |
+//! | `client`, `connect` | the same contract from the other side, for the command line |
 
+mod accept;
+mod address;
 mod call;
 mod client;
+mod connect;
+mod connection;
+mod front;
+mod health;
+mod listen;
 pub mod pb;
+mod principal;
+mod reload;
 mod server;
 mod service;
 mod status;
+mod tls;
+mod tokens;
 mod wire;
+mod x509;
 
+pub use accept::ConnectionLimits;
+pub use address::{AddressError, Listen, Target};
 pub use client::{Client, ClientError, Reasons, RemoteReason};
+pub use connect::{ClientOptions, ClientTls, ConnectError};
+pub use listen::sockets_are_passed;
 pub use server::{Server, ServerError, ServerOptions};
+pub use tls::{TlsError, TlsFiles};
+pub use tokens::{NewToken, TokensError, new_token};

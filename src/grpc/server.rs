@@ -1,35 +1,56 @@
-//! Listening, health, reflection, and an end that loses nothing.
+//! Health, reflection, and an end that loses nothing.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tonic::transport::server::TcpIncoming;
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::codec::CompressionEncoding::{Gzip, Zstd};
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthReporter;
 use tracing::{info, warn};
 
+use super::accept::{Acceptor, ConnectionLimits};
+use super::address::Listen;
 use super::call::Gate;
+use super::front::{Door, Front};
+use super::health::Healths;
+use super::listen::{self, Listener};
 use super::pb;
 use super::pb::sentiment_service_server::SentimentServiceServer;
-use super::service::Sentiments;
+use super::reload::{self, Watched};
+use super::service::{MAX_REQUEST_BYTES, Sentiments};
+use super::tls::{Tls, TlsError, TlsFiles};
+use super::tokens::{Tokens, TokensError};
 use crate::engine::EngineState;
 use crate::sentiment::classify::Classifier;
 
 /// After the last call, how long its bytes may take to leave.
 const FLUSH: Duration = Duration::from_millis(500);
 
-/// How the server listens. Each default stands here alone.
+/// How the server listens, and to whom. Each default stands here alone.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    /// Address and port; port 0 for a free one.
-    pub listen: SocketAddr,
+    /// Where to listen.
+    pub listen: Vec<Listen>,
+    /// Permissions of Unix sockets' files.
+    pub unix_mode: u32,
+    /// Certificates; plain text without.
+    pub tls: Option<TlsFiles>,
+    /// File of tokens; everybody may call without.
+    pub tokens: Option<PathBuf>,
     /// Tell clients the contract (`grpcurl list`).
     pub reflection: bool,
-    /// Bytes of a request at most.
+    /// Reflection needs no token.
+    pub open_reflection: bool,
+    /// Maximum size of a request in bytes, decompressed. The default is the contract's largest.
     pub max_message_bytes: usize,
+    /// Bounds on connections.
+    pub connections: ConnectionLimits,
     /// On a stop, how long running calls may take to finish.
     pub grace: Duration,
 }
@@ -37,9 +58,14 @@ pub struct ServerOptions {
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            listen: vec![Listen::Tcp("127.0.0.1".to_owned(), 50051)],
+            unix_mode: 0o660,
+            tls: None,
+            tokens: None,
             reflection: true,
-            max_message_bytes: 4 << 20,
+            open_reflection: false,
+            max_message_bytes: MAX_REQUEST_BYTES,
+            connections: ConnectionLimits::default(),
             grace: Duration::from_secs(30),
         }
     }
@@ -52,16 +78,19 @@ pub enum ServerError {
     #[error("cannot listen on {address}: {source}; choose another with --listen")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: Listen,
         /// The operating system's reason.
         source: std::io::Error,
     },
+    /// The certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The tokens.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     /// Reflection refuses the contract's descriptors.
     #[error("gRPC reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The transport failed.
-    #[error("gRPC transport: {0}")]
-    Transport(#[from] tonic::transport::Error),
     /// The engine died; the calls in it got UNAVAILABLE.
     #[error("the engine died; see the log")]
     EngineDied,
@@ -69,28 +98,60 @@ pub enum ServerError {
 
 /// A server that is bound and not yet running.
 pub struct Server {
-    listener: TcpListener,
-    address: SocketAddr,
+    listeners: Vec<Listener>,
+    tls: Option<Arc<Tls>>,
+    tokens: Option<Arc<Tokens>>,
+    watched: Vec<Watched>,
+    nudge: Arc<Notify>,
     options: ServerOptions,
     classifier: Arc<Classifier>,
 }
 
 impl Server {
-    /// Takes the port.
+    /// Reads certificates and tokens, and takes the addresses.
     ///
     /// # Errors
-    /// [`ServerError::Listen`].
+    /// See [`ServerError`].
     pub async fn bind(classifier: Arc<Classifier>, options: ServerOptions) -> Result<Self, ServerError> {
-        let address = options.listen;
-        let listen = |source| ServerError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
-        Ok(Self { listener, address, options, classifier })
+        let mut watched = Vec::new();
+        let tls = options.tls.clone().map(|files| Watched::load(&files.paths(), || Tls::load(files.clone())));
+        let tls = tls.transpose()?.map(|(tls, watch)| {
+            watched.push(watch);
+            tls
+        });
+        let tokens = options
+            .tokens
+            .clone()
+            .map(|path| Watched::load(std::slice::from_ref(&path), || Tokens::load(&path)));
+        let tokens = tokens.transpose()?.map(|(tokens, watch)| {
+            watched.push(watch);
+            tokens
+        });
+        let mut listeners = Vec::new();
+        for (i, address) in options.listen.iter().enumerate() {
+            if options.listen[..i].contains(address) {
+                continue;
+            }
+            let bound = listen::bind(address, options.unix_mode).await;
+            listeners
+                .extend(bound.map_err(|source| ServerError::Listen { address: address.clone(), source })?);
+        }
+        Ok(Self { listeners, tls, tokens, watched, nudge: Arc::default(), options, classifier })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// The first TCP address, if there is one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listeners.iter().find_map(Listener::tcp_address)
+    }
+
+    /// Where it listens, as clients write it.
+    pub fn addresses(&self) -> Vec<String> {
+        self.listeners.iter().map(Listener::to_string).collect()
+    }
+
+    /// Makes the running server read certificates and tokens again, as a change of the files does.
+    pub fn reload(&self) -> Arc<Notify> {
+        self.nudge.clone()
     }
 
     /// Serves until `stop`: then reports NOT_SERVING, refuses new calls with UNAVAILABLE, lets running
@@ -99,33 +160,26 @@ impl Server {
     /// # Errors
     /// See [`ServerError`].
     pub async fn run(
-        self,
+        mut self,
         stop: impl Future<Output = ()>,
         stop_now: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
+        self.warn_of_the_open();
         let gate = Gate::new();
-        let (health, health_service) = tonic_health::server::health_reporter();
+        let health = HealthReporter::new();
         report(&health, ServingStatus::Serving).await;
-        // Both versions of reflection, since clients still ask for the older.
-        let reflection_v1 = self.options.reflection.then(|| reflection().build_v1()).transpose()?;
-        let reflection_v1alpha = self.options.reflection.then(|| reflection().build_v1alpha()).transpose()?;
-        let service = SentimentServiceServer::new(Sentiments::new(self.classifier.clone(), gate.clone()))
-            .max_decoding_message_size(self.options.max_message_bytes);
-        let (finish, finished) = oneshot::channel::<()>();
-        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
-        let serving = tonic::transport::Server::builder()
-            .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .add_service(health_service)
-            .add_optional_service(reflection_v1)
-            .add_optional_service(reflection_v1alpha)
-            .add_service(service)
-            .serve_with_incoming_shutdown(incoming, async {
-                let _ = finished.await;
-            });
-        let mut serving = std::pin::pin!(serving);
+        let door = Door { tokens: self.tokens.clone(), open_reflection: self.options.open_reflection };
+        let front = Front::new(self.routes(&gate, &health)?, door);
+        let acceptor = Acceptor::new(front, self.tls.clone(), self.options.connections);
+        let listeners = std::mem::take(&mut self.listeners);
+        let listening = listeners.into_iter().map(|listener| tokio::spawn(acceptor.clone().listen(listener)));
+        let listening: Vec<_> = listening.map(AbortOnDropHandle::new).collect();
+        let _current = AbortOnDropHandle::new(tokio::spawn(reload::keep_current(
+            std::mem::take(&mut self.watched),
+            self.nudge.clone(),
+        )));
         let mut engine = self.classifier.engine().state();
         let died = tokio::select! {
-            result = &mut serving => return Ok(result?),
             () = stop => false,
             _ = engine.wait_for(|state| *state != EngineState::Running) => true,
         };
@@ -134,15 +188,46 @@ impl Server {
         info!(running = self.classifier.engine().jobs(), "stopping: no new requests");
         let grace = if died { FLUSH } else { self.options.grace };
         tokio::select! {
-            result = &mut serving => return Ok(result?),
             () = gate.empty() => {}
             () = tokio::time::sleep(grace) => warn!("the grace time is over; running requests are cut off"),
             () = stop_now => warn!("told to stop at once; running requests are cut off"),
         }
-        let _ = finish.send(());
-        // An open health watch would keep the transport for ever.
-        let _ = tokio::time::timeout(FLUSH, &mut serving).await;
+        // An open health watch would keep its connection for ever.
+        acceptor.finish(FLUSH).await;
+        for listener in listening {
+            // A listener that panicked has nothing more to lose.
+            let _ = listener.await;
+        }
         if died { Err(ServerError::EngineDied) } else { Ok(()) }
+    }
+
+    fn routes(&self, gate: &Gate, health: &HealthReporter) -> Result<Routes, ServerError> {
+        let service = SentimentServiceServer::new(Sentiments::new(self.classifier.clone(), gate.clone()))
+            .max_decoding_message_size(self.options.max_message_bytes)
+            .accept_compressed(Gzip)
+            .accept_compressed(Zstd)
+            .send_compressed(Zstd)
+            .send_compressed(Gzip);
+        let mut routes = Routes::builder();
+        routes.add_service(HealthServer::new(Healths::new(health))).add_service(service);
+        if self.options.reflection {
+            // Both versions, since clients still ask for the older.
+            routes.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+        }
+        Ok(routes.routes().prepare())
+    }
+
+    /// Says once what anybody on the network could do.
+    fn warn_of_the_open(&self) {
+        let open = self.listeners.iter().filter_map(Listener::tcp_address).find(|a| !a.ip().is_loopback());
+        let Some(address) = open else { return };
+        let has_client_ca = self.options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if self.tls.is_none() {
+            warn!(%address, "comments and answers cross the network in plain text; set --tls-cert and --tls-key, or keep a proxy with TLS before it");
+        }
+        if self.tokens.is_none() && !has_client_ca {
+            warn!(%address, "everybody who reaches this address can use the server; set --tokens or --tls-client-ca");
+        }
     }
 }
 
@@ -151,9 +236,10 @@ async fn report(health: &HealthReporter, status: ServingStatus) {
     health.set_service_status("ko_sentiment.v1.SentimentService", status).await;
 }
 
-/// What reflection tells of: the contract and health.
+/// What reflection tells of: the contract, health, and the details of errors.
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }

@@ -13,14 +13,21 @@ use tracing::Instrument as _;
 use super::call::{Call, Gate};
 use super::pb::item_result::Outcome;
 use super::pb::{self, sentiment_service_server::SentimentService, stream_reason_response::Event};
+use super::principal::Admitted;
 use super::{status, wire};
 use crate::engine::EngineError;
 use crate::sentiment::classify::{Classified, Classifier, Options, ReasonEvent, ReasonOptions, ReasonStream};
-use crate::sentiment::input::{DEFAULT_TOKENS, MAX_ID, MAX_TEMPERATURE, MAX_TOKENS, Violation};
+use crate::sentiment::input::{
+    DEFAULT_TOKENS, MAX_COMMENT, MAX_ID, MAX_SUMMARY, MAX_TEMPERATURE, MAX_TITLE, MAX_TOKENS, Violation,
+};
 use crate::sentiment::labels::Sentiment;
 
 /// Comments of one batch.
 const MAX_BATCH: usize = 1_000;
+/// Bytes of the largest request that the contract allows: a full batch of the longest comments, in UTF-8, with
+/// tags and lengths.
+pub const MAX_REQUEST_BYTES: usize =
+    MAX_BATCH * (4 * MAX_COMMENT + 8) + 4 * (MAX_ID + MAX_TITLE + MAX_SUMMARY) + 64;
 /// Comments of one call that wait in the engine at once: enough to fill its steps, and no more,
 /// so that other callers' requests find their place between them.
 const IN_FLIGHT: usize = 64;
@@ -88,6 +95,11 @@ impl Sentiments {
     }
 }
 
+/// Counts comments against the caller's own limit.
+fn spend(admitted: Option<&Admitted>, comments: usize) -> Result<(), Status> {
+    admitted.map_or(Ok(()), |a| a.spend(comments)).map_err(|exceeded| status::exceeded(&exceeded))
+}
+
 /// What becomes of a comment that finds the server at its limit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AtLimit {
@@ -95,6 +107,14 @@ enum AtLimit {
     Refuse,
     /// It waits for room, up to its deadline.
     Wait,
+}
+
+/// Whether one of a stream may be begun.
+fn check_item(id: &str, admitted: Option<&Admitted>) -> Result<(), Status> {
+    if id.chars().count() > MAX_ID {
+        return Err(Status::invalid_argument(format!("`id` has more than {MAX_ID} characters")));
+    }
+    spend(admitted, 1)
 }
 
 fn item_error(code: Code, message: String) -> pb::ItemResult {
@@ -113,10 +133,14 @@ impl SentimentService for Sentiments {
         &self,
         request: Request<pb::ClassifyRequest>,
     ) -> Result<Response<pb::ClassifyResponse>, Status> {
-        let mut call = self.gate.enter("Classify", request.metadata())?;
+        let mut call = self.gate.enter("Classify", &request)?;
         let deadline = deadline(request.metadata(), call.begun());
         let span = call.span().clone();
-        let work = self.classify_one(request.get_ref(), deadline, AtLimit::Refuse);
+        let allowed = spend(call.admitted(), 1);
+        let work = async {
+            allowed?;
+            self.classify_one(request.get_ref(), deadline, AtLimit::Refuse).await
+        };
         match work.instrument(span).await {
             Ok(classified) => {
                 call.record(&classified.stats);
@@ -133,13 +157,14 @@ impl SentimentService for Sentiments {
         &self,
         request: Request<pb::StreamReasonRequest>,
     ) -> Result<Response<Self::StreamReasonStream>, Status> {
-        let call = self.gate.enter("StreamReason", request.metadata())?;
+        let call = self.gate.enter("StreamReason", &request)?;
         let deadline = deadline(request.metadata(), call.begun());
         let request = request.get_ref();
         let begun = reason_options(request, deadline)
             .and_then(|options| Ok((wire::input(&request.comment, request.video.as_ref())?, options)))
             .map_err(|violations| status::invalid(&violations))
             .and_then(|(input, options)| {
+                spend(call.admitted(), 1)?;
                 self.classifier.reason(&input, options).map_err(|e| status::engine_error(&e))
             });
         match begun {
@@ -156,12 +181,15 @@ impl SentimentService for Sentiments {
         &self,
         request: Request<pb::ClassifyBatchRequest>,
     ) -> Result<Response<pb::ClassifyBatchResponse>, Status> {
-        let mut call = self.gate.enter("ClassifyBatch", request.metadata())?;
+        let mut call = self.gate.enter("ClassifyBatch", &request)?;
         let deadline = deadline(request.metadata(), call.begun());
         let pb::ClassifyBatchRequest { comments, video } = request.into_inner();
         if !(1..=MAX_BATCH).contains(&comments.len()) {
             let description = format!("must hold 1 to {MAX_BATCH} comments, and holds {}", comments.len());
             return Err(call.fail(status::invalid(&[Violation { field: "comments", description }])));
+        }
+        if let Err(status) = spend(call.admitted(), comments.len()) {
+            return Err(call.fail(status));
         }
         let items = comments.into_iter().map(|comment| {
             let request = pb::ClassifyRequest { comment, video: video.clone(), reproducible: false };
@@ -179,23 +207,21 @@ impl SentimentService for Sentiments {
         &self,
         request: Request<Streaming<pb::ClassifyStreamRequest>>,
     ) -> Result<Response<Self::ClassifyStreamStream>, Status> {
-        let call = self.gate.enter("ClassifyStream", request.metadata())?;
+        let call = self.gate.enter("ClassifyStream", &request)?;
         let deadline = deadline(request.metadata(), call.begun());
         let response = call.respond(());
-        let this = self.clone();
+        let (this, admitted) = (self.clone(), call.admitted().cloned());
         let results = request.into_inner().map(move |item| {
             let begun = item.map(|pb::ClassifyStreamRequest { id, request }| {
-                let fits = id.chars().count() <= MAX_ID;
-                (id, fits.then(|| this.begin_item(request.unwrap_or_default(), deadline)))
+                let task = check_item(&id, admitted.as_ref())
+                    .map(|()| this.begin_item(request.unwrap_or_default(), deadline));
+                (id, task)
             });
             async move {
-                let (id, task) = begun?;
+                let (id, task) = begun.map_err(|bare| status::of_transport(&bare).unwrap_or(bare))?;
                 let result = match task {
-                    None => {
-                        let message = format!("`id` has more than {MAX_ID} characters");
-                        item_error(Code::InvalidArgument, message)
-                    }
-                    Some(task) => {
+                    Err(status) => item_error(status.code(), status.message().to_owned()),
+                    Ok(task) => {
                         let failed = |_| item_error(Code::Internal, "the item's task failed".into());
                         task.await.unwrap_or_else(failed)
                     }
@@ -222,7 +248,7 @@ impl SentimentService for Sentiments {
         &self,
         request: Request<pb::GetModelInfoRequest>,
     ) -> Result<Response<pb::GetModelInfoResponse>, Status> {
-        let call = self.gate.enter("GetModelInfo", request.metadata())?;
+        let call = self.gate.enter("GetModelInfo", &request)?;
         let card = self.classifier.card();
         let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let label = |s: Sentiment| pb::get_model_info_response::Label {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use super::principal::Exceeded;
 use crate::engine::EngineError;
 use crate::sentiment::input::Violation;
 
@@ -50,6 +51,70 @@ pub fn stopping() -> Status {
         "the server is stopping; send the request to another",
         info("STOPPING"),
     )
+}
+
+/// A call with neither a token nor a certificate that is one.
+pub fn no_token(has_certificate: bool) -> Status {
+    let message = if has_certificate {
+        "the client's certificate names nobody who may call; send a token (`authorization: Bearer …`)"
+    } else {
+        "the call has no token; send one (`authorization: Bearer …`)"
+    };
+    Status::with_error_details(Code::Unauthenticated, message, info("NO_TOKEN"))
+}
+
+/// A token that is in no file.
+pub fn unknown_token() -> Status {
+    let message = "the token is not known here; ask the server's operator for a new one";
+    Status::with_error_details(Code::Unauthenticated, message, info("UNKNOWN_TOKEN"))
+}
+
+/// A token of yesterday.
+pub fn expired_token() -> Status {
+    let message = "the token is expired; ask the server's operator for a new one";
+    Status::with_error_details(Code::Unauthenticated, message, info("TOKEN_EXPIRED"))
+}
+
+/// A method that a token is not for.
+pub fn method_denied(principal: &str, method: &str) -> Status {
+    let method: String = method.chars().take(64).collect();
+    let message = format!("`{principal}` may not call `{method}`; ask the server's operator to allow it");
+    Status::with_error_details(Code::PermissionDenied, message, info("METHOD_NOT_ALLOWED"))
+}
+
+/// A principal's limit.
+pub fn exceeded(exceeded: &Exceeded) -> Status {
+    let mut details = info(exceeded.reason);
+    details.set_retry_info(Some(exceeded.retry_after));
+    let message =
+        format!("the limit of {} is reached; retry in {:.1?}", exceeded.limit, exceeded.retry_after);
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// An error of the transport in our own words, with details. `None` for one that has them.
+pub fn of_transport(bare: &Status) -> Option<Status> {
+    if bare.code() == Code::Ok || !bare.details().is_empty() {
+        return None;
+    }
+    let (reason, message) = match bare.code() {
+        Code::OutOfRange => (
+            "MESSAGE_TOO_LARGE",
+            "a message is larger than the server takes; send fewer comments at once".to_owned(),
+        ),
+        Code::ResourceExhausted => (
+            "MESSAGE_TOO_LARGE",
+            "a message is larger than the server takes once it is decompressed; send fewer comments at once"
+                .to_owned(),
+        ),
+        Code::Unimplemented if bare.message().is_empty() => {
+            ("NO_SUCH_METHOD", "the server has no such method; check the client's version".to_owned())
+        }
+        Code::Unimplemented => ("UNIMPLEMENTED", bare.message().to_owned()),
+        Code::NotFound => ("NO_SUCH_SERVICE", bare.message().to_owned()),
+        Code::Internal => ("UNREADABLE_MESSAGE", bare.message().to_owned()),
+        _ => ("TRANSPORT", bare.message().to_owned()),
+    };
+    Some(Status::with_error_details(bare.code(), message, info(reason)))
 }
 
 fn info(reason: &str) -> ErrorDetails {

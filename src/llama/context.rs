@@ -114,6 +114,13 @@ impl LlamaContext {
             );
             return Err(StartError::Config(text));
         }
+        if options.sequences > options.batch {
+            let text = format!(
+                "--batch-size {} is too small for --parallel and --max-videos, which need {}; raise it, or lower these",
+                options.batch, options.sequences
+            );
+            return Err(StartError::Config(text));
+        }
         // llama.cpp asserts that there are as many rows as sequences.
         let outputs = options.outputs.max(options.sequences).min(options.batch);
         let mut params = options.params(outputs);

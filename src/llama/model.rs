@@ -1,6 +1,7 @@
 //! A model file and its vocabulary.
 
 use std::ffi::CString;
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
@@ -23,6 +24,17 @@ pub enum ModelError {
         path: PathBuf,
         /// The operating system's reason.
         source: std::io::Error,
+    },
+    /// A folder.
+    #[error("{} is a folder; name a GGUF file, or convert a checkpoint with `ko-sentiment convert-model --base`", .0.display())]
+    Folder(PathBuf),
+    /// Another kind of file.
+    #[error("{} is {kind}, not a GGUF file; name a file that `ko-sentiment convert-model` made", path.display())]
+    NotGguf {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
     },
     /// llama.cpp itself.
     #[error(transparent)]
@@ -70,6 +82,32 @@ pub fn file_type_name(number: u32) -> String {
     known.map_or_else(|| format!("file type {number}"), |(_, name)| (*name).to_owned())
 }
 
+/// Refuses what is no GGUF file by what it is: llama.cpp would only say that it cannot load it.
+fn check_kind(path: &Path) -> Result<(), ModelError> {
+    let failed = |source| ModelError::Read { path: path.to_owned(), source };
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_dir() {
+        return Err(ModelError::Folder(path.to_owned()));
+    }
+    let mut start = Vec::new();
+    file.by_ref().take(256).read_to_end(&mut start).map_err(failed)?;
+    let kind = match &start[..] {
+        [b'G', b'G', b'U', b'F', ..] => return Ok(()),
+        [] => "empty",
+        [b'P', b'K', 3, 4, ..] => "a ZIP or PyTorch file",
+        [_, _, _, _, _, _, 0, 0, b'{', ..] => "a safetensors file",
+        start if is_text(start) => "a text file",
+        _ => "a file of another format",
+    };
+    Err(ModelError::NotGguf { path: path.to_owned(), kind })
+}
+
+/// Whether this could be a text's beginning, which may end within a character.
+fn is_text(start: &[u8]) -> bool {
+    let text = std::str::from_utf8(start).err().is_none_or(|error| error.error_len().is_none());
+    text && !start.contains(&0)
+}
+
 /// A loaded model.
 pub struct Model {
     inner: LlamaModel,
@@ -92,7 +130,7 @@ impl Model {
     /// By the raw bindings, since the safe ones do not reach `use_extra_bufts`.
     fn open(path: &Path, gpu_layers: Option<u32>) -> Result<Self, ModelError> {
         backend()?;
-        std::fs::File::open(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        check_kind(path)?;
         let refused = || ModelError::Load { path: path.to_owned() };
         let c_path = CString::new(path.as_os_str().as_bytes()).map_err(|_| refused())?;
         // SAFETY: returns a plain struct.

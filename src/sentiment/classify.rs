@@ -8,7 +8,7 @@ use super::answer_cache::{Answer, AnswerCache, Lookup};
 use super::input::Input;
 use super::labels::Sentiment;
 use super::profile::Profile;
-use super::prompt::{AnswerStart, Prompter};
+use super::prompt::{AnswerStart, PromptTokens, Prompter};
 use super::quotes::VerbatimQuotes;
 use super::score::Verdict;
 use crate::engine::logits::Sampler;
@@ -62,7 +62,7 @@ pub struct Options {
 pub struct ReasonOptions {
     /// When the answer is of no more use.
     pub deadline: Option<Instant>,
-    /// Tokens to write at most; at least 1.
+    /// Tokens to write at most; at least 1. Fewer, where the limit on one request leaves fewer.
     pub max_tokens: usize,
     /// 0 for the most probable token each time.
     pub temperature: f32,
@@ -212,18 +212,23 @@ impl Classifier {
         };
         // A free answer sets its label in quotation marks too.
         let mark = self.prompter.quotation_mark().filter(|_| !options.free_answer);
-        let guide =
-            mark.and_then(|mark| VerbatimQuotes::new(self.vocabulary.clone(), mark.clone(), &input.comment));
+        let guide = mark.and_then(|mark| {
+            let begun = self.profile.answer_start(Sentiment::Positive);
+            VerbatimQuotes::new(self.vocabulary.clone(), mark.clone(), &input.comment, &begun)
+        });
         let vocabulary = self.vocabulary.clone();
         let longest = Sentiment::ALL.into_iter().map(|s| self.prompter.continuation(s).len()).max();
+        let longest = longest.filter(|_| !options.free_answer).unwrap_or(0);
+        let room = self.room_to_write(&prompt, longest);
         let job = self.engine.submit(JobSpec {
             shared: prompt.video,
             tokens: prompt.comment,
             branches,
             generation: Some(Generation {
                 begin: Box::new(begin),
-                max_tokens: options.max_tokens,
-                begin_tokens: longest.unwrap_or(0),
+                // With no room at all, the engine refuses.
+                max_tokens: options.max_tokens.min(room.max(1)),
+                begin_tokens: longest,
                 sampler: Sampler::new(options.temperature, options.seed),
                 guide: guide.map(|guide| Box::new(guide) as Box<dyn Guide>),
                 is_end: Arc::new(move |token| vocabulary.is_end(token)),
@@ -240,6 +245,13 @@ impl Classifier {
             done: None,
             ended: false,
         })
+    }
+
+    /// Tokens that the limit on one request leaves for the text, after the prompt and the `begin` tokens of
+    /// the answer's beginning.
+    fn room_to_write(&self, prompt: &PromptTokens, begin: usize) -> usize {
+        let read = self.prompter.static_tokens().len() + prompt.video.len() + prompt.comment.len() + begin;
+        self.engine.max_request_tokens().saturating_sub(read)
     }
 
     /// The verdict from the engine's scores; never one from scores that are missing or not finite.
@@ -291,7 +303,8 @@ impl ReasonStream {
                     }
                 }
                 Event::Done(finish, stats) => {
-                    let rest = self.utf8.finish();
+                    // Cut at its limit, a text ends with its last whole character.
+                    let rest = if finish == Finish::Length { String::new() } else { self.utf8.finish() };
                     let event = self.emit(rest);
                     let stated = self.classifier.profile.stated(&self.text);
                     let agrees = self.verdict.is_none() || stated.is_none() || stated == self.verdict;

@@ -44,6 +44,11 @@ pub enum ProfileError {
     /// Two labels are equal, or one starts with the other, so an answer could be read both ways.
     #[error("the profile's labels {0:?} and {1:?} cannot be told apart")]
     Ambiguous(String, String),
+    /// A quotation mark is open after one label and closed after another.
+    #[error(
+        "the profile's labels hold different numbers of answer.quotation_mark {0}; leave the mark out of the labels"
+    )]
+    UnevenMarks(String),
     /// Calibration numbers must be finite, and the temperature above zero.
     #[error(
         "the profile's calibration is unusable: temperature must be above 0, biases finite, abstain_below within 0..=1"
@@ -160,12 +165,14 @@ impl Default for Calibration {
 }
 
 impl Profile {
-    /// Reads and checks a profile.
+    /// Reads and checks a profile. Windows' line ends and byte order mark are not part of its texts: an
+    /// editor, or git, must not change the prompt.
     ///
     /// # Errors
     /// See [`ProfileError`].
     pub fn from_toml(text: &str) -> Result<Self, ProfileError> {
-        let profile: Self = toml::from_str(text)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
+        let profile: Self = toml::from_str(&text)?;
         profile.check()?;
         Ok(profile)
     }
@@ -222,10 +229,20 @@ impl Profile {
                 }
             }
         }
+        let mark = &self.answer.quotation_mark;
+        let odd = |s: Sentiment| self.labels.get(s).matches(mark.as_str()).count() % 2;
+        if !mark.is_empty() && Sentiment::ALL.iter().any(|s| odd(*s) != odd(Sentiment::Positive)) {
+            return Err(ProfileError::UnevenMarks(mark.clone()));
+        }
         let c = &self.calibration;
         let finite = Sentiment::ALL.iter().all(|s| c.bias.get(*s).is_finite());
         let sane = c.temperature.is_finite() && c.temperature > 0.0 && (0.0..=1.0).contains(&c.abstain_below);
         if finite && sane { Ok(()) } else { Err(ProfileError::Calibration) }
+    }
+
+    /// The answer's text up to the reasons, for one sentiment.
+    pub fn answer_start(&self, sentiment: Sentiment) -> String {
+        format!("{}{}{}", self.answer.prefix, self.labels.get(sentiment), self.answer.suffix)
     }
 
     /// The sentiment that a free answer names: the label whose quoted form (`'긍정'`) comes first,
@@ -273,6 +290,16 @@ mod tests {
     }
 
     #[test]
+    fn line_ends_are_not_part_of_the_prompt() {
+        let windows = DEFAULT_TOML.replace('\n', "\r\n");
+        assert_eq!(Profile::from_toml(&windows).unwrap(), default());
+        assert_eq!(Profile::from_toml(&format!("\u{feff}{windows}")).unwrap(), default());
+        // What is written as an escape is meant.
+        let escaped = DEFAULT_TOML.replace("{comment}\\n", "{comment}\\r\\n");
+        assert_eq!(Profile::from_toml(&escaped).unwrap().comment, "댓글: {comment}\r\n");
+    }
+
+    #[test]
     fn faults_are_named() {
         let check = |change: &dyn Fn(&mut Profile), expect: &str| {
             let mut profile = default();
@@ -284,6 +311,10 @@ mod tests {
         check(&|p| p.video.title = "{title}{title}".into(), "{title} exactly once");
         check(&|p| p.labels.neutral = " ".into(), "labels.neutral");
         check(&|p| p.labels.neutral = "긍정적".into(), "cannot be told apart");
+        check(
+            &|p| (p.answer.quotation_mark, p.labels.neutral) = ("'".into(), "'중립".into()),
+            "different numbers",
+        );
         check(&|p| p.calibration.temperature = 0.0, "temperature");
         check(&|p| p.calibration.bias.negative = f64::NAN, "biases");
     }

@@ -18,6 +18,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::labels::Sentiment;
 use super::profile::{COMMENT, Profile, SUMMARY, TITLE};
+use crate::engine::MAX_BRANCH_CELLS;
 use crate::text::vocabulary::{Token, Vocabulary};
 
 /// A profile and a vocabulary that do not fit each other.
@@ -56,7 +57,15 @@ pub enum PromptError {
     /// Two labels begin with the same tokens to the end of one of them.
     #[error("labels `{0}` and `{1}` cannot be told apart by their tokens")]
     SameTokens(String, String),
+    /// The labels do not fit the step in which they are scored.
+    #[error(
+        "the profile's labels are too long: they have {0} tokens, {MAX_LABEL_TOKENS} at most fit a step; shorten them"
+    )]
+    LongLabels(usize),
 }
+
+/// Maximum tokens of the three labels together: each one's last token need not be computed.
+const MAX_LABEL_TOKENS: usize = MAX_BRANCH_CELLS + Sentiment::ALL.len();
 
 /// A video as a request gives it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -135,6 +144,10 @@ impl Prompter {
                     return Err(PromptError::SameTokens(a, b));
                 }
             }
+        }
+        let label_tokens = labels.iter().map(Vec::len).sum();
+        if label_tokens > MAX_LABEL_TOKENS {
+            return Err(PromptError::LongLabels(label_tokens));
         }
         let quotation_mark = quotation_mark(v, &profile.answer.quotation_mark)?;
         let mut static_tokens: Vec<Token> = v.bos().into_iter().collect();
@@ -333,6 +346,7 @@ mod tests {
         check(&|p| p.turn.user = "<|im_start|>user\n".into(), "<|im_start|>user");
         check(&|p| p.turn.end = "<start_of_turn>".into(), "does not end an answer");
         check(&|p| p.answer.quotation_mark = "“".into(), "not one token");
+        check(&|p| p.labels.neutral = "중립적이다".into(), "27 tokens, 18 at most");
     }
 
     #[test]

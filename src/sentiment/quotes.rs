@@ -30,7 +30,17 @@ pub struct VerbatimQuotes {
     vocabulary: Arc<dyn Vocabulary>,
     mark: QuotationMark,
     passages: Vec<Vec<Step>>,
-    open: Option<Open>,
+    state: State,
+}
+
+/// Where the text stands.
+enum State {
+    /// Outside of quotation marks.
+    Outside,
+    /// Between marks that do not hold the comment's words: the label's, which the model itself closes.
+    Other,
+    /// In a quotation of the comment.
+    Quotation(Open),
 }
 
 /// A quotation that is being written: the passages that it may become, and its tokens so far.
@@ -40,13 +50,21 @@ struct Open {
 }
 
 impl VerbatimQuotes {
-    /// For a comment. `None` if it has nothing to quote.
-    pub fn new(vocabulary: Arc<dyn Vocabulary>, mark: QuotationMark, comment: &str) -> Option<Self> {
+    /// For a comment, in an answer that begins with the text `begun`, which may have left a mark open.
+    /// `None` if the comment has nothing to quote.
+    pub fn new(
+        vocabulary: Arc<dyn Vocabulary>,
+        mark: QuotationMark,
+        comment: &str,
+        begun: &str,
+    ) -> Option<Self> {
+        let left_open = begun.matches(&mark.text).count() % 2 == 1;
+        let state = if left_open { State::Other } else { State::Outside };
         let passages: Vec<_> = passages(comment, &mark.text)
             .into_iter()
             .filter_map(|passage| steps(vocabulary.as_ref(), comment, passage))
             .collect();
-        (!passages.is_empty()).then_some(Self { vocabulary, mark, passages, open: None })
+        (!passages.is_empty()).then_some(Self { vocabulary, mark, passages, state })
     }
 
     fn step(&self, passage: usize, at: usize) -> Option<&Step> {
@@ -56,7 +74,7 @@ impl VerbatimQuotes {
 
 impl Guide for VerbatimQuotes {
     fn choices(&self) -> Option<Vec<Token>> {
-        let open = self.open.as_ref()?;
+        let State::Quotation(open) = &self.state else { return None };
         let next = open.passages.iter().filter_map(|p| self.step(*p, open.written)).map(|(token, _)| *token);
         let mut choices: BTreeSet<Token> = next.collect();
         let before = open.written.checked_sub(1);
@@ -68,14 +86,20 @@ impl Guide for VerbatimQuotes {
     }
 
     fn chose(&mut self, token: Token) {
-        let Some(open) = self.open.as_mut() else {
+        let State::Quotation(open) = &mut self.state else {
             let mut bytes = Vec::new();
             self.vocabulary.piece(token, &mut bytes);
             let text = String::from_utf8_lossy(&bytes);
             let mark = &self.mark.text;
-            if text.ends_with(mark) && text.matches(mark).count() % 2 == 1 {
-                self.open = Some(Open { passages: (0..self.passages.len()).collect(), written: 0 });
-            }
+            let marks = text.matches(mark).count() + usize::from(matches!(self.state, State::Other));
+            self.state = match (marks % 2 == 1, text.ends_with(mark)) {
+                (false, _) => State::Outside,
+                (true, true) => {
+                    State::Quotation(Open { passages: (0..self.passages.len()).collect(), written: 0 })
+                }
+                // Still open, or begun by a token that goes on: too late to guide.
+                (true, false) => State::Other,
+            };
             return;
         };
         let at = open.written;
@@ -83,7 +107,7 @@ impl Guide for VerbatimQuotes {
         open.written += 1;
         // No passage goes on with the mark (see `passages`), so that it is the closing one.
         if open.passages.is_empty() {
-            self.open = None;
+            self.state = State::Outside;
         }
     }
 }
@@ -164,14 +188,22 @@ mod tests {
     use super::*;
     use crate::text::vocabulary::ByteVocabulary;
 
-    fn quotes(comment: &str) -> Option<VerbatimQuotes> {
+    fn quotes_after(begun: &str, comment: &str) -> Option<VerbatimQuotes> {
         let mark = QuotationMark { text: "'".to_owned(), token: Token::from(b'\'') };
-        VerbatimQuotes::new(Arc::new(ByteVocabulary), mark, comment)
+        VerbatimQuotes::new(Arc::new(ByteVocabulary), mark, comment, begun)
+    }
+
+    fn quotes(comment: &str) -> Option<VerbatimQuotes> {
+        quotes_after("감정은 '긍정'입니다.", comment)
     }
 
     /// What a writer gets who wants to write `wish` and otherwise takes the first choice.
     fn written(comment: &str, wish: &str) -> String {
-        let mut quotes = quotes(comment).unwrap();
+        written_after("", comment, wish)
+    }
+
+    fn written_after(begun: &str, comment: &str, wish: &str) -> String {
+        let mut quotes = quotes_after(begun, comment).unwrap();
         let mut text = Vec::new();
         for byte in wish.bytes() {
             let wished = Token::from(byte);
@@ -204,6 +236,17 @@ mod tests {
         check(comment, "'여워요'라는 말", "'재밌네요'는 말");
         check(comment, &"'".repeat(4), "'별");
         check(comment, "'재밌'''", "'재밌네");
+    }
+
+    #[test]
+    fn a_mark_that_the_answer_left_open_is_closed_first() {
+        let check = |begun, wish: &str, expect| {
+            assert_eq!(written_after(begun, "별로 재미없네", wish), expect, "{begun:?}");
+        };
+        // The suffix does not close the label's mark: the model does, and then quotes.
+        check("감정은 '긍정", "'입니다. '별로'라", "'입니다. '별로'라");
+        check("'감정'은 '", "긍정'. '별로 재미없네'", "긍정'. '별로 재미없네'");
+        check("감정은 '긍정'입니다.", "'재밌네요'라", "'재미없네'라");
     }
 
     #[test]

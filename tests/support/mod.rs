@@ -87,9 +87,15 @@ pub struct TestServer {
 
 impl TestServer {
     pub async fn start(classifier: Arc<Classifier>) -> Self {
-        let options = ServerOptions { listen: "127.0.0.1:0".parse().unwrap(), ..ServerOptions::default() };
+        Self::start_with(classifier, ServerOptions::default()).await
+    }
+
+    /// With these options, on a free port of the loopback interface beside where they say.
+    pub async fn start_with(classifier: Arc<Classifier>, mut options: ServerOptions) -> Self {
+        options.listen.retain(|listen| *listen != ServerOptions::default().listen[0]);
+        options.listen.push("127.0.0.1:0".parse().unwrap());
         let server = Server::bind(classifier.clone(), options).await.unwrap();
-        let address = server.address();
+        let address = server.address().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let done = tokio::spawn(server.run(
             async {

@@ -1,0 +1,138 @@
+//! What every call passes before its method: its id, who asks, and errors of the transport in our own words.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
+use tonic::service::Routes;
+use tracing::info;
+
+use super::connection::Peer;
+use super::principal::Admitted;
+use super::status;
+use super::tokens::Tokens;
+
+/// Header with the caller's id of a request.
+pub const REQUEST_ID: &str = "x-request-id";
+/// Maximum characters of it.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Paths that need no token.
+const HEALTH: &str = "/grpc.health.v1.Health/";
+/// Paths that need none where the operator says so.
+const REFLECTION: &str = "/grpc.reflection.";
+
+/// Who may call what.
+#[derive(Clone, Default)]
+pub struct Door {
+    /// Without it, everybody may call everything.
+    pub tokens: Option<Arc<Tokens>>,
+    /// Reflection needs no token.
+    pub open_reflection: bool,
+}
+
+impl Door {
+    /// Lets a call in, or says why not.
+    fn admit(&self, path: &str, request: &Request<Body>) -> Result<Option<Admitted>, Status> {
+        let Some(tokens) = &self.tokens else { return Ok(None) };
+        if path.starts_with(HEALTH) || (self.open_reflection && path.starts_with(REFLECTION)) {
+            return Ok(None);
+        }
+        let names = request.extensions().get::<Peer>().map(|peer| peer.names.clone()).unwrap_or_default();
+        let method = path.rsplit('/').next().unwrap_or_default();
+        tokens.admit(request.headers(), &names, method).map(Some)
+    }
+}
+
+/// The server's methods behind the door.
+#[derive(Clone)]
+pub struct Front {
+    routes: Routes,
+    door: Door,
+}
+
+impl Front {
+    /// Puts `routes` behind `door`.
+    pub fn new(routes: Routes, door: Door) -> Self {
+        Self { routes, door }
+    }
+}
+
+impl Service<Request<Body>> for Front {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        <Routes as Service<Request<Body>>>::poll_ready(&mut self.routes, cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let id = request_id(request.headers());
+        request.headers_mut().insert(REQUEST_ID, id.clone());
+        if !worth_compressing(&request) {
+            request.headers_mut().remove("grpc-accept-encoding");
+        }
+        let path = request.uri().path().to_owned();
+        let admitted = match self.door.admit(&path, &request) {
+            Ok(admitted) => admitted,
+            Err(status) => {
+                info!(id = id.to_str().unwrap_or_default(), code = ?status.code(), "not let in");
+                let mut response = status.into_http();
+                response.headers_mut().insert(REQUEST_ID, id);
+                return Box::pin(std::future::ready(Ok(response)));
+            }
+        };
+        if let Some(admitted) = admitted {
+            request.extensions_mut().insert(admitted);
+        }
+        let answer = self.routes.call(request);
+        Box::pin(async move {
+            let mut response = answer.await?;
+            complete(response.headers_mut(), id);
+            Ok(response)
+        })
+    }
+}
+
+/// Gives an error that did not come from a method, and so has no details, what every error has.
+fn complete(headers: &mut HeaderMap, id: HeaderValue) {
+    if let Some(bare) = Status::from_header_map(headers)
+        && let Some(status) = status::of_transport(&bare)
+    {
+        // It only fails for a message that is no header, and this one is our own.
+        let _ = status.add_header(headers);
+        headers.insert(REQUEST_ID, id);
+    }
+}
+
+/// Most clients offer to read gzip, and most answers are a few hundred bytes, for which it is a waste: only
+/// batches, and callers that compress themselves, get compressed answers.
+fn worth_compressing(request: &Request<Body>) -> bool {
+    let asks = request.headers().get("grpc-encoding").is_some_and(|encoding| encoding != "identity");
+    asks || request.uri().path().ends_with("/ClassifyBatch")
+}
+
+/// The caller's id, or a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let readable = |id: &&HeaderValue| {
+        id.to_str().is_ok_and(|text| {
+            (1..=MAX_REQUEST_ID).contains(&text.len()) && text.bytes().all(|b| (b' '..=b'~').contains(&b))
+        })
+    };
+    if let Some(id) = headers.get(REQUEST_ID).filter(readable) {
+        return id.clone();
+    }
+    HeaderValue::from_str(&format!("{:016x}", new_id())).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+/// 64 bits that no other request has: the standard library's randomly keyed hash of a fresh key.
+fn new_id() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(std::time::Instant::now())
+}
