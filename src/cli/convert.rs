@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::convert::input::hub::{Hub, HubError, HubId, HubSettings};
+use crate::convert::input::hub::{Hub, HubId, HubSettings, Part, Report};
 use crate::convert::merge::adapter::Adapter;
 use crate::convert::plan::Plan;
 use crate::convert::quantise::imatrix::Imatrix;
@@ -71,6 +71,9 @@ pub struct ConvertArgs {
     /// Print the plan and the exact size, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Take hub ids from the cache and never ask the hub (as HF_HUB_OFFLINE=1)
+    #[arg(long)]
+    offline: bool,
     /// Replace the output file
     #[arg(long)]
     force: bool,
@@ -100,8 +103,9 @@ pub enum ConvertCliError {
 pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     let mut screen = io::stdout().lock();
     let profile = read_profile(&args.profile)?;
-    let (base_path, base_name) = locate(&args.base)?;
-    let located = args.adapter.as_deref().map(locate).transpose()?;
+    let (base_path, base_name) = locate(&args.base, Part::Model, args.offline)?;
+    let adapter_part = |adapter| locate(adapter, Part::Adapter, args.offline);
+    let located = args.adapter.as_deref().map(adapter_part).transpose()?;
     let base = Base::open(&base_path).map_err(ConvertError::from)?;
     let adapter =
         located.as_ref().map(|(path, _)| Adapter::open(path)).transpose().map_err(ConvertError::from)?;
@@ -152,7 +156,7 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
 }
 
 /// A path, or the cached download of a hub id; and what the model is called.
-fn locate(base_or_adapter: &str) -> Result<(PathBuf, String), ConvertCliError> {
+fn locate(base_or_adapter: &str, part: Part, offline: bool) -> Result<(PathBuf, String), ConvertCliError> {
     let path = PathBuf::from(base_or_adapter);
     if path.exists() {
         let whole = fs::canonicalize(&path)?;
@@ -162,12 +166,11 @@ fn locate(base_or_adapter: &str) -> Result<(PathBuf, String), ConvertCliError> {
     let Some(id) = HubId::parse(base_or_adapter) else {
         return Err(ConvertCliError::NotFound(base_or_adapter.to_owned()));
     };
-    let settings = HubSettings::from_env(|name| std::env::var(name).ok());
-    let download = |source| HubError::Download { id: id.clone(), source };
+    let mut settings = HubSettings::from_env(|name| std::env::var(name).ok());
+    settings.offline |= offline;
     let meter = DownloadMeter::new();
     let folder = Hub::new(settings)
-        .map_err(download)
-        .and_then(|hub| hub.folder(&id, &|file, size, done| meter.show(file, size, done)))
+        .and_then(|hub| hub.folder(&id, part, &|report| meter.show(report)))
         .map_err(ConvertError::from)?;
     meter.clear();
     // The folder of a download is named after its commit.
@@ -270,7 +273,11 @@ impl DownloadMeter {
         Self { bar: io::stderr().is_terminal().then(|| progress_bar(0)), file: Mutex::default() }
     }
 
-    fn show(&self, file: &str, size: u64, done: u64) {
+    fn show(&self, report: Report) {
+        let (file, size, done) = match report {
+            Report::Bytes { file, size, done } => (file, size, done),
+            Report::Note(note) => return self.note(note),
+        };
         if let Some(bar) = &self.bar {
             bar.set_length(size);
             bar.set_position(done);
@@ -281,6 +288,13 @@ impl DownloadMeter {
         if *last != file {
             *last = file.to_owned();
             print_line(&format!("downloading {file} ({size} bytes)"));
+        }
+    }
+
+    fn note(&self, note: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| print_line(note)),
+            None => print_line(note),
         }
     }
 

@@ -3,7 +3,9 @@
 mod adapters;
 mod containers;
 mod goldens;
+mod hostile_hub;
 mod hub;
+mod hub_server;
 mod imatrix;
 mod llama_quantize;
 mod output;
