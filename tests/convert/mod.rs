@@ -5,6 +5,7 @@ mod containers;
 mod goldens;
 mod hostile_hub;
 mod hub;
+mod hub_cache;
 mod hub_server;
 mod imatrix;
 mod llama_quantize;
