@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::convert::input::hub::{Hub, HubError, HubId, HubSettings};
+use crate::convert::input::hub::{Hub, HubId, HubSettings, Part, Report};
 use crate::convert::merge::adapter::Adapter;
 use crate::convert::plan::Plan;
 use crate::convert::quantise::imatrix::Imatrix;
@@ -71,6 +71,9 @@ pub struct ConvertArgs {
     /// Print the plan and the exact size, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Take hub ids from the cache and never ask the hub (as HF_HUB_OFFLINE=1)
+    #[arg(long)]
+    offline: bool,
     /// Replace the output file
     #[arg(long)]
     force: bool,
@@ -100,10 +103,11 @@ pub enum ConvertCliError {
 pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     let mut screen = io::stdout().lock();
     let profile = read_profile(&args.profile)?;
-    let (base_path, base_name) = locate(&args.base)?;
+    let (base_path, base_name) = locate(&args.base, Part::Model, args.offline)?;
     // What can be refused of the base is refused before the adapter is downloaded.
-    let base = Base::open(&base_path)?;
-    let located = args.adapter.as_deref().map(locate).transpose()?;
+    let base = Base::open(&base_path).map_err(ConvertError::from)?;
+    let adapter_part = |adapter| locate(adapter, Part::Adapter, args.offline);
+    let located = args.adapter.as_deref().map(adapter_part).transpose()?;
     let adapter =
         located.as_ref().map(|(path, _)| Adapter::open(path)).transpose().map_err(ConvertError::from)?;
     let imatrix = args.imatrix.as_deref().map(Imatrix::open).transpose().map_err(ConvertError::from)?;
@@ -163,7 +167,7 @@ fn carry_out(
 }
 
 /// A path, or the cached download of a hub id; and what the model is called.
-fn locate(base_or_adapter: &str) -> Result<(PathBuf, String), ConvertCliError> {
+fn locate(base_or_adapter: &str, part: Part, offline: bool) -> Result<(PathBuf, String), ConvertCliError> {
     let path = PathBuf::from(base_or_adapter);
     if path.exists() {
         let whole = fs::canonicalize(&path)?;
@@ -173,12 +177,11 @@ fn locate(base_or_adapter: &str) -> Result<(PathBuf, String), ConvertCliError> {
     let Some(id) = HubId::parse(base_or_adapter) else {
         return Err(ConvertCliError::NotFound(base_or_adapter.to_owned()));
     };
-    let settings = HubSettings::from_env(|name| std::env::var(name).ok());
-    let download = |source| HubError::Download { id: id.clone(), source };
+    let mut settings = HubSettings::from_env(|name| std::env::var(name).ok());
+    settings.offline |= offline;
     let meter = DownloadMeter::new();
     let folder = Hub::new(settings)
-        .map_err(download)
-        .and_then(|hub| hub.folder(&id, &|file, size, done| meter.show(file, size, done)))
+        .and_then(|hub| hub.folder(&id, part, &|report| meter.show(report)))
         .map_err(ConvertError::from)?;
     meter.clear();
     // The folder of a download is named after its commit.
@@ -284,7 +287,11 @@ impl DownloadMeter {
         Self { bar: io::stderr().is_terminal().then(|| progress_bar(0)), file: Mutex::default() }
     }
 
-    fn show(&self, file: &str, size: u64, done: u64) {
+    fn show(&self, report: Report) {
+        let (file, size, done) = match report {
+            Report::Bytes { file, size, done } => (file, size, done),
+            Report::Note(note) => return self.note(note),
+        };
         if let Some(bar) = &self.bar {
             bar.set_length(size);
             bar.set_position(done);
@@ -295,6 +302,13 @@ impl DownloadMeter {
         if *last != file {
             *last = file.to_owned();
             print_line(&format!("downloading {file} ({size} bytes)"));
+        }
+    }
+
+    fn note(&self, note: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| print_line(note)),
+            None => print_line(note),
         }
     }
 

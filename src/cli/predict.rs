@@ -39,10 +39,6 @@ pub struct AskArgs {
     pub reproducible: bool,
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be a number from 1".to_owned())
-}
-
 impl AskArgs {
     /// Opens the predictions file, if there is to be one.
     pub fn open(&self) -> Result<Option<PredictionsFile>, PredictionsError> {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ko_sentiment::convert::Base;
-use ko_sentiment::convert::input::hub::{Hub, HubError, HubId, HubSettings};
+use ko_sentiment::convert::input::hub::{Hub, HubError, HubId, HubSettings, Part, Report};
 use ko_sentiment::gguf::tensor_type::FileType;
 
 use sha2::{Digest, Sha256};
@@ -59,6 +59,7 @@ impl LocalHub {
             endpoint: Some(self.url.clone()),
             cache: Some(cache.to_owned()),
             token: token.map(str::to_owned),
+            ..HubSettings::default()
         };
         Hub::new(settings).unwrap()
     }
@@ -150,10 +151,11 @@ fn a_checkpoint_comes_once_and_then_from_the_cache() {
     let client = hub.client(cache.path(), Some("hf_secret"));
     let reported = Mutex::new(Vec::new());
     let folder = client
-        .folder(&id(), &|file, size, done| {
-            if done == size {
-                reported.lock().unwrap().push(file.to_owned());
+        .folder(&id(), Part::Model, &|report| match report {
+            Report::Bytes { file, size, done } if size == done => {
+                reported.lock().unwrap().push(file.to_owned())
             }
+            _ => {}
         })
         .unwrap();
     for file in fs::read_dir(local).unwrap() {
@@ -163,15 +165,15 @@ fn a_checkpoint_comes_once_and_then_from_the_cache() {
     assert!(reported.into_inner().unwrap().iter().any(|f| f == "model-00003-of-00003.safetensors"));
     assert!(matches!(Base::open(&folder), Ok(Base::Checkpoint(_))));
     hub.log();
-    assert_eq!(client.folder(&id(), &|_, _, _| {}).unwrap(), folder);
+    assert_eq!(client.folder(&id(), Part::Model, &|_| {}).unwrap(), folder);
     assert_eq!(hub.log(), ["/api/models/me/model/revision/main "], "nothing is downloaded again");
 
     let offline = HubSettings {
         endpoint: Some("http://127.0.0.1:1".to_owned()),
         cache: Some(cache.path().to_owned()),
-        token: None,
+        ..HubSettings::default()
     };
-    assert_eq!(Hub::new(offline).unwrap().folder(&id(), &|_, _, _| {}).unwrap(), folder);
+    assert_eq!(Hub::new(offline).unwrap().folder(&id(), Part::Model, &|_| {}).unwrap(), folder);
 }
 
 #[test]
@@ -181,7 +183,7 @@ fn a_broken_download_goes_on_where_it_stopped() {
     let hub = LocalHub::serve(local, None);
     hub.shared.break_once.store(true, Ordering::Relaxed);
     let cache = tempfile::tempdir().unwrap();
-    let folder = hub.client(cache.path(), None).folder(&id(), &|_, _, _| {}).unwrap();
+    let folder = hub.client(cache.path(), None).folder(&id(), Part::Adapter, &|_| {}).unwrap();
     let whole = fs::read(local.join("adapter_model.safetensors")).unwrap();
     assert_eq!(fs::read(folder.join("adapter_model.safetensors")).unwrap(), whole);
     let resumed = format!("bytes={}-", whole.len() / 2);
@@ -219,7 +221,7 @@ fn a_download_that_died_at_its_end_is_mended() {
         fs::create_dir_all(&blobs).unwrap();
         let blob = blobs.join(etag(weights, &whole));
         fs::write(blob.with_extension(extension), bytes).unwrap();
-        let folder = hub.client(cache.path(), None).folder(&id(), &|_, _, _| {}).unwrap();
+        let folder = hub.client(cache.path(), None).folder(&id(), Part::Adapter, &|_| {}).unwrap();
         assert_eq!(fs::read(folder.join(weights)).unwrap(), whole, "{what}");
         assert!(!blob.with_extension("part").exists(), "{what}");
         let is_data = |request: &String| request.contains(weights) && !request.ends_with("bytes=0-0");
@@ -235,7 +237,7 @@ fn refusals_say_what_to_do() {
     let hub = LocalHub::serve(checkpoint.write(), Some("hf_secret"));
     let cache = tempfile::tempdir().unwrap();
     let fetch = |id: &str, token| {
-        hub.client(cache.path(), token).folder(&HubId::parse(id).unwrap(), &|_, _, _| {}).unwrap_err()
+        hub.client(cache.path(), token).folder(&HubId::parse(id).unwrap(), Part::Model, &|_| {}).unwrap_err()
     };
     assert!(matches!(fetch("me/model", None), HubError::Denied(_)));
     assert!(matches!(fetch("me/model", Some("hf_wrong")), HubError::Denied(_)));

@@ -3,7 +3,10 @@
 mod adapters;
 mod containers;
 mod goldens;
+mod hostile_hub;
 mod hub;
+mod hub_cache;
+mod hub_server;
 mod imatrix;
 mod llama_quantize;
 mod meant;

@@ -4,7 +4,6 @@ pub mod checkpoint;
 pub mod error;
 pub mod gguf_base;
 pub mod hub;
-mod hub_blob;
 pub mod json;
 pub mod layout;
 pub mod safetensors;
