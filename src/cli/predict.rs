@@ -18,7 +18,6 @@ use crate::eval::run::{Answer, Predictor, RunError, answer_all};
 use crate::grpc::RemoteReason;
 use crate::sentiment::classify::{ModelCard, ReasonEvent};
 use crate::sentiment::input::RawInput;
-use crate::sentiment::labels::Sentiment;
 use crate::sentiment::score::top;
 
 /// How answers are asked for and kept.

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::answerer_args::AnswererArgs;
 use super::data_args::Data;
 use super::predict::{Answers, Keeping, Taking, ask};
 use super::run::Failure;
 use super::session::Session;
-use super::text_args::AnswererArgs;
 use crate::eval::fidelity::{Fidelity, Pair};
 use crate::eval::identity::Identity;
 use crate::eval::predictions::{self, Prediction, Reference};
