@@ -128,7 +128,7 @@ impl<R: BufRead> Delimited<R> {
                     ))
                 }
                 Err(Quote::MidField) => Some(
-                    "a quote opens a field but closes in the middle of it; double the quotes in the field, or read the file with --format tsv if it has no quoting".to_owned(),
+                    "a quote opens a field but closes in the middle of it; double the quotes in the field, or add --format tsv --delimiter CHAR if the file has no quoting".to_owned(),
                 ),
                 Err(Quote::Open) if text.len() > MAX_QUOTED => Some(NEVER_CLOSES.to_owned()),
                 Err(Quote::Open) => None,
@@ -164,7 +164,7 @@ impl<R: BufRead> Delimited<R> {
     }
 }
 
-const NEVER_CLOSES: &str = "a quote opens a field and never closes; close it, double it, or read the file with --format tsv if it has no quoting";
+const NEVER_CLOSES: &str = "a quote opens a field and never closes; close it, double it, or add --format tsv --delimiter CHAR if the file has no quoting";
 /// The reason for bytes that are not text.
 pub const NOT_UTF8: &str =
     "not UTF-8; save the file as UTF-8 (in Excel: \"CSV UTF-8\") or name its encoding with --encoding";

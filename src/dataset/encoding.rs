@@ -1,7 +1,7 @@
 //! Bytes of a text file to UTF-8.
 //!
-//! The rule, without `--encoding`: a byte order mark decides. Without one, zeros in every other byte mean
-//! UTF-16. A text that is not UTF-8 is CP949 if its first MiB decodes as CP949 throughout and holds more
+//! The rule, without `--encoding`: a byte order mark decides. Without one, zeros mostly in every other byte
+//! mean UTF-16. A text that is not UTF-8 is CP949 if its first MiB decodes as CP949 throughout and holds more
 //! sequences that are wrong in UTF-8 than right ones of several bytes. All else is UTF-8.
 //!
 //! A sequence that is wrong in the file's encoding becomes a byte that is wrong in UTF-8, so that its row is
@@ -73,8 +73,9 @@ fn recognised(head: &[u8]) -> Encoding {
     }
     let zeros = |odd: usize| head.iter().skip(odd).step_by(2).filter(|b| **b == 0).count();
     match (zeros(0), zeros(1)) {
-        (0, n) if n > head.len() / 16 => return Encoding::Utf16Le,
-        (n, 0) if n > head.len() / 16 => return Encoding::Utf16Be,
+        // A letter such as 가 (U+AC00) has a zero on the other side.
+        (few, many) if many > head.len() / 16 && 4 * few < many => return Encoding::Utf16Le,
+        (many, few) if many > head.len() / 16 && 4 * few < many => return Encoding::Utf16Be,
         _ => {}
     }
     let (mut wrong, mut right) = (0, 0);

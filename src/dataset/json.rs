@@ -77,6 +77,10 @@ impl Shaper {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return self.refuse(place, NOT_UTF8);
         };
+        // The parser's message would quote all of a long text.
+        if !text.trim_start().starts_with('{') {
+            return self.refuse(place, format!("not a JSON object{}", self.hint));
+        }
         let parsed = serde_json::from_str(text).and_then(|Object(entries)| {
             let entries = entries.into_iter().map(|(name, raw)| Ok((name, value(&raw)?)));
             entries.collect::<Result<Vec<_>, _>>()
@@ -175,9 +179,8 @@ pub struct JsonValues<R> {
 struct Text {
     bytes: Vec<u8>,
     line: u64,
-    too_long: bool,
-    /// The file ends before the value does.
-    cut: bool,
+    /// Why it cannot be a row.
+    fault: Option<&'static str>,
 }
 
 impl<R: BufRead> JsonValues<R> {
@@ -210,14 +213,9 @@ impl<R: BufRead> JsonValues<R> {
                 }
                 _ => {
                     let text = self.value(byte)?;
-                    let place = Place::Line(text.line);
-                    if text.cut {
-                        self.in_array = false;
-                        self.shaper.refuse(place, "the file ends inside this value, or a bracket or quote of it never closes; check whether the file is whole");
-                    } else if text.too_long {
-                        self.shaper.refuse(place, "the value is longer than a row can be (16 MiB); split it");
-                    } else {
-                        self.shaper.take(&text.bytes, text.line);
+                    match text.fault {
+                        Some(fault) => self.shaper.refuse(Place::Line(text.line), fault),
+                        None => self.shaper.take(&text.bytes, text.line),
                     }
                     return Ok(true);
                 }
@@ -245,14 +243,17 @@ impl<R: BufRead> JsonValues<R> {
             if text.bytes.len() < max {
                 text.bytes.push(byte);
             } else {
-                text.too_long = true;
+                text.fault = Some("the value is longer than a row can be (16 MiB); split it");
             }
             match byte {
+                b'\n' if in_string => {
+                    text.fault = Some("a string does not end on its line; close it");
+                    self.skip_to_value()?;
+                    return Ok(text);
+                }
                 _ if escaped => escaped = false,
                 b'\\' if in_string => escaped = true,
                 b'"' => in_string = !in_string,
-                // A string has no line breaks: this one was never closed, and costs its own value only.
-                b'\n' => in_string = false,
                 b'{' | b'[' if !in_string => depth += 1,
                 b'}' | b']' if !in_string => {
                     depth = depth.saturating_sub(1);
@@ -263,8 +264,25 @@ impl<R: BufRead> JsonValues<R> {
                 _ => {}
             }
         }
-        text.cut = bracketed || in_string;
+        if bracketed || in_string {
+            self.in_array = false;
+            text.fault = Some("the file ends inside this value; check whether the file is whole");
+        }
         Ok(text)
+    }
+
+    /// Reads over lines, up to one that begins a value or ends an array.
+    fn skip_to_value(&mut self) -> io::Result<()> {
+        let mut at_start = true;
+        while let Some(byte) = self.peek()? {
+            match byte {
+                b'{' | b'[' | b']' if at_start => break,
+                b'\n' => at_start = true,
+                _ => at_start &= byte.is_ascii_whitespace(),
+            }
+            self.skip(byte);
+        }
+        Ok(())
     }
 }
 
@@ -298,9 +316,11 @@ impl<R: BufRead> Iterator for JsonValues<R> {
     }
 }
 
-/// Whether a text that begins with `head` is an object per line.
+/// Whether a text that begins with `head` is an object per line: its first line is, and most look like it.
 pub fn is_lines(head: &[u8]) -> bool {
-    let mut lines = head.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
-    let first = lines.find(|line| !line.is_empty());
-    first.is_some_and(|line| line.starts_with(b"{") && serde_json::from_slice::<Object>(line).is_ok())
+    let lines = head.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let lines: Vec<&[u8]> = lines.take(100).collect();
+    let objects = lines.iter().filter(|line| line.starts_with(b"{") && line.ends_with(b"}")).count();
+    let first = lines.first().is_some_and(|line| serde_json::from_slice::<Object>(line).is_ok());
+    first && 2 * objects >= lines.len()
 }

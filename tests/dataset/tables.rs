@@ -271,7 +271,6 @@ fn a_file_without_rows_is_told() {
     refused("a.csv", "comment,label\n", &usual(), "FILE: no rows");
     refused("a.jsonl", "\n", &usual(), "FILE: no rows");
     refused("a.json", "[]", &usual(), "FILE: no rows");
-    refused("a.txt", "", &usual(), "FILE: no rows");
     refused("a.md", "좋아요\n", &usual(), "FILE: the name must end in .jsonl");
     refused(
         "a.csv",
