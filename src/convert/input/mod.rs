@@ -7,5 +7,6 @@ pub mod hub;
 mod hub_blob;
 pub mod json;
 pub mod layout;
+mod regular;
 pub mod safetensors;
 pub mod tensor;
