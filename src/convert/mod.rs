@@ -1,8 +1,8 @@
 //! Conversion: a Hugging Face checkpoint or a GGUF file, with or without a PEFT adapter, to a quantised GGUF
 //! file, in one pass and bounded memory.
 //!
-//! The way of a tensor: [`input`] finds it. [`mod@plan`] decides its name ([`arch`]), its type ([`quantise`]) and
-//! what the adapter ([`merge`]) and smoothing do to it. [`mod@write`] reads it in row chunks, merges, quantises and
+//! First, [`settings`] judges `config.json`. The way of a tensor: [`input`] finds it. [`mod@plan`] decides its name
+//! ([`arch`]), its type ([`quantise`]) and what the adapter ([`merge`]) and smoothing do to it. [`mod@write`] reads it in row chunks, merges, quantises and
 //! writes. [`tokenizer`] makes the vocabulary's metadata, and [`finish`] checks the result, which has its name only
 //! when it is whole and has answered a question.
 //!

@@ -9,7 +9,7 @@ const PATH_CHARS: usize = 200;
 /// Names of a list at most; the rest is counted.
 const LIST_NAMES: usize = 10;
 /// Characters of a list at most, whatever the number of its names.
-const LIST_CHARS: usize = 240;
+const LIST_CHARS: usize = 200;
 
 /// A text from outside: at most 100 characters, control characters and invisible marks escaped.
 pub fn shown(text: &str) -> String {
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(listed(&names), "t0, t1, t2, t3, t4, t5, t6, t7, t8, t9 and 190 more");
         let long: Vec<String> = (0..20).map(|i| format!("{i}{}", "x".repeat(90))).collect();
         let list = listed(&long);
-        assert!(list.ends_with(" and 18 more") && list.chars().count() < 260, "{list}");
+        assert!(list.ends_with(" and 18 more") && list.chars().count() < 220, "{list}");
         assert_eq!(listed::<&str>(&[]), "");
     }
 }

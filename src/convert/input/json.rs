@@ -1,26 +1,15 @@
 //! JSON files beside the weights.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::Value as Json;
 
 use super::error::SourceError;
+use super::regular::open_regular;
 
 /// Bytes of a JSON file at most: several times the largest `tokenizer.json` of a supported model.
 const MAX_BYTES: u64 = 256 << 20;
-
-/// Opens a regular file: a FIFO would wait for ever, and a device has no end.
-///
-/// # Errors
-/// The file system's own, or that this is no file.
-pub(super) fn open_regular(path: &Path) -> io::Result<File> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    File::open(path)
-}
 
 /// Reads a JSON file.
 ///

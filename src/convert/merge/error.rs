@@ -77,7 +77,7 @@ pub enum AdapterError {
     },
     /// A module that the configuration names and the file does not have.
     #[error(
-        "target_modules names {module}, but the adapter has no tensors for it: the file is incomplete or made for another base; it has {}",
+        "target_modules names {module}, but the adapter has no tensors for it, only for {}: it is incomplete or made for another base",
         listed(.found)
     )]
     MissingModule {
