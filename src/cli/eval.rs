@@ -14,6 +14,7 @@ use crate::eval::metrics::Confusion;
 use crate::eval::picture;
 use crate::eval::predictions::{self, Mode, Prediction};
 use crate::eval::report::{Recalibration, Reliability, Report};
+use crate::files::output;
 use crate::sentiment::profile::Calibration;
 use crate::sentiment::score::probabilities;
 
@@ -173,9 +174,12 @@ fn pairs(
 
 fn draw(report: &Report, folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
-    std::fs::write(folder.join("confusion.svg"), picture::confusion(&report.confusion))?;
+    let write = |name: &str, picture: String| {
+        output::replace(&folder.join(name), picture.as_bytes()).map_err(std::io::Error::other)
+    };
+    write("confusion.svg", picture::confusion(&report.confusion))?;
     if let Some(Reliability { bins, .. }) = &report.reliability {
-        std::fs::write(folder.join("reliability.svg"), picture::reliability(bins))?;
+        write("reliability.svg", picture::reliability(bins))?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod eval;
 mod health;
 mod inspect;
 mod model_args;
+mod model_watch;
 pub mod openmp;
 mod predict;
 mod profile_arg;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::telemetry::{self, LogFormat};
+use crate::text::escape;
 
 /// How Korean YouTube viewers feel: 긍정 / 중립 / 부정, with probabilities and reasons.
 #[derive(Debug, Parser)]
@@ -96,7 +98,8 @@ pub fn run(cli: Cli) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            // Whatever a message has picked up from files, servers and arguments.
+            eprintln!("error: {}", escape::message(&error.to_string()));
             ExitCode::FAILURE
         }
     }

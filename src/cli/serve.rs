@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 use super::model_args::ModelArgs;
+use super::model_watch::ModelWatch;
 use super::run::{CliResult, block_on};
 use crate::grpc::{Server, ServerOptions};
 use crate::llama::cpu;
@@ -45,7 +46,9 @@ pub struct ServeArgs {
 }
 
 pub fn run(args: &ServeArgs) -> CliResult {
+    let watch = ModelWatch::open(&args.model)?;
     let classifier = Arc::new(load(&args.model, args.options.options()?)?);
+    watch.check_loaded()?;
     let card = classifier.card();
     info!(
         model = card.name,
@@ -72,10 +75,19 @@ pub fn run(args: &ServeArgs) -> CliResult {
             second.next().await;
             second.next().await;
         };
-        server.run(first.next(), stop_now).await?;
+        server.run(or(first.next(), watch.modified()), or(stop_now, watch.modified())).await?;
+        watch.verdict()?;
         info!("stopped");
         Ok(())
     })?
+}
+
+/// Whichever comes first.
+async fn or(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    tokio::select! {
+        () = one => {}
+        () = other => {}
+    }
 }
 
 /// SIGTERM and SIGINT.

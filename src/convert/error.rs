@@ -14,6 +14,7 @@ use super::quantise::type_override::OverrideError;
 use super::tokenizer::error::VocabError;
 use crate::files::output::OutputError;
 use crate::gguf::GgufError;
+use crate::gguf::check::CheckError;
 use crate::sentiment::profile::ProfileError;
 
 /// Why a tensor can't be written.
@@ -63,6 +64,9 @@ pub enum ConvertError {
     /// The base's GGUF header lacks something.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// The base's settings, vocabulary or tensors are not a model's.
+    #[error("the base is damaged: {0}; download it again")]
+    Check(#[from] CheckError),
     /// The vocabulary can't be converted.
     #[error(transparent)]
     Vocab(#[from] VocabError),

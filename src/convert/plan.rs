@@ -16,6 +16,7 @@ use super::quantise::mixture::{Mixture, Weight, choose_types, is_weight, tensor_
 use super::quantise::pad::{Padding, padded_width};
 use super::quantise::smooth::{Smoother, Smoothing};
 use super::tokenizer::vocab;
+use crate::gguf::check;
 use crate::gguf::tensor_type::{FileType, TensorType};
 use crate::gguf::{Header, Metadata, TensorInfo, Value};
 
@@ -197,6 +198,7 @@ pub fn plan_gguf(base: &GgufBase, adapter: Option<&Adapter>, mixture: Mixture) -
     if base.header.metadata.get("split.count").and_then(Value::as_u64).is_some_and(|n| n > 1) {
         return Err(ConvertError::SplitGguf);
     }
+    check::header(&base.header)?;
     let mut metadata = base.header.metadata.clone();
     metadata.remove(|key| {
         key.starts_with("ko_sentiment.") || key.starts_with("split.") || key == "general.alignment"

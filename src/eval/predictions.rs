@@ -11,7 +11,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::metrics::Scored;
+use crate::files::open;
 use crate::sentiment::labels::Sentiment;
+
+/// Bytes of a file of answers: millions of them.
+const MAX_BYTES: u64 = 4 << 30;
 
 /// How answers are taken from the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -111,8 +115,8 @@ pub enum PredictionsError {
 /// # Errors
 /// See [`PredictionsError`].
 pub fn read(path: &Path) -> Result<BTreeMap<usize, Prediction>, PredictionsError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| PredictionsError::Io { path: path.into(), source })?;
+    let text = open::read_text(path, MAX_BYTES)
+        .map_err(|source| PredictionsError::Io { path: path.into(), source })?;
     let head = text.lines().next().unwrap_or("");
     let skipped = usize::from(serde_json::from_str::<Source>(head).is_ok());
     parse(path, &text, skipped)
@@ -150,7 +154,8 @@ impl PredictionsFile {
         source: &Source,
     ) -> Result<(Self, BTreeMap<usize, Prediction>), PredictionsError> {
         let io_error = |source| PredictionsError::Io { path: path.into(), source };
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(io_error)?;
+        let file = open::regular_with(path, OpenOptions::new().read(true).append(true).create(true))
+            .map_err(io_error)?;
         let text = io::read_to_string(&file).map_err(io_error)?;
         let mut opened = Self { path: path.into(), file };
         if text.is_empty() {

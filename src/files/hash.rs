@@ -1,18 +1,19 @@
 //! SHA-256 of files, for provenance and for the closing table.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+
+use super::open;
 
 /// Hexadecimal SHA-256 of a file; `None` if `stop` said so.
 ///
 /// # Errors
 /// What reading answers.
 pub fn file(path: &Path, stop: &dyn Fn() -> bool) -> io::Result<Option<String>> {
-    let mut file = File::open(path)?;
+    let mut file = open::regular(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {

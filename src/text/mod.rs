@@ -1,4 +1,5 @@
-//! Tokens and the text that they stand for.
+//! Tokens and the text that they stand for; text from outside made fit to be shown.
 
+pub mod escape;
 pub mod utf8;
 pub mod vocabulary;
