@@ -9,6 +9,7 @@ mod command_line;
 mod convert;
 mod embedded;
 mod eval;
+mod hostile;
 mod layers;
 mod python;
 mod rpc;
