@@ -114,6 +114,14 @@ impl LlamaContext {
             );
             return Err(StartError::Config(text));
         }
+        let batch = options.batch.min(options.cells);
+        if options.sequences > batch {
+            let text = format!(
+                "a step of {batch} tokens is too small for {} sequences; raise --batch-size and --ctx-size, or lower --parallel or --max-videos",
+                options.sequences
+            );
+            return Err(StartError::Config(text));
+        }
         // llama.cpp asserts that there are as many rows as sequences.
         let outputs = options.outputs.max(options.sequences).min(options.batch);
         let mut params = options.params(outputs);
