@@ -6,7 +6,7 @@ BASE := models/.cache/gemma-3-270m-q4_k_m.gguf
 ADAPTER := models/ko-gemma3-270m-sentiment
 BINARY := target/release/ko-sentiment
 
-.PHONY: help demo test check test-training lint deny build release setup clean
+.PHONY: help demo test check test-hostile test-training lint deny build release setup clean
 
 demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
@@ -25,6 +25,14 @@ check: setup
 	cargo clippy --release --all-targets -- -D warnings
 	cargo test --release --quiet --lib
 	cargo test --release --quiet --test it -- layers
+
+HOSTILE_MUTATIONS ?= 10000
+
+# The parsers' fuzz targets are compiled here so that they follow the crate; fuzz/README.md says how to run them.
+test-hostile: ## Test files that mean harm, and HOSTILE_MUTATIONS changed copies of two tiny models
+test-hostile: setup
+	HOSTILE_MUTATIONS=$(HOSTILE_MUTATIONS) cargo test --release --test it -- hostile
+	cargo check --manifest-path fuzz/Cargo.toml --locked
 
 # The training recipe on a tiny model: torch, transformers and PEFT take 6 GB, so it stands apart.
 test-training: ## Test the training recipe on a tiny model (6 GB of Python packages)

@@ -273,7 +273,7 @@ impl Drop for Loader {
 fn be_loader() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for path in std::io::stdin().lines() {
-        let options = LoadOptions { context: 512, batch: 256, ..LoadOptions::default() };
+        let options = LoadOptions { context: 512, batch: 256, threads: Some(1), ..LoadOptions::default() };
         if let Ok(classifier) = load(Path::new(&path.unwrap()), options) {
             let input = Input::new(RawInput { comment: "좋아요 😀 ㅋㅋ", ..RawInput::default() }).unwrap();
             let _either = runtime.block_on(classifier.classify(&input, Options::default()));
