@@ -106,16 +106,16 @@ fn texts(tokens: &Array, types: &Array) -> Result<(), CheckError> {
         let fault = |fault| CheckError::Token { id, text: String::from_utf8_lossy(text).into_owned(), fault };
         let readable = std::str::from_utf8(text).is_ok() && !text.contains(&0);
         if !readable || text.len() > MAX_TOKEN_BYTES {
-            return Err(fault("is not UTF-8, holds a zero byte or is too long; convert the model again"));
+            return Err(fault("is not UTF-8, holds a zero byte or is too long"));
         }
         let byte = byte_of(text);
         match (byte, token_type == BYTE) {
             (Some(byte), true) => bytes[usize::from(byte)] = true,
             (None, false) => {}
             (None, true) => {
-                return Err(fault("is of the type of bytes and is none; convert the model again"));
+                return Err(fault("is of the type of bytes and is none"));
             }
-            (Some(_), false) => return Err(fault("is a byte and not of that type; convert the model again")),
+            (Some(_), false) => return Err(fault("is a byte and not of that type")),
         }
         // llama.cpp gives a token without a text this one.
         let stored = match text {
@@ -123,7 +123,7 @@ fn texts(tokens: &Array, types: &Array) -> Result<(), CheckError> {
             text => Cow::Borrowed(text),
         };
         if ids.insert(stored, id).is_some() {
-            return Err(fault("is there twice; convert the model again"));
+            return Err(fault("is there twice"));
         }
     }
     let missing: Vec<u8> = (0..=255).filter(|byte| !bytes[usize::from(*byte)]).collect();
