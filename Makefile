@@ -6,7 +6,7 @@ BASE := models/.cache/gemma-3-270m-q4_k_m.gguf
 ADAPTER := models/ko-gemma3-270m-sentiment
 BINARY := target/release/ko-sentiment
 
-.PHONY: help demo test check storm test-training lint deny build release setup clean
+.PHONY: help demo test check storm test-hostile test-training lint deny build release setup clean
 
 demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
@@ -29,6 +29,14 @@ check: setup
 storm: ## Storm the engine: evictions, twins, cancels, labels of 1 to 5 tokens (STORM_REQUESTS=2000)
 storm: $(MODEL)
 	STORM_REQUESTS=$${STORM_REQUESTS:-2000} cargo test --release --test it storm -- --nocapture
+
+HOSTILE_MUTATIONS ?= 10000
+
+# The parsers' fuzz targets are compiled here so that they follow the crate; fuzz/README.md says how to run them.
+test-hostile: ## Test files that mean harm, and HOSTILE_MUTATIONS changed copies of two tiny models
+test-hostile: setup
+	HOSTILE_MUTATIONS=$(HOSTILE_MUTATIONS) cargo test --release --test it -- hostile
+	cargo check --manifest-path fuzz/Cargo.toml --locked
 
 # The training recipe on a tiny model: torch, transformers and PEFT take 6 GB, so it stands apart.
 test-training: ## Test the training recipe on a tiny model (6 GB of Python packages)

@@ -11,6 +11,7 @@ mod convert;
 mod dataset;
 mod embedded;
 mod eval;
+mod hostile;
 mod labels;
 mod layers;
 mod python;

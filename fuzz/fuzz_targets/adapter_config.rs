@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use ko_sentiment_fuzz::adapter::AdapterConfig;
+use ko_sentiment_fuzz::convert::merge::adapter::AdapterConfig;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

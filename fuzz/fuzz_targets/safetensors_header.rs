@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use ko_sentiment_fuzz::safetensors::SafetensorsFile;
+use ko_sentiment_fuzz::convert::input::safetensors::SafetensorsFile;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

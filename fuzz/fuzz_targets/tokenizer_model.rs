@@ -1,7 +1,7 @@
 //! Any bytes as a SentencePiece model, and any JSON as a tokenizer.json: an error or tokens.
 #![no_main]
 
-use ko_sentiment_fuzz::vocab;
+use ko_sentiment_fuzz::convert::tokenizer::vocab;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -19,6 +19,7 @@ use crate::eval::predictions::{self, Prediction, PredictionsFile};
 use crate::eval::recalibration::Recalibration;
 use crate::eval::report::{Reliability, Report};
 use crate::eval::withheld::Withheld;
+use crate::files::output;
 use crate::sentiment::classify::ModelCard;
 use crate::sentiment::input::{DEFAULT_TOKENS, MAX_TOKENS};
 
@@ -235,9 +236,12 @@ fn prepare(folder: &Path) -> std::io::Result<()> {
 }
 
 fn draw(report: &Report, folder: &Path) -> std::io::Result<()> {
-    std::fs::write(folder.join("confusion.svg"), picture::confusion(&report.confusion))?;
+    let write = |name: &str, picture: String| {
+        output::replace(&folder.join(name), picture.as_bytes()).map_err(std::io::Error::other)
+    };
+    write("confusion.svg", picture::confusion(&report.confusion))?;
     if let Some(Reliability { bins, .. }) = &report.reliability {
-        std::fs::write(folder.join("reliability.svg"), picture::reliability(bins))?;
+        write("reliability.svg", picture::reliability(bins))?;
     }
     Ok(())
 }

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use super::run::CliResult;
 use crate::files::hash;
-use crate::gguf::{self, Header};
+use crate::gguf::{self, Header, check};
 use crate::llama::cpu;
 use crate::sentiment::profile::{self, Profile};
+use crate::text::escape::{self, shown};
 
 /// Architecture, quantisation, profile, origin and hash of a GGUF file, from its header alone; and the
 /// CPU features that would compute it here.
@@ -37,6 +38,7 @@ pub fn run(args: &InspectArgs) -> CliResult {
     }
     let facts = facts(&header, &hash::model(&args.model)?);
     let types = types(&header);
+    let fault = check::file(&args.model).err().map(|fault| fault.to_string());
     let profile = profile.map(Profile::from_toml).transpose()?;
     if args.json {
         let types: Value = types
@@ -47,13 +49,13 @@ pub fn run(args: &InspectArgs) -> CliResult {
         println!(
             "{}",
             serde_json::to_string_pretty(
-                &json!({ "file": facts, "tensors": types, "profile": profile, "cpu_features": cpu()?.features })
+                &json!({ "file": facts, "tensors": types, "profile": profile, "fault": fault, "cpu_features": cpu()?.features })
             )?
         );
         return Ok(());
     }
     for (name, value) in &facts {
-        println!("{name:<22}{}", plain(value));
+        println!("{:<22}{}", shown(name).to_string(), plain(value));
     }
     println!("\ntype     tensors           bytes");
     for (name, (tensors, bytes)) in &types {
@@ -61,18 +63,23 @@ pub fn run(args: &InspectArgs) -> CliResult {
     }
     match profile {
         None => println!("\nno profile: `serve` needs --profile, or convert the file with `convert-model`"),
-        Some(p) => {
-            let c = &p.calibration;
-            let (l, b) = (&p.labels, &c.bias);
-            println!("\nprofile               {} version {}", p.name, p.version);
-            println!("labels                {} / {} / {}", l.positive, l.neutral, l.negative);
-            println!("temperature           {}", c.temperature);
-            println!("bias                  {} / {} / {}", b.positive, b.neutral, b.negative);
-            println!("abstains below        {}", c.abstain_below);
-        }
+        Some(profile) => print_profile(&profile),
+    }
+    if let Some(fault) = fault {
+        println!("\ncannot be served      {}", escape::message(&fault));
     }
     println!("\nCPU features here     {}", cpu()?);
     Ok(())
+}
+
+fn print_profile(p: &Profile) {
+    let c = &p.calibration;
+    let (l, b) = (&p.labels, &c.bias);
+    println!("\nprofile               {} version {}", shown(&p.name), p.version);
+    println!("labels                {} / {} / {}", shown(&l.positive), shown(&l.neutral), shown(&l.negative));
+    println!("temperature           {}", c.temperature);
+    println!("bias                  {} / {} / {}", b.positive, b.neutral, b.negative);
+    println!("abstains below        {}", c.abstain_below);
 }
 
 /// What the header says, in the order to show it.
@@ -124,5 +131,5 @@ fn types(header: &Header) -> BTreeMap<String, (usize, u64)> {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    shown(&value.as_str().map_or_else(|| value.to_string(), str::to_owned)).to_string()
 }

@@ -29,6 +29,7 @@ mod eval;
 mod health;
 mod inspect;
 mod model_args;
+mod model_watch;
 pub mod openmp;
 mod out;
 mod predict;
@@ -48,6 +49,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::telemetry::{self, LogFormat};
+use crate::text::escape;
 
 /// How Korean YouTube viewers feel: 긍정 / 중립 / 부정, with probabilities and reasons.
 #[derive(Debug, Parser)]
@@ -125,7 +127,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if nobody_reads(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            // Whatever a message has picked up from files, servers and arguments.
+            eprintln!("error: {}", escape::message(&error.to_string()));
             ExitCode::FAILURE
         }
     }

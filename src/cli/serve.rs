@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 use super::model_args::ModelArgs;
+use super::model_watch::ModelWatch;
 use super::run::{CliResult, block_on};
 use super::transport_args::TransportArgs;
 use crate::grpc::Server;
@@ -33,7 +34,9 @@ pub struct ServeArgs {
 }
 
 pub fn run(args: &ServeArgs) -> CliResult {
+    let watch = ModelWatch::open(&args.model)?;
     let classifier = Arc::new(load(&args.model, args.options.options()?)?);
+    watch.check_loaded()?;
     let card = classifier.card();
     info!(
         model = card.name,
@@ -57,7 +60,8 @@ pub fn run(args: &ServeArgs) -> CliResult {
             second.next().await;
             second.next().await;
         };
-        server.run(first.next(), stop_now).await?;
+        server.run(or(first.next(), watch.modified()), or(stop_now, watch.modified())).await?;
+        watch.verdict()?;
         info!("stopped");
         Ok(())
     })?
@@ -71,6 +75,14 @@ fn on_hangup(reload: Arc<Notify>) -> std::io::Result<impl Future<Output = ()>> {
             reload.notify_one();
         }
     })
+}
+
+/// Whichever comes first.
+async fn or(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    tokio::select! {
+        () = one => {}
+        () = other => {}
+    }
 }
 
 /// SIGTERM and SIGINT.

@@ -14,6 +14,7 @@ use super::quantise::type_override::OverrideError;
 use super::tokenizer::error::VocabError;
 use crate::files::output::OutputError;
 use crate::gguf::GgufError;
+use crate::gguf::check::CheckError;
 use crate::sentiment::profile::ProfileError;
 use crate::text::shown::shown;
 
@@ -74,6 +75,9 @@ pub enum ConvertError {
     /// A tensor can't be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The base's settings, vocabulary or tensors are not a model's.
+    #[error("the base is damaged: {0}; download it again")]
+    Check(#[from] CheckError),
     /// The vocabulary can't be converted.
     #[error(transparent)]
     Vocab(#[from] VocabError),

@@ -1,11 +1,12 @@
 //! SHA-256 of files, for provenance and for the closing table.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+
+use super::open;
 
 /// Hexadecimal SHA-256 of a file; `None` if `stop` said so.
 ///
@@ -35,7 +36,7 @@ pub fn model(path: &Path) -> io::Result<String> {
 
 /// Hashes a file's bytes; `false` if `stop` said so.
 fn feed(path: &Path, hasher: &mut Sha256, stop: &dyn Fn() -> bool) -> io::Result<bool> {
-    let mut file = File::open(path)?;
+    let mut file = open::regular(path)?;
     let mut buffer = vec![0; 1 << 20];
     loop {
         if stop() {

@@ -1,5 +1,8 @@
-//! Files: hashes, and outputs that have their name only when they are whole.
+//! Files: opened if they are files, hashes, outputs that have their name only when they are whole, and
+//! whether one that is in use was changed.
 
 pub mod hash;
+pub mod open;
 pub mod output;
 pub mod split;
+pub mod watch;

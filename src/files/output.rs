@@ -2,13 +2,18 @@
 //!
 //! It is a locked temporary file in the target's folder. Dropping it removes it; what a killed
 //! process left behind is told by its free lock, and removed by the next conversion.
+//!
+//! Only a regular file is ever replaced: no folder, pipe or device, and no symbolic link, which may point
+//! anywhere.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use fs4::FileExt;
 use tempfile::NamedTempFile;
+
+use super::open;
 
 const SUFFIX: &str = ".partial";
 
@@ -21,6 +26,9 @@ pub enum OutputError {
     /// The target is no file name.
     #[error("{0} is not a file name")]
     Name(PathBuf),
+    /// The target is there and is no file.
+    #[error("{0} is not a file, but a link, a pipe or a device; name another file")]
+    NotAFile(PathBuf),
     /// Too little space.
     #[error("{folder} has {free} bytes free, the model needs {needed}: free {} more or choose another folder", needed - free)]
     Space {
@@ -54,18 +62,35 @@ pub struct Output {
 /// [`OutputError::Exists`], [`OutputError::Name`], [`OutputError::Space`], [`OutputError::Io`].
 pub fn check_target(target: &Path, size: u64, force: bool) -> Result<(), OutputError> {
     let folder = folder_of(target)?;
-    if target.is_dir() {
-        return Err(OutputError::Name(target.to_owned()));
-    }
-    if target.exists() && !force {
-        return Err(OutputError::Exists(target.to_owned()));
-    }
+    check_kind(target, force)?;
     let free =
         fs4::available_space(&folder).map_err(|source| OutputError::Io { path: folder.clone(), source })?;
     if free < size {
         return Err(OutputError::Space { folder, free, needed: size });
     }
     Ok(())
+}
+
+/// What has the target's name, if anything, may be replaced.
+fn check_kind(target: &Path, force: bool) -> Result<(), OutputError> {
+    match fs::symlink_metadata(target) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(OutputError::Io { path: target.to_owned(), source }),
+        Ok(about) if about.is_dir() => Err(OutputError::Name(target.to_owned())),
+        Ok(about) if !about.is_file() => Err(OutputError::NotAFile(target.to_owned())),
+        Ok(_) if force => Ok(()),
+        Ok(_) => Err(OutputError::Exists(target.to_owned())),
+    }
+}
+
+/// Replaces a file by `bytes`, whole or not at all; its folder must be there.
+///
+/// # Errors
+/// Any [`OutputError`] but [`OutputError::Exists`].
+pub fn replace(target: &Path, bytes: &[u8]) -> Result<(), OutputError> {
+    let output = Output::create(target, bytes.len() as u64, true)?;
+    output.file().write_all(bytes).map_err(|e| output.io_error(e))?;
+    output.finish(true)
 }
 
 impl Output {
@@ -114,6 +139,8 @@ impl Output {
         let io = |source| OutputError::Io { path: target.clone(), source };
         make_readable(temporary.as_file()).map_err(io)?;
         temporary.as_file().sync_all().map_err(io)?;
+        // Once more: what has the name now may be another thing than before.
+        check_kind(&target, force)?;
         let renamed = if force { temporary.persist(&target) } else { temporary.persist_noclobber(&target) };
         renamed.map_err(|e| match e.error.kind() {
             io::ErrorKind::AlreadyExists => OutputError::Exists(target.clone()),
@@ -153,9 +180,71 @@ fn remove_stale(folder: &Path, prefix: &str) {
         if !(name.starts_with(prefix) && name.ends_with(SUFFIX)) {
             continue;
         }
-        let Ok(file) = OpenOptions::new().write(true).open(entry.path()) else { continue };
+        // Never a link or a pipe that somebody else gave such a name.
+        if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        let Ok(file) = open::regular_with(&entry.path(), OpenOptions::new().write(true)) else { continue };
         if FileExt::try_lock(&file).is_ok() && fs::remove_file(entry.path()).is_ok() {
             tracing::info!(path = %entry.path().display(), "removed what an interrupted conversion left");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn only_files_are_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("file"), "old").unwrap();
+        fs::write(path("other"), "kept").unwrap();
+        fs::create_dir(path("folder")).unwrap();
+        std::os::unix::fs::symlink(path("other"), path("link")).unwrap();
+        std::os::unix::fs::symlink(path("nothing"), path("dangling")).unwrap();
+        assert!(Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());
+        let before = || fs::read_dir(folder.path()).unwrap().count();
+        let check = |name: &str, expect: &str| {
+            let count = before();
+            let refusal = replace(&path(name), b"new").unwrap_err().to_string();
+            assert!(refusal.contains(expect), "{name}: {refusal}");
+            assert_eq!(before(), count, "{name} left something behind");
+        };
+        check("folder", "is not a file name");
+        check("link", "is not a file, but a link");
+        check("dangling", "is not a file, but a link");
+        check("fifo", "is not a file, but a link, a pipe");
+        assert!(!path("nothing").exists());
+        assert_eq!(fs::read_to_string(path("other")).unwrap(), "kept");
+        replace(&path("file"), b"new").unwrap();
+        assert_eq!(fs::read_to_string(path("file")).unwrap(), "new");
+        let exists = Output::create(&path("file"), 3, false).unwrap_err();
+        assert!(matches!(exists, OutputError::Exists(_)), "{exists}");
+    }
+
+    #[test]
+    fn what_takes_the_name_meanwhile_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("out");
+        let output = Output::create(&target, 3, true).unwrap();
+        assert!(Command::new("mkfifo").arg(&target).status().unwrap().success());
+        let refusal = output.finish(true).unwrap_err();
+        assert!(matches!(refusal, OutputError::NotAFile(_)), "{refusal}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the pipe alone");
+    }
+
+    #[test]
+    fn leftovers_are_removed_and_lookalikes_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path(".out.killed.partial"), "half").unwrap();
+        assert!(Command::new("mkfifo").arg(path(".out.pipe.partial")).status().unwrap().success());
+        fs::write(path(".other.killed.partial"), "half").unwrap();
+        replace(&path("out"), b"new").unwrap();
+        assert!(!path(".out.killed.partial").exists());
+        assert!(path(".out.pipe.partial").exists() && path(".other.killed.partial").exists());
     }
 }

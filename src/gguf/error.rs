@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::text::escape::quoted;
+
 /// What is wrong with a GGUF file.
 #[derive(Debug, thiserror::Error)]
 pub enum GgufError {
@@ -31,8 +33,14 @@ pub enum GgufError {
     /// A key or a tensor name is not UTF-8.
     #[error("a name in the header is not UTF-8")]
     Utf8,
+    /// A key or a tensor name that is empty or holds control characters.
+    #[error("the name {} in the header is empty or holds control characters", quoted(.0))]
+    Name(String),
+    /// A key that is longer than any.
+    #[error("a metadata key of {0} bytes: the header is damaged")]
+    KeyLength(u64),
     /// A value type that GGUF does not define.
-    #[error("metadata key {key:?}: unknown value type {id}")]
+    #[error("metadata key {}: unknown value type {id}", quoted(key))]
     ValueType {
         /// The key.
         key: String,
@@ -40,19 +48,19 @@ pub enum GgufError {
         id: u32,
     },
     /// An array of arrays, which no known key uses.
-    #[error("metadata key {0:?}: arrays of arrays are not supported")]
+    #[error("metadata key {}: arrays of arrays are not supported", quoted(.0))]
     NestedArray(String),
     /// A key that occurs twice.
-    #[error("metadata key {0:?} occurs twice")]
+    #[error("metadata key {} occurs twice", quoted(.0))]
     DuplicateKey(String),
     /// A tensor that occurs twice.
-    #[error("tensor {0:?} occurs twice")]
+    #[error("tensor {} occurs twice", quoted(.0))]
     DuplicateTensor(String),
     /// A tensor name that ggml would cut.
     #[error("tensor name of {0} bytes: ggml keeps 63")]
     NameLength(u64),
     /// No dimension, more than four, a zero, a product past 2^63, or a row that is no whole number of blocks.
-    #[error("tensor {name:?}: impossible shape {shape:?}")]
+    #[error("tensor {}: impossible shape {shape:?}", quoted(name))]
     Shape {
         /// The tensor.
         name: String,
@@ -60,7 +68,7 @@ pub enum GgufError {
         shape: Vec<u64>,
     },
     /// A tensor type that is not supported.
-    #[error("tensor {name:?}: unsupported tensor type {id}")]
+    #[error("tensor {}: unsupported tensor type {id}", quoted(name))]
     TensorType {
         /// The tensor.
         name: String,
@@ -71,7 +79,7 @@ pub enum GgufError {
     #[error("general.alignment is {0}, not a power of two from 8 up")]
     Alignment(u64),
     /// A tensor does not start where the previous one ends.
-    #[error("tensor {name:?}: its data is at offset {found}, expected {expected}")]
+    #[error("tensor {}: its data is at offset {found}, expected {expected}", quoted(name))]
     Offset {
         /// The tensor.
         name: String,
@@ -92,7 +100,7 @@ pub enum GgufError {
     #[error("metadata key {0:?} is missing")]
     MissingKey(String),
     /// A key's value has another type than it must have.
-    #[error("metadata key {key:?}: expected {expected}")]
+    #[error("metadata key {}: expected {expected}", quoted(key))]
     KeyType {
         /// The key.
         key: String,

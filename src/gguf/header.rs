@@ -5,19 +5,21 @@
 //! (source: `ggml/docs/gguf.md`). Only little-endian version 3 is written; 2 and 3 are read.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::GgufError;
 use super::metadata::{Array, Metadata, Value, ValueType};
 use super::tensor_type::TensorType;
+use crate::files::open;
 
 const MAGIC: &[u8; 4] = b"GGUF";
 const VERSION: u32 = 3;
 const DEFAULT_ALIGNMENT: u64 = 32;
 /// More dimensions than ggml's tensors can have (`GGML_MAX_DIMS`).
 const MAX_DIMS: u32 = 4;
+/// The longest key that is read, in bytes.
+const MAX_KEY: u64 = 1 << 16;
 /// The longest tensor name that ggml keeps (`GGML_MAX_NAME`, with its terminator).
 const MAX_NAME: u64 = 63;
 
@@ -98,7 +100,7 @@ impl Header {
     /// Any [`GgufError`]: every length is checked against the file's size before it is allocated.
     pub fn read(path: &Path) -> Result<Self, GgufError> {
         let io = |source| GgufError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(io)?;
+        let file = open::regular(path).map_err(io)?;
         let size = file.metadata().map_err(io)?.len();
         Self::parse(BufReader::with_capacity(1 << 20, file), size).map_err(|e| match e {
             GgufError::Io { source, .. } => io(source),
@@ -198,6 +200,11 @@ impl Header {
     }
 }
 
+/// C's functions end a name at a zero byte: what they find would be another key than ours.
+fn plain_name(name: String) -> Result<String, GgufError> {
+    if name.is_empty() || name.chars().any(char::is_control) { Err(GgufError::Name(name)) } else { Ok(name) }
+}
+
 fn put_str(out: &mut Vec<u8>, string: &str) {
     out.extend((string.len() as u64).to_le_bytes());
     out.extend(string.as_bytes());
@@ -276,13 +283,25 @@ impl<R: Read> Input<R> {
 
     fn string(&mut self) -> Result<String, GgufError> {
         let len = self.u64()?;
+        self.text(len)
+    }
+
+    fn text(&mut self, len: u64) -> Result<String, GgufError> {
         String::from_utf8(self.bytes(len)?).map_err(|_| GgufError::Utf8)
+    }
+
+    /// A key: at most `max` bytes.
+    fn name(&mut self, max: u64) -> Result<String, GgufError> {
+        match self.u64()? {
+            len if len > max => Err(GgufError::KeyLength(len)),
+            len => self.text(len).and_then(plain_name),
+        }
     }
 
     fn metadata(&mut self, n_keys: u64) -> Result<Metadata, GgufError> {
         let mut metadata = Metadata::new();
         for _ in 0..n_keys {
-            let key = self.string()?;
+            let key = self.name(MAX_KEY)?;
             if metadata.get(&key).is_some() {
                 return Err(GgufError::DuplicateKey(key));
             }
@@ -352,7 +371,7 @@ impl<R: Read> Input<R> {
         if len > MAX_NAME {
             return Err(GgufError::NameLength(len));
         }
-        let name = String::from_utf8(self.bytes(len)?).map_err(|_| GgufError::Utf8)?;
+        let name = self.text(len).and_then(plain_name)?;
         let n_dims = self.u32()?;
         if n_dims == 0 || n_dims > MAX_DIMS {
             return Err(GgufError::Shape { name, shape: vec![] });

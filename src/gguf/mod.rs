@@ -1,7 +1,9 @@
-//! The GGUF file format: header, metadata, tensor types, and changing one value of a finished file.
+//! The GGUF file format: header, metadata, tensor types, what llama.cpp must not be given, and changing
+//! one value of a finished file.
 //!
 //! Source: `docs/gguf.md` of ggml.
 
+pub mod check;
 mod error;
 mod header;
 mod metadata;

@@ -1,12 +1,13 @@
 //! Changing one metadata value of a GGUF file, and nothing else.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::GgufError;
 use super::header::Header;
 use super::metadata::Value;
+use crate::files::open;
 use crate::files::output::{Output, OutputError};
 
 /// Why a file keeps its old metadata.
@@ -43,7 +44,7 @@ pub fn set_metadata(path: &Path, key: &str, value: Value) -> Result<(), RewriteE
     let head = header.encode();
     // The file itself is replaced, not a link to it.
     let target = fs::canonicalize(path).map_err(read_error)?;
-    let mut old = File::open(&target).map_err(read_error)?;
+    let mut old = open::regular(&target).map_err(read_error)?;
     let about = old.metadata().map_err(read_error)?;
     old.seek(SeekFrom::Start(data_start)).map_err(read_error)?;
     let size = head.len() as u64 + about.len().saturating_sub(data_start);

@@ -20,10 +20,36 @@ pub enum TensorType {
     Q4K,
     Q5K,
     Q6K,
+    IQ2XXS,
+    IQ2XS,
+    IQ3XXS,
+    IQ1S,
+    IQ4NL,
+    IQ3S,
+    IQ2S,
+    IQ4XS,
+    IQ1M,
+    TQ1_0,
+    TQ2_0,
 }
 
 impl TensorType {
-    /// Every supported type.
+    /// Types that are read and not written: those of other people's files.
+    pub const READ_ONLY: [Self; 11] = [
+        Self::IQ2XXS,
+        Self::IQ2XS,
+        Self::IQ3XXS,
+        Self::IQ1S,
+        Self::IQ4NL,
+        Self::IQ3S,
+        Self::IQ2S,
+        Self::IQ4XS,
+        Self::IQ1M,
+        Self::TQ1_0,
+        Self::TQ2_0,
+    ];
+
+    /// Every type that is read and written.
     pub const ALL: [Self; 13] = [
         Self::F32,
         Self::F16,
@@ -56,6 +82,17 @@ impl TensorType {
             Self::Q5K => (13, "Q5_K", 256, 176),
             Self::Q6K => (14, "Q6_K", 256, 210),
             Self::BF16 => (30, "BF16", 1, 2),
+            Self::IQ2XXS => (16, "IQ2_XXS", 256, 66),
+            Self::IQ2XS => (17, "IQ2_XS", 256, 74),
+            Self::IQ3XXS => (18, "IQ3_XXS", 256, 98),
+            Self::IQ1S => (19, "IQ1_S", 256, 50),
+            Self::IQ4NL => (20, "IQ4_NL", 32, 18),
+            Self::IQ3S => (21, "IQ3_S", 256, 110),
+            Self::IQ2S => (22, "IQ2_S", 256, 82),
+            Self::IQ4XS => (23, "IQ4_XS", 256, 136),
+            Self::IQ1M => (29, "IQ1_M", 256, 56),
+            Self::TQ1_0 => (34, "TQ1_0", 256, 54),
+            Self::TQ2_0 => (35, "TQ2_0", 256, 66),
         }
     }
 
@@ -66,7 +103,7 @@ impl TensorType {
 
     /// The type with this number in ggml.
     pub fn from_id(id: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|t| t.id() == id)
+        Self::ALL.into_iter().chain(Self::READ_ONLY).find(|t| t.id() == id)
     }
 
     /// Numbers in a block; a row is a whole number of blocks.

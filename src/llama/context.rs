@@ -114,10 +114,11 @@ impl LlamaContext {
             );
             return Err(StartError::Config(text));
         }
-        if options.sequences > options.batch {
+        let batch = options.batch.min(options.cells);
+        if options.sequences > batch {
             let text = format!(
-                "--batch-size {} is too small for --parallel and --max-videos, which need {}; raise it, or lower these",
-                options.batch, options.sequences
+                "a step of {batch} tokens is too small for {} sequences; raise --batch-size and --ctx-size, or lower --parallel or --max-videos",
+                options.sequences
             );
             return Err(StartError::Config(text));
         }

@@ -3,6 +3,7 @@
 
 pub mod backend;
 mod context;
+pub mod crash;
 mod features;
 mod hardware;
 pub mod kernels;

@@ -11,7 +11,11 @@ use llama_cpp_2::token::LlamaToken;
 use llama_cpp_sys_2 as sys;
 
 use super::backend::{BackendError, backend};
+use super::crash;
 use super::features::repacks_weights;
+use crate::gguf::GgufError;
+use crate::gguf::check::{self, CheckError};
+use crate::text::escape::quoted;
 use crate::text::vocabulary::{Token, Vocabulary};
 
 /// Why a model file cannot be used.
@@ -39,6 +43,14 @@ pub enum ModelError {
     /// llama.cpp itself.
     #[error(transparent)]
     Backend(#[from] &'static BackendError),
+    /// llama.cpp would end the process by it, or compute something else than the file says.
+    #[error("{}: {source}; download the file again or convert the model anew", path.display())]
+    Check {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: CheckError,
+    },
     /// llama.cpp refuses the file.
     #[error("llama.cpp cannot load {}: the file is damaged, or newer than this build; its log says more (--log-level info)", path.display())]
     Load {
@@ -46,7 +58,7 @@ pub enum ModelError {
         path: PathBuf,
     },
     /// Not one of the Gemma models.
-    #[error("{} holds a model of architecture `{architecture}`; this server runs gemma2 and gemma3", path.display())]
+    #[error("{} holds a model of architecture {}; this server runs gemma2 and gemma3", path.display(), quoted(architecture))]
     Architecture {
         /// The file.
         path: PathBuf,
@@ -54,9 +66,6 @@ pub enum ModelError {
         architecture: String,
     },
 }
-
-/// Architectures whose prompt format and cache the engine knows.
-const ARCHITECTURES: [&str; 2] = ["gemma2", "gemma3"];
 
 /// Names of `llama_ftype`'s values (llama.h).
 const FILE_TYPES: [(u32, &str); 14] = [
@@ -119,18 +128,23 @@ impl Model {
     /// # Errors
     /// See [`ModelError`].
     pub fn load(path: &Path, gpu_layers: Option<u32>) -> Result<Self, ModelError> {
-        let model = Self::open(path, gpu_layers)?;
-        let architecture = model.metadata("general.architecture").unwrap_or_default();
-        if !ARCHITECTURES.contains(&architecture.as_str()) {
-            return Err(ModelError::Architecture { path: path.to_owned(), architecture });
-        }
-        Ok(model)
+        check::file(path).map_err(|source| match source {
+            CheckError::Header(GgufError::Io { source, .. }) => {
+                ModelError::Read { path: path.to_owned(), source }
+            }
+            CheckError::Architecture(architecture) => {
+                ModelError::Architecture { path: path.to_owned(), architecture }
+            }
+            source => ModelError::Check { path: path.to_owned(), source },
+        })?;
+        Self::open(path, gpu_layers)
     }
 
     /// By the raw bindings, since the safe ones do not reach `use_extra_bufts`.
     fn open(path: &Path, gpu_layers: Option<u32>) -> Result<Self, ModelError> {
         backend()?;
         check_kind(path)?;
+        crash::name_model(path);
         let refused = || ModelError::Load { path: path.to_owned() };
         let c_path = CString::new(path.as_os_str().as_bytes()).map_err(|_| refused())?;
         // SAFETY: returns a plain struct.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::labels::Sentiment;
+use crate::text::escape::{quoted, shown};
 
 /// GGUF metadata key whose value is the profile's TOML text.
 pub const METADATA_KEY: &str = "ko_sentiment.profile";
@@ -25,7 +26,7 @@ pub const SUMMARY: &str = "{summary}";
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// The text is not TOML, or a key is missing or unknown.
-    #[error("the profile cannot be read: {0}")]
+    #[error("the profile cannot be read: {}", in_short(.0))]
     Toml(#[from] toml::de::Error),
     /// The profile cannot be written as TOML.
     #[error("the profile cannot be written: {0}")]
@@ -42,7 +43,7 @@ pub enum ProfileError {
     #[error("the profile's `{0}` is empty")]
     Empty(&'static str),
     /// Two labels are equal, or one starts with the other, so an answer could be read both ways.
-    #[error("the profile's labels {0:?} and {1:?} cannot be told apart")]
+    #[error("the profile's labels {} and {} cannot be told apart", quoted(.0), quoted(.1))]
     Ambiguous(String, String),
     /// A quotation mark is open after one label and closed after another.
     #[error(
@@ -54,6 +55,14 @@ pub enum ProfileError {
         "the profile's calibration is unusable: temperature must be above 0, biases finite, abstain_below within 0..=1"
     )]
     Calibration,
+}
+
+/// Where and why; the parser's own message repeats the whole line, which may be the whole file.
+fn in_short(error: &toml::de::Error) -> String {
+    let full = error.to_string();
+    let place = full.lines().next().filter(|line| line.starts_with("TOML parse error"));
+    let place = place.map(|line| format!("{}, ", shown(line))).unwrap_or_default();
+    format!("{place}{}", shown(error.message()))
 }
 
 /// A prompt, its labels and its calibration.

@@ -51,7 +51,7 @@ pub fn listed<S: AsRef<str>>(names: &[S]) -> String {
 fn escape(chars: impl Iterator<Item = char>) -> String {
     let mut out = String::new();
     for c in chars {
-        if c.is_control() || is_invisible(c) {
+        if super::escape::acts(c) || is_invisible(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);

@@ -7,7 +7,9 @@ use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as llama;
 
+use crate::gguf::check::{self, CheckError};
 use crate::gguf::{GgufError, Header};
+use crate::llama::crash;
 use crate::sentiment::profile::{COMMENT, Profile};
 
 /// What the loaded model is asked about.
@@ -21,6 +23,9 @@ pub enum VerifyError {
     /// Its header can't be read.
     #[error("the written file is broken: {0}")]
     Header(#[from] GgufError),
+    /// llama.cpp could not be given it: the base's settings or its vocabulary are at fault.
+    #[error("the result could not be served: {0}; the base is damaged or incomplete")]
+    Check(#[from] CheckError),
     /// Its header or its size is not what was planned.
     #[error("the written file is not what was planned: {0}")]
     Differs(&'static str),
@@ -49,9 +54,10 @@ pub enum VerifyError {
 /// Reads the header again and holds it against the plan's.
 ///
 /// # Errors
-/// [`VerifyError::Header`], [`VerifyError::Differs`], [`VerifyError::Io`].
+/// [`VerifyError::Header`], [`VerifyError::Check`], [`VerifyError::Differs`], [`VerifyError::Io`].
 pub fn check_header(path: &Path, planned: &Header) -> Result<(), VerifyError> {
     let found = Header::read(path)?;
+    check::header(&found)?;
     if found.tensors != planned.tensors {
         return Err(VerifyError::Differs("its tensors differ"));
     }
@@ -70,6 +76,13 @@ pub fn check_header(path: &Path, planned: &Header) -> Result<(), VerifyError> {
 /// Any [`VerifyError`] but those of [`check_header`].
 pub fn ask(path: &Path, profile: &Profile, threads: usize) -> Result<(), VerifyError> {
     crate::llama::backend::backend().map_err(VerifyError::Backend)?;
+    crash::name_unfinished(path);
+    let asked = answer(path, profile, threads);
+    crash::finished();
+    asked
+}
+
+fn answer(path: &Path, profile: &Profile, threads: usize) -> Result<(), VerifyError> {
     let model = Model::load(path)?;
     for marker in ["<start_of_turn>", "<end_of_turn>"] {
         if !matches!(model.tokenise(marker, false)[..], [token] if model.is_control(token)) {

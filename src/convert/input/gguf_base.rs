@@ -1,12 +1,12 @@
 //! A GGUF file as a base.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::SourceError;
 use super::tensor::TensorSource;
+use crate::files::open;
 use crate::gguf::{Header, TensorInfo};
 
 /// A GGUF file as a base.
@@ -28,7 +28,7 @@ impl GgufBase {
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let header =
             Header::read(path).map_err(|source| SourceError::Gguf { path: path.to_owned(), source })?;
-        let file = File::open(path).map_err(|source| SourceError::Io { path: path.to_owned(), source })?;
+        let file = open::regular(path).map_err(|source| SourceError::Io { path: path.to_owned(), source })?;
         let file = Arc::new(file);
         let source = |info: &TensorInfo| TensorSource {
             file: Arc::clone(&file),

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use super::error::SourceError;
-use super::regular::open_regular;
+use crate::files::open;
 
 /// Bytes of a JSON file at most: several times the largest `tokenizer.json` of a supported model.
 const MAX_BYTES: u64 = 256 << 20;
@@ -19,7 +19,7 @@ pub fn read_json(path: &Path) -> Result<Json, SourceError> {
     let io = |source| SourceError::Io { path: path.to_owned(), source };
     let bad = |reason| SourceError::Json { path: path.to_owned(), reason };
     let mut text = Vec::new();
-    open_regular(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut text)).map_err(io)?;
+    open::regular(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut text)).map_err(io)?;
     if text.len() as u64 > MAX_BYTES {
         return Err(bad(format!("larger than {MAX_BYTES} bytes")));
     }

@@ -6,6 +6,5 @@ pub mod gguf_base;
 pub mod hub;
 pub mod json;
 pub mod layout;
-mod regular;
 pub mod safetensors;
 pub mod tensor;

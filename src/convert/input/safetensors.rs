@@ -10,8 +10,8 @@ use std::sync::Arc;
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
-use super::regular::open_regular;
 use super::tensor::TensorSource;
+use crate::files::open;
 use crate::gguf::tensor_type::TensorType;
 use crate::text::shown::{shown, shown_path};
 
@@ -95,7 +95,7 @@ impl SafetensorsFile {
     /// Any [`SafetensorsError`].
     pub fn open(path: &Path) -> Result<Self, SafetensorsError> {
         let io = |source| SafetensorsError::Io { path: path.to_owned(), source };
-        let file = open_regular(path).map_err(io)?;
+        let file = open::regular(path).map_err(io)?;
         // SAFETY: the map is only used in this function, for the header; a file cut off by
         // somebody else meanwhile would end the process, as it would any reader of a map.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;

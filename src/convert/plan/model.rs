@@ -11,6 +11,7 @@ use crate::convert::input::layout::{is_vision, text_name};
 use crate::convert::input::tensor::TensorSource;
 use crate::convert::settings::Settings;
 use crate::convert::tokenizer::vocab;
+use crate::gguf::check;
 use crate::gguf::{Metadata, Value};
 use crate::text::shown::listed;
 
@@ -77,6 +78,7 @@ impl Model {
         if base.header.metadata.get("split.count").and_then(Value::as_u64).is_some_and(|n| n > 1) {
             return Err(ConvertError::SplitGguf);
         }
+        check::header(&base.header)?;
         let said = |key: &str| base.header.metadata.get(&format!("{PROVENANCE}.{key}"));
         let (is_smoothed, padded_from) =
             (said("smooth") == Some(&Value::Bool(true)), said("padded_from").and_then(Value::as_u64));

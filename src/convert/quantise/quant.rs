@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn block_sizes_are_ggmls() {
-        for tensor_type in TensorType::ALL {
+        for tensor_type in TensorType::ALL.into_iter().chain(TensorType::READ_ONLY) {
             let id = tensor_type.id() as ggml::ggml_type;
             // SAFETY: both functions read ggml's static table, for an id that it has.
             let (len, bytes) = unsafe { (ggml::ggml_blck_size(id), ggml::ggml_type_size(id)) };

@@ -13,6 +13,7 @@ use super::lines::{Lines, fault};
 use super::prediction::Prediction;
 use crate::dataset::Row;
 use crate::eval::identity::Identity;
+use crate::files::open;
 
 /// An open predictions file. It is locked until it is dropped, so that no second run writes to it.
 #[derive(Debug)]
@@ -31,7 +32,8 @@ impl PredictionsFile {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(io_error)?;
         }
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(io_error)?;
+        let file = open::regular_with(path, OpenOptions::new().read(true).append(true).create(true))
+            .map_err(io_error)?;
         match FileExt::try_lock(&file) {
             Err(TryLockError::WouldBlock) => return Err(PredictionsError::InUse(path.into())),
             // A file system without locks is no reason to keep no answers.

@@ -1,0 +1,88 @@
+//! The other parts of a split model, which llama.cpp opens by itself.
+//!
+//! Source: the constructor of `llama_model_loader` in `llama-model-loader.cpp`, `llama_split_path` in
+//! `llama.cpp`.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::error::CheckError;
+use crate::gguf::{GgufError, Header, Value};
+
+/// Parts of a model: more than any has.
+const MAX_PARTS: u16 = 1024;
+
+/// The headers of all parts but the first, which is at `path`. None where the model is not split.
+pub(super) fn others(path: &Path, first: &Header) -> Result<Vec<Header>, CheckError> {
+    let count = match first.metadata.get("split.count") {
+        None | Some(Value::U16(0 | 1)) => return Ok(Vec::new()),
+        Some(Value::U16(n)) if *n <= MAX_PARTS => *n,
+        value => {
+            return Err(CheckError::setting("split.count", value, format!("a U16 up to {MAX_PARTS}")));
+        }
+    };
+    if first.metadata.get("split.no") != Some(&Value::U16(0)) {
+        return Err(CheckError::NotFirstPart(count.into()));
+    }
+    let mut names: HashSet<String> = first.tensors.iter().map(|t| t.name.clone()).collect();
+    let mut parts = Vec::new();
+    for number in 1..count {
+        let path = part_path(path, number, count).ok_or(CheckError::NotFirstPart(count.into()))?;
+        let part = part(&path, number, &mut names)
+            .map_err(|source| CheckError::Part { path: path.clone(), source: Box::new(source) })?;
+        parts.push(part);
+    }
+    let total = first.metadata.get("split.tensors.count");
+    if !matches!(total, Some(Value::I32(n)) if usize::try_from(*n) == Ok(names.len())) {
+        let expected = format!("the I32 {}, the number of tensors in all parts", names.len());
+        return Err(CheckError::setting("split.tensors.count", total, expected));
+    }
+    Ok(parts)
+}
+
+fn part(path: &Path, number: u16, names: &mut HashSet<String>) -> Result<Header, CheckError> {
+    let part = Header::read(path)?;
+    let found = part.metadata.get("split.no");
+    if found != Some(&Value::U16(number)) {
+        return Err(CheckError::setting("split.no", found, format!("the U16 {number}")));
+    }
+    super::settings::alignment(&part)?;
+    match part.tensors.iter().find(|t| !names.insert(t.name.clone())) {
+        None => Ok(part),
+        Some(twice) => Err(GgufError::DuplicateTensor(twice.name.clone()).into()),
+    }
+}
+
+/// `NAME-00002-of-00003.gguf` beside `NAME-00001-of-00003.gguf`; part numbers from 0.
+fn part_path(first: &Path, number: u16, count: u16) -> Option<PathBuf> {
+    let name = first.file_name()?.to_str()?;
+    let prefix = name.strip_suffix(&format!("-00001-of-{count:05}.gguf"))?;
+    Some(first.with_file_name(format!("{prefix}-{:05}-of-{count:05}.gguf", number + 1)))
+}
+
+/// Where the other parts of a model lie, by the first one's name; none if it isn't one of a first part.
+pub fn other_parts(first: &Path) -> Vec<PathBuf> {
+    let name = first.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let count =
+        name.strip_suffix(".gguf").and_then(|name| name.rsplit_once("-00001-of-")).map(|(_, count)| count);
+    let count = count.and_then(|count| count.parse().ok()).filter(|count| *count <= MAX_PARTS).unwrap_or(0);
+    (1..count).filter_map(|number| part_path(first, number, count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_found_by_name() {
+        let check = |name: &str, expect: &[&str]| {
+            let found: Vec<PathBuf> = expect.iter().map(PathBuf::from).collect();
+            assert_eq!(other_parts(Path::new(name)), found, "{name}");
+        };
+        check("m/a-00001-of-00003.gguf", &["m/a-00002-of-00003.gguf", "m/a-00003-of-00003.gguf"]);
+        check("m/a-00002-of-00003.gguf", &[]);
+        check("a-00001-of-99999.gguf", &[]);
+        check("a-00001-of-3.gguf", &[]);
+        check("a.gguf", &[]);
+    }
+}
