@@ -33,7 +33,8 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        context = ("--ctx-size", "4096", "--max-request-tokens", "4096")
+        # One thread: with more, a busy machine makes them wait for each other.
+        context = ("--ctx-size", "4096", "--max-request-tokens", "4096", "--threads", "1")
         command = [BINARY, "serve", "--model", MODEL, "--listen", self.address, *context, *self.flags]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("KO_SENTIMENT_")}
         self.process = subprocess.Popen(

@@ -104,7 +104,7 @@ def test_streams_that_bring_nothing_are_given_up(proxy: Proxy) -> None:
 def test_a_cancelled_task_frees_the_server(small_server: Server) -> None:
     async def body(client: AsyncClient) -> None:
         async def explain(n: int) -> None:
-            async for _ in client.reason(f"{n}번째 긴 이유", max_tokens=2000, temperature=2, seed=n):
+            async for _ in client.reason(f"{n}번째 긴 이유", max_tokens=1000, temperature=2, seed=n):
                 begun.release()
 
         begun = asyncio.Semaphore(0)
