@@ -6,7 +6,7 @@ BASE := models/.cache/gemma-3-270m-q4_k_m.gguf
 ADAPTER := models/ko-gemma3-270m-sentiment
 BINARY := target/release/ko-sentiment
 
-.PHONY: help demo test check storm test-hostile test-training lint deny build release setup clean
+.PHONY: help demo test check storm test-hostile client-python test-client test-examples test-training lint deny build release setup clean
 
 demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
@@ -42,6 +42,18 @@ test-hostile: setup
 test-training: ## Test the training recipe on a tiny model (6 GB of Python packages)
 test-training:
 	@scripts/test-training.sh
+
+client-python: ## Build the Python client into dist/python
+client-python:
+	@scripts/test-client-python.sh --build
+
+test-client: ## Test the Python client: its wheel, in a fresh environment, against a server
+test-client: $(MODEL) | build
+	@scripts/test-client-python.sh
+
+test-examples: ## Build and run the programs of docs/clients.md in each language that is installed
+test-examples: test-client
+	@scripts/test-examples.py
 
 # A Python client for the tests, in a folder of its own.
 .python/.stamp: tests/python/requirements.txt

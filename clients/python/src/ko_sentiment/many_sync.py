@@ -1,0 +1,116 @@
+"""Runs a `Many` over blocking gRPC.
+
+Three threads beside the caller's: one takes items from the source, one (gRPC's) sends, one receives. All
+state belongs to the caller's thread; the others only put events into its inbox.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import grpc
+
+from . import errors
+from .many import Ended, Event, Exhausted, Many, ManyOptions, Received, Taken
+from .results import Item, Result
+from .v1 import sentiment_pb2 as pb
+
+Open = Callable[[Iterator[pb.ClassifyStreamRequest]], Any]
+
+
+class _Stream:
+    """One call of ClassifyStream."""
+
+    def __init__(self, open_call: Open, inbox: queue.SimpleQueue[Event]) -> None:
+        self._outbox: queue.SimpleQueue[pb.ClassifyStreamRequest | None] = queue.SimpleQueue()
+        self._inbox = inbox
+        self._call = open_call(iter(self._outbox.get, None))
+        self._reader = threading.Thread(target=self._read, name="ko-sentiment-read", daemon=True)
+        self._reader.start()
+
+    def send(self, request: pb.ClassifyStreamRequest) -> None:
+        self._outbox.put(request)
+
+    def finish(self) -> None:
+        """Ends it as the server expects, and lets it go if that takes long."""
+        self._outbox.put(None)
+        self._reader.join(timeout=1.0)
+        self.cancel()
+
+    def cancel(self) -> None:
+        self._outbox.put(None)
+        self._call.cancel()
+
+    def _read(self) -> None:
+        try:
+            for response in self._call:
+                self._inbox.put(Received(self, response))
+            self._inbox.put(Ended(self, None))
+        except grpc.RpcError as error:
+            self._inbox.put(Ended(self, errors.from_rpc(error)))
+
+
+class _Source:
+    """Takes items while there is room for them."""
+
+    def __init__(self, items: Iterable[Item | str], window: int, inbox: queue.SimpleQueue[Event]) -> None:
+        self._items = iter(items)
+        self._room = threading.Semaphore(window)
+        self._inbox = inbox
+        self._closed = False
+        threading.Thread(target=self._take, name="ko-sentiment-take", daemon=True).start()
+
+    def given(self) -> None:
+        """One result was given back."""
+        self._room.release()
+
+    def close(self) -> None:
+        self._closed = True
+        self._room.release()
+
+    def _take(self) -> None:
+        try:
+            while self._room.acquire() and not self._closed:
+                try:
+                    item = next(self._items)
+                except StopIteration:
+                    self._inbox.put(Exhausted(None))
+                    return
+                self._inbox.put(Taken(item))
+        except BaseException as error:  # the caller's own; it is raised where the caller waits
+            self._inbox.put(Exhausted(error))
+
+
+def run(open_call: Open, items: Iterable[Item | str], options: ManyOptions) -> Iterator[Result]:
+    """Yields a result per item."""
+    inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    source = _Source(items, options.window, inbox)
+    many = Many(options)
+    stream: _Stream | None = None
+    try:
+        while True:
+            while (result := many.ready()) is not None:
+                yield result
+                source.given()
+                many.resumed(time.monotonic())
+            if many.finished:
+                if stream is not None:
+                    stream.finish()
+                return
+            for request in many.sendable(time.monotonic()):
+                stream = stream or _Stream(open_call, inbox)
+                stream.send(request)
+            try:
+                event = inbox.get(timeout=many.wait(time.monotonic()))
+            except queue.Empty:
+                continue
+            if many.handle(event, stream, time.monotonic()):
+                stream = None
+    finally:
+        source.close()
+        if stream is not None:
+            stream.cancel()
