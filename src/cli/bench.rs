@@ -199,6 +199,8 @@ async fn measure(args: &BenchArgs, items: Arc<Vec<Item>>) -> Result<Run, Session
         Some(classifier) => Some(settled(classifier).await),
         None => None,
     };
+    // What answers under load may take its time.
+    let session = session.patient();
     let begun = Instant::now();
     let done = Arc::new(AtomicUsize::new(0));
     let mut streams = JoinSet::new();

@@ -12,7 +12,7 @@ use crate::grpc::{ClientOptions, ClientTls, ConnectError};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Client options")]
 pub struct ClientArgs {
-    /// Seconds to wait for a connection and for each answer.
+    /// Seconds to wait for a connection and for each answer; eval and bench let answers of a busy server take 300.
     #[arg(long, value_name = "S", default_value_t = ClientOptions::TIMEOUT.as_secs_f64(), value_parser = seconds, env = "KO_SENTIMENT_TIMEOUT")]
     timeout: f64,
 

@@ -184,7 +184,7 @@ pub async fn ask(
         bar.inc(1);
         Ok(())
     };
-    let subject = Subject { session: session.clone(), taking };
+    let subject = Subject { session: session.clone().patient(), taking };
     answer_all(Arc::new(subject), data.rows.clone(), &todo, in_flight, keep).await?;
     let computed = (todo.len(), start.elapsed());
     bar.finish_and_clear();

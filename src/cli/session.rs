@@ -64,6 +64,16 @@ impl Session {
         }
     }
 
+    /// The same, once it has answered, for many requests at once: each may wait its turn.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        const TURN: std::time::Duration = std::time::Duration::from_secs(300);
+        match self {
+            Self::Remote(client) => Self::Remote(Box::new(client.patient(TURN))),
+            local @ Self::Local(_) => local,
+        }
+    }
+
     /// Which model answers.
     pub async fn model(&mut self) -> Result<ModelCard, SessionError> {
         match self {

@@ -114,6 +114,13 @@ impl Client {
         Ok(Self { inner, health: HealthClient::new(channel), patience })
     }
 
+    /// The same connection, for many requests at once: an answer may wait its turn for at least `turn`.
+    #[must_use]
+    pub fn patient(mut self, turn: Duration) -> Self {
+        self.patience.timeout = self.patience.timeout.max(turn);
+        self
+    }
+
     /// Whether the server serves (`grpc.health.v1`).
     ///
     /// # Errors
