@@ -1,6 +1,9 @@
 //! The integration tests, in one binary.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::type_complexity, missing_docs)]
+#![allow(clippy::print_stdout)]
+// A table of cases is one function, however long.
+#![allow(clippy::too_many_lines)]
 
 mod access;
 mod answer_cache;
@@ -20,3 +23,4 @@ mod stopping;
 mod storm;
 mod support;
 mod transport;
+mod troubleshooting;

@@ -51,7 +51,7 @@ fn request(i: usize) -> Input {
     let comment = format!("{} {}", moods[i % moods.len()], "다음 편도 볼게요. ".repeat(i % 4));
     let title = format!("{}번째 영상", i % VIDEOS);
     let summary = format!("{}번째 영상에서는 가족이 산에 올라 사진을 찍고 내려와 국밥을 먹는다.", i % VIDEOS);
-    let (title, summary) = if i % 3 == 0 { ("", "") } else { (title.as_str(), summary.as_str()) };
+    let (title, summary) = if i.is_multiple_of(3) { ("", "") } else { (title.as_str(), summary.as_str()) };
     Input::new(RawInput { comment: &comment, title, summary, video_id: "" }).unwrap()
 }
 

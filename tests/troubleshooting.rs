@@ -35,7 +35,8 @@ fn messages(code: &str) -> Vec<String> {
 fn fixed_part(message: &str) -> String {
     let mut parts = vec![String::new()];
     let mut depth = 0;
-    let mut chars = message.replace("{{", "\u{1}").replace("}}", "\u{2}").chars().collect::<Vec<_>>().into_iter();
+    let mut chars =
+        message.replace("{{", "\u{1}").replace("}}", "\u{2}").chars().collect::<Vec<_>>().into_iter();
     for c in chars.by_ref() {
         match c {
             '{' => {

@@ -105,7 +105,7 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     let profile = read_profile(&args.profile)?;
     let (base_path, base_name) = locate(&args.base, Part::Model, args.offline)?;
     // What can be refused of the base is refused before the adapter is downloaded.
-    let base = Base::open(&base_path).map_err(ConvertError::from)?;
+    let base = Base::open(&base_path)?;
     let adapter_part = |adapter| locate(adapter, Part::Adapter, args.offline);
     let located = args.adapter.as_deref().map(adapter_part).transpose()?;
     let adapter =

@@ -154,7 +154,7 @@ mod tests {
         let row = |row: usize| {
             let label = Sentiment::ALL[row % 3];
             // Four of five are right, at 0.8.
-            let answer = if row % 5 == 0 { (label.index() + 1) % 3 } else { label.index() };
+            let answer = if row.is_multiple_of(5) { (label.index() + 1) % 3 } else { label.index() };
             let mut probabilities = [0.1; 3];
             probabilities[answer] = 0.8;
             Prediction {

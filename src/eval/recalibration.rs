@@ -152,7 +152,7 @@ mod tests {
         let row = |row: usize| {
             let label = Sentiment::ALL[row % 3];
             // Three of four are right.
-            let top = if row % 4 == 0 { (row + 1) % 3 } else { row % 3 };
+            let top = if row.is_multiple_of(4) { (row + 1) % 3 } else { row % 3 };
             let log_probs = std::array::from_fn(|c| {
                 let wobble = ((row * 13 + c * 5) % 11) as f64 / 20.0;
                 sharp * (if c == top { -0.2 } else { -2.4 } + wobble - 0.25)

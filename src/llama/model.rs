@@ -13,6 +13,7 @@ use llama_cpp_sys_2 as sys;
 use super::backend::{BackendError, backend};
 use super::crash;
 use super::features::repacks_weights;
+use crate::files::open;
 use crate::gguf::GgufError;
 use crate::gguf::check::{self, CheckError};
 use crate::text::escape::quoted;
@@ -94,10 +95,10 @@ pub fn file_type_name(number: u32) -> String {
 /// Refuses what is no GGUF file by what it is: llama.cpp would only say that it cannot load it.
 fn check_kind(path: &Path) -> Result<(), ModelError> {
     let failed = |source| ModelError::Read { path: path.to_owned(), source };
-    let mut file = std::fs::File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_dir() {
+    if std::fs::metadata(path).map_err(failed)?.is_dir() {
         return Err(ModelError::Folder(path.to_owned()));
     }
+    let mut file = open::regular(path).map_err(failed)?;
     let mut start = Vec::new();
     file.by_ref().take(256).read_to_end(&mut start).map_err(failed)?;
     let kind = match &start[..] {
@@ -128,6 +129,7 @@ impl Model {
     /// # Errors
     /// See [`ModelError`].
     pub fn load(path: &Path, gpu_layers: Option<u32>) -> Result<Self, ModelError> {
+        check_kind(path)?;
         check::file(path).map_err(|source| match source {
             CheckError::Header(GgufError::Io { source, .. }) => {
                 ModelError::Read { path: path.to_owned(), source }
@@ -143,7 +145,6 @@ impl Model {
     /// By the raw bindings, since the safe ones do not reach `use_extra_bufts`.
     fn open(path: &Path, gpu_layers: Option<u32>) -> Result<Self, ModelError> {
         backend()?;
-        check_kind(path)?;
         crash::name_model(path);
         let refused = || ModelError::Load { path: path.to_owned() };
         let c_path = CString::new(path.as_os_str().as_bytes()).map_err(|_| refused())?;

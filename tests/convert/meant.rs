@@ -19,7 +19,8 @@ fn plan(base: &Path, adapter: Option<&Path>) -> Result<Plan, ConvertError> {
 }
 
 fn refusal(base: &Path, adapter: Option<&Path>) -> ConvertError {
-    plan(base, adapter).err().expect("it was not refused")
+    let Err(error) = plan(base, adapter) else { panic!("it was not refused") };
+    error
 }
 
 /// The plan has a note with these words, and no line is long.

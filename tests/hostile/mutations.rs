@@ -89,7 +89,7 @@ fn value(random: &mut Random) -> Value {
         0..=4 => Value::U32(n),
         5 | 6 => Value::F32(x),
         7 => Value::Str(text.to_owned()),
-        8 => Value::Bool(n % 2 == 0),
+        8 => Value::Bool(n.is_multiple_of(2)),
         9 => Value::Array(Array::from_i32s(&vec![n as i32; random.below(5)])),
         10 => Value::U64(n.into()),
         _ => Value::Array(Array::from_f32s(&vec![x; random.below(5)])),

@@ -16,7 +16,7 @@ use crate::gguf::{Metadata, Value};
 use crate::text::shown::listed;
 
 /// Where a result says what was done to it.
-pub(in crate::convert) const PROVENANCE: &str = "ko_sentiment.provenance";
+pub const PROVENANCE: &str = "ko_sentiment.provenance";
 
 /// A base.
 pub struct Model {

@@ -85,79 +85,118 @@ struct Found<const N: usize> {
     codes: [[u8; LANES]; N],
 }
 
-/// `make_qkx2_quants` with squared errors, for blocks of 32.
-#[inline(always)]
-fn search_affine<T: Affine>(x: &[Lanes; 32]) -> Found<32> {
-    let max_code = T::MAX as f32;
-    let mut square_sum = [0.0; LANES];
-    for x in x {
-        for i in 0..LANES {
-            square_sum[i] += x[i] * x[i];
-        }
-    }
-    let average = lanes(|i| (square_sum[i] / 32.0).sqrt());
-    let weight = |x: f32, i: usize| average[i] + x.abs();
+/// Blocks of 32 numbers, one per lane, and their sums weighted by average plus magnitude.
+struct Blocks<'a> {
+    x: &'a [Lanes; 32],
+    average: Lanes,
+    min: Lanes,
+    max: Lanes,
+    sum_w: Lanes,
+    sum_x: Lanes,
+}
 
-    let (mut min, mut max) = (x[0], x[0]);
-    let mut sum_w = lanes(|i| weight(x[0][i], i));
-    let mut sum_x = lanes(|i| sum_w[i] * x[0][i]);
-    for x in &x[1..] {
-        for i in 0..LANES {
-            min[i] = if x[i] < min[i] { x[i] } else { min[i] };
-            max[i] = if x[i] > max[i] { x[i] } else { max[i] };
-            let w = weight(x[i], i);
-            sum_w[i] += w;
-            sum_x[i] += w * x[i];
-        }
-    }
-    let mut min = lanes(|i| if min[i] > 0.0 { 0.0 } else { min[i] });
-    let (flat, flat_min) = (lanes(|i| if max[i] == min[i] { 1.0 } else { 0.0 }), min);
+/// A scale and an offset for each lane.
+struct Fit {
+    scale: Lanes,
+    min: Lanes,
+    determinant: Lanes,
+}
 
-    let mut inverse = lanes(|i| max_code / (max[i] - min[i]));
-    let mut scale = lanes(|i| 1.0 / inverse[i]);
-    let mut best_error = [0.0; LANES];
-    for x in x {
-        for i in 0..LANES {
-            let code = nearest(inverse[i] * (x[i] - min[i])).clamp(0, T::MAX);
-            let difference = scale[i] * code as f32 + min[i] - x[i];
-            best_error[i] += weight(x[i], i) * (difference * difference);
-        }
-    }
-    // The codes are those of the best step: its `inverse` and the `min` that it had.
-    let (mut best_inverse, mut best_min) = (inverse, min);
-    for step in 0..=T::STEPS {
-        let numerator = T::FIRST + 0.1 * step as f32 + max_code;
-        inverse = lanes(|i| numerator / (max[i] - min[i]));
-        let (mut sum_l, mut sum_l2, mut sum_xl) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+impl<'a> Blocks<'a> {
+    #[inline(always)]
+    fn new(x: &'a [Lanes; 32]) -> Self {
+        let mut square_sum = [0.0; LANES];
         for x in x {
             for i in 0..LANES {
+                square_sum[i] += x[i] * x[i];
+            }
+        }
+        let average = lanes(|i| (square_sum[i] / 32.0).sqrt());
+        let weight = |x: f32, i: usize| average[i] + x.abs();
+        let (mut min, mut max) = (x[0], x[0]);
+        let mut sum_w = lanes(|i| weight(x[0][i], i));
+        let mut sum_x = lanes(|i| sum_w[i] * x[0][i]);
+        for x in &x[1..] {
+            for i in 0..LANES {
+                min[i] = if x[i] < min[i] { x[i] } else { min[i] };
+                max[i] = if x[i] > max[i] { x[i] } else { max[i] };
+                let w = weight(x[i], i);
+                sum_w[i] += w;
+                sum_x[i] += w * x[i];
+            }
+        }
+        Self { x, average, min, max, sum_w, sum_x }
+    }
+
+    #[inline(always)]
+    fn weight(&self, x: f32, i: usize) -> f32 {
+        self.average[i] + x.abs()
+    }
+
+    /// Least squares for the codes that `inverse` and `min` give.
+    #[inline(always)]
+    fn fit<T: Affine>(&self, inverse: &Lanes, min: &Lanes) -> Fit {
+        let (mut sum_l, mut sum_l2, mut sum_xl) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        for x in self.x {
+            for i in 0..LANES {
                 let code = nearest(inverse[i] * (x[i] - min[i])).clamp(0, T::MAX) as f32;
-                let wl = weight(x[i], i) * code;
+                let wl = self.weight(x[i], i) * code;
                 sum_l[i] += wl;
                 sum_l2[i] += wl * code;
                 sum_xl[i] += wl * x[i];
             }
         }
+        let (sum_w, sum_x) = (&self.sum_w, &self.sum_x);
         let determinant = lanes(|i| sum_w[i] * sum_l2[i] - sum_l[i] * sum_l[i]);
         let fit_min = lanes(|i| (sum_l2[i] * sum_x[i] - sum_l[i] * sum_xl[i]) / determinant[i]);
         let fit_scale = lanes(|i| (sum_w[i] * sum_xl[i] - sum_x[i] * sum_l[i]) / determinant[i]);
-        let this_scale = lanes(|i| if fit_min[i] > 0.0 { sum_xl[i] / sum_l2[i] } else { fit_scale[i] });
-        let this_min = lanes(|i| if fit_min[i] > 0.0 { 0.0 } else { fit_min[i] });
+        Fit {
+            scale: lanes(|i| if fit_min[i] > 0.0 { sum_xl[i] / sum_l2[i] } else { fit_scale[i] }),
+            min: lanes(|i| if fit_min[i] > 0.0 { 0.0 } else { fit_min[i] }),
+            determinant,
+        }
+    }
+
+    /// Weighted squared error of the codes that `inverse` and `min` give, under another scale and offset.
+    #[inline(always)]
+    fn error<T: Affine>(&self, inverse: &Lanes, min: &Lanes, scale: &Lanes, offset: &Lanes) -> Lanes {
         let mut error = [0.0; LANES];
-        for x in x {
+        for x in self.x {
             for i in 0..LANES {
                 let code = nearest(inverse[i] * (x[i] - min[i])).clamp(0, T::MAX) as f32;
-                let difference = this_scale[i] * code + this_min[i] - x[i];
-                error[i] += weight(x[i], i) * (difference * difference);
+                let difference = scale[i] * code + offset[i] - x[i];
+                error[i] += self.weight(x[i], i) * (difference * difference);
             }
         }
+        error
+    }
+}
+
+/// `make_qkx2_quants` with squared errors, for blocks of 32.
+#[inline(always)]
+fn search_affine<T: Affine>(x: &[Lanes; 32]) -> Found<32> {
+    let max_code = T::MAX as f32;
+    let blocks = Blocks::new(x);
+    let max = blocks.max;
+    let mut min = lanes(|i| if blocks.min[i] > 0.0 { 0.0 } else { blocks.min[i] });
+    let (flat, flat_min) = (lanes(|i| if max[i] == min[i] { 1.0 } else { 0.0 }), min);
+    let mut inverse = lanes(|i| max_code / (max[i] - min[i]));
+    let mut scale = lanes(|i| 1.0 / inverse[i]);
+    let mut best_error = blocks.error::<T>(&inverse, &min, &scale, &min);
+    // The codes are those of the best step: its `inverse` and the `min` that it had.
+    let (mut best_inverse, mut best_min) = (inverse, min);
+    for step in 0..=T::STEPS {
+        let numerator = T::FIRST + 0.1 * step as f32 + max_code;
+        inverse = lanes(|i| numerator / (max[i] - min[i]));
+        let fit = blocks.fit::<T>(&inverse, &min);
+        let error = blocks.error::<T>(&inverse, &min, &fit.scale, &fit.min);
         for i in 0..LANES {
-            let better = determinant[i] > 0.0 && error[i] < best_error[i];
+            let better = fit.determinant[i] > 0.0 && error[i] < best_error[i];
             best_inverse[i] = if better { inverse[i] } else { best_inverse[i] };
             best_min[i] = if better { min[i] } else { best_min[i] };
             best_error[i] = if better { error[i] } else { best_error[i] };
-            scale[i] = if better { this_scale[i] } else { scale[i] };
-            min[i] = if better { this_min[i] } else { min[i] };
+            scale[i] = if better { fit.scale[i] } else { scale[i] };
+            min[i] = if better { fit.min[i] } else { min[i] };
         }
     }
     let codes = std::array::from_fn(|j| {

@@ -1,4 +1,4 @@
-//! Puts [`attention`](crate::llama::kernels::attention) in the place of llama.cpp's own, on the CPU.
+//! Puts `attention` in the place of llama.cpp's own, on the CPU.
 //!
 //! llama.cpp asks a context's evaluation callback before it computes a node of its graph; ours turns the attention
 //! nodes into ggml's custom operation (`ggml_custom_4d`), which calls us on every thread of the pool. A graph that

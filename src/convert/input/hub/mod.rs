@@ -1,8 +1,8 @@
 //! Models by their Hugging Face hub id: downloaded into the hub's own cache, and found there again.
 //!
-//! The hub is not trusted: names, sizes and hashes that it states are read into types of their own ([`names`],
-//! [`answers`]), the token goes to its own address alone ([`client`]), nothing is written outside the repository's
-//! folder in the cache ([`cache`]), and bytes count only when their hash is right ([`transfer`], [`intact`]). All
+//! The hub is not trusted: names, sizes and hashes that it states are read into types of their own (`names`,
+//! `answers`), the token goes to its own address alone (`client`), nothing is written outside the repository's
+//! folder in the cache (`cache`), and bytes count only when their hash is right (`transfer`, `intact`). All
 //! files are taken from one commit, so that a repository that changes meanwhile can't mix.
 //!
 //! A download has two steps, so that a model that can't be converted is refused before its weights come:
