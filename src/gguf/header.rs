@@ -293,7 +293,7 @@ impl<R: Read> Input<R> {
     /// A key: at most `max` bytes.
     fn name(&mut self, max: u64) -> Result<String, GgufError> {
         match self.u64()? {
-            len if len > max => Err(GgufError::KeyLength(len)),
+            len if len > max && len <= self.left => Err(GgufError::KeyLength(len)),
             len => self.text(len).and_then(plain_name),
         }
     }
