@@ -22,7 +22,7 @@ BARE = "plain"  # the kind whose comments stand alone: no title, no summary
 NEAR_COMMENT, NEAR_REASON = 0.6, 0.75  # Jaccard similarity of character trigrams
 FEELINGS = re.compile(
     "감탄|감동|기쁘|기쁨|기뻐|즐거|즐겁|슬프|슬픔|슬퍼|분노|짜증|실망|불만|아쉬|반가|반갑|고마|설레|설렘|행복|속상|답답|"
-    "비난|조롱|불평|화를|화가 나"
+    "비난|조롱|불평|(?<![가-힣])화[를가] "
 )
 
 

@@ -57,7 +57,7 @@ def compute_dtype(config, wanted: str | None = None) -> torch.dtype:
 
 def autocast(device: str) -> torch.autocast:
     """bfloat16 arithmetic where the device has it. A CPU without (AVX2 alone) takes float32: there
-    bfloat16 is emulated, at a thirtieth of the speed."""
+    bfloat16 is emulated, which is about 15 times as slow."""
     return torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device))
 
 
