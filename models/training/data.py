@@ -2,7 +2,8 @@
 
     python data.py --data val.tsv --part heldout --out heldout.jsonl
 
-writes one part of the split with the columns that `ko-sentiment eval` reads.
+writes one part of the split with the columns that `ko-sentiment eval` reads. `--data` takes
+all that sources.py knows; `--video title` leaves the summaries out, `--video none` both.
 """
 
 import argparse
@@ -34,13 +35,15 @@ NEGATIVE = frozenset(range(44)) - POSITIVE - NEITHER
 # Hundredths of the id's hash: [0, 10) held out, [10, 18) validation, the rest trains.
 HELD_OUT = range(0, 10)
 VALIDATION = range(10, 18)
-PARTS = ("train", "validation", "heldout", "all")
+PARTS = ("train", "validation", "heldout", "test", "all")
 
 
 @dataclass(frozen=True)
 class Comment:
     """One labelled comment. `label` is an index into SENTIMENTS; `emotions` are KOTE
-    indices (empty for other data); `rationale` is the user's own, if any."""
+    indices (empty for other data); `rationale` is the user's own, if any. `source` is its kind
+    (sources.py). The split goes by `group` (a video) where there is one, else by `id`, unless the
+    part is fixed. `turns`: the same words have another label under another video."""
 
     id: str
     text: str
@@ -49,6 +52,15 @@ class Comment:
     title: str = ""
     summary: str = ""
     rationale: str = ""
+    source: str = "file"
+    group: str = ""
+    fixed_part: str = ""
+    turns: bool = False
+
+    @property
+    def part(self) -> str:
+        """The part of the split: train, validation, heldout or test."""
+        return self.fixed_part or part_of(self.group or self.id)
 
 
 def polarity(emotions: Iterable[int]) -> tuple[int, int]:
@@ -97,18 +109,24 @@ def read(source: str, profile: Profile) -> list[Comment]:
 
 def select(comments: list[Comment], part: str) -> list[Comment]:
     """The comments of one of PARTS."""
-    return [c for c in comments if part in ("all", part_of(c.id))]
+    return [c for c in comments if part in ("all", c.part)]
 
 
-def export(comments: list[Comment], out: Path, profile: Profile) -> None:
-    """Writes id, comment, label as JSONL, or as TSV if `out` ends so."""
+def export(comments: list[Comment], out: Path, profile: Profile, video: str = "both") -> None:
+    """Writes id, comment, label, and title and summary if there are any, as JSONL, or as TSV if
+    `out` ends so. `video` is what stays of the latter two: both, title or none."""
+    columns = {"id": "id", "comment": "text"}
+    columns |= {"video_title": "title"} if video != "none" and any(c.title for c in comments) else {}
+    columns |= {"video_summary": "summary"} if video == "both" and any(c.summary for c in comments) else {}
     rows = [
-        {"id": c.id, "comment": c.text, "label": profile.label_words[c.label]} for c in comments
+        {name: getattr(c, field) for name, field in columns.items()}
+        | {"label": profile.label_words[c.label]}
+        for c in comments
     ]
     part = out.with_name(out.name + ".part")
     with part.open("w", encoding="utf-8", newline="") as file:
         if out.suffix == ".tsv":
-            writer = csv.DictWriter(file, ["id", "comment", "label"], delimiter="\t")
+            writer = csv.DictWriter(file, [*columns, "label"], delimiter="\t")
             writer.writeheader()
             writer.writerows(rows)
         else:
@@ -157,13 +175,16 @@ def _own(rows: list[dict], source: str, profile: Profile) -> list[Comment]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write one part of the split for `eval`.")
-    parser.add_argument("--data", required=True, help="KOTE's TSV, a hub id, or JSONL/CSV/TSV")
+    parser.add_argument("--data", required=True, action="append", help="KIND=PATH, see sources.py")
     parser.add_argument("--part", choices=PARTS, required=True)
+    parser.add_argument("--video", choices=("both", "title", "none"), default="both")
     parser.add_argument("--out", type=Path, required=True, help="FILE.jsonl or FILE.tsv")
     args = parser.parse_args()
+    import sources  # which imports this module
+
     profile = Profile.read()
-    comments = select(read(args.data, profile), args.part)
-    export(comments, args.out, profile)
+    comments = select(sources.read_all(args.data, profile), args.part)
+    export(comments, args.out, profile, args.video)
     counts = [sum(c.label == k for c in comments) for k in range(3)]
     table = ", ".join(f"{w} {n}" for w, n in zip(profile.label_words, counts))
     print(f"{args.out}: {len(comments)} comments ({table})")

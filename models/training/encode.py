@@ -60,12 +60,12 @@ class Encoder:
 
 
 def marked(comment: Comment) -> tuple[float, ...]:
-    """1 for each emotion that annotators marked, 0 for the others."""
+    """1 for each emotion that annotators marked, 0 for the others; nothing marked means unknown."""
     return tuple(float(emotion in comment.emotions) for emotion in range(len(EMOTIONS)))
 
 
 def verdict_target(
-    comment: Comment, *, softness: float, weights: tuple[float, ...]
+    comment: Comment, *, softness: float, weights: tuple[float, ...] = (1.0, 1.0, 1.0)
 ) -> tuple[float, ...]:
     """The target over (positive, neutral, negative), times the class weights.
 

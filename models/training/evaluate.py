@@ -15,6 +15,7 @@ from sklearn.metrics import classification_report, confusion_matrix, f1_score
 
 import data
 import model as models
+import sources
 from encode import Encoder
 from prompt_profile import DEFAULT_PROFILE, Profile
 from score import metrics, score
@@ -44,7 +45,7 @@ def generate(model, encoder: Encoder, comment: data.Comment, label: int, limit: 
     """The model's greedy reason after the verdict `label`, as the service asks for it."""
     ids = encoder.static + encoder.prompt(comment) + encoder.labels[label] + encoder.suffix
     ids = torch.tensor([ids], device=model.device)
-    with torch.autocast(model.device.type, torch.bfloat16):
+    with models.autocast(model.device.type):
         output = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
@@ -59,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--base", required=True, help="hub id, folder or .gguf file")
     parser.add_argument("--adapter", type=Path, help="PEFT folder (default: the bare base)")
-    parser.add_argument("--data", required=True, help="KOTE's TSV, hub id, or JSONL/CSV/TSV")
+    parser.add_argument("--data", required=True, action="append", help="KIND=PATH, see sources.py")
     parser.add_argument("--profile", type=Path, default=DEFAULT_PROFILE)
     parser.add_argument("--reasons", type=int, default=10, help="how many to generate")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
@@ -71,7 +72,7 @@ def main() -> None:
     model = models.load_base(base).eval()
     if args.adapter:
         model = models.load_adapter(model, args.adapter)
-    comments = data.read(args.data, profile)
+    comments = sources.read_all(args.data, profile)
     heldout, validation = data.select(comments, "heldout"), data.select(comments, "validation")
 
     labels = [c.label for c in heldout]

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
+import model as models
 import packing
 from data import Comment
 from encode import Encoder
@@ -22,7 +23,7 @@ def score(model, encoder: Encoder, comments: list[Comment]) -> list[list[float]]
         chosen = order[start : start + ROW]
         blocks = [encoder.verdict_block(comments[i], (0.0, 0.0, 0.0)) for i in chosen]
         inputs = {k: v.to(model.device) for k, v in packing.collate(encoder.static, blocks).items()}
-        with torch.autocast(model.device.type, torch.bfloat16):
+        with models.autocast(model.device.type):
             logits, _ = packing.forward(model, inputs)
         for index, row in zip(chosen, torch.log_softmax(logits[:, first], dim=-1).tolist()):
             rows[index] = row

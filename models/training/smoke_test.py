@@ -15,9 +15,12 @@ from safetensors import safe_open
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import Gemma2Config, Gemma3TextConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+import check_data
 import data
+import exposure
 import model as recipe_model
 import packing
+import sources
 import train
 from encode import Encoder, verdict_target
 from prompt_profile import Profile, normalise
@@ -283,6 +286,72 @@ def test_quotes_are_words_or_signs_of_the_comment():
     check("이게 뭐야 ㅋㅋㅋ", (28,), "'ㅋㅋ'라는 표현에서 즐거움을 읽을 수 있습니다.")
     check("정말 고맙습니다!", (4,), "'고맙습니다'라는 표현에서 고마움을 읽을 수 있습니다.")
     assert "'" not in rationale(data.Comment("1", "ㅋㅋㅋ", 2, (6,)), random.Random(1))
+
+
+def test_the_data_has_no_problems(profile):
+    assert check_data.check(sources.HERE, profile) == []
+    comments = sources.own(sources.HERE, profile)
+    assert {c.part for c in comments} == {"train", "validation", "heldout"}
+    assert len({c.part for c in comments if c.group == comments[0].group}) == 1
+
+
+@pytest.mark.parametrize(
+    ("label", "comment", "reason", "expect"),
+    [
+        ("긍정", "노래가 참 좋네요", "노래를 듣고 '참 좋네요'라며 칭찬합니다.", None),
+        ("긍정", "노래가 참 좋네요", "노래를 듣고 '정말 좋네요'라며 칭찬합니다.", "not in the comment"),
+        ("부정", "소리가 너무 작아요", "소리가 작다고 하므로 부정적인 반응으로 보입니다.", "names a label"),
+        ("중립", "몇 시에 시작하나요", "시작하는 시각을 물으며 기쁨을 드러냅니다.", "names a feeling"),
+        ("중립", "몇 시에 시작하나요", "시작하는 시각을 물음", "one or two sentences"),
+        ("좋음", "몇 시에 시작하나요", "방송을 시작하는 시각을 묻습니다.", "is none of"),
+    ],
+)
+def test_a_row_of_data(profile, label, comment, reason, expect):
+    row = {"video": "v", "label": label, "comment": comment, "reason": reason}
+    found = check_data.of_comment(row, profile)
+    assert [expect in problem for problem in found] == ([True] if expect else [])
+
+
+def test_repeats_are_refused_and_pairs_are_not():
+    def check(first, second, expect):
+        fields = ("video", "label", "comment", "reason")
+        both = [dict(zip(fields, row.split("|"))) for row in (first, second)]
+        assert bool(check_data.repeats(both)) == expect
+
+    check("a|긍정|결국 또 졌네 ㅋㅋㅋ|지는 게 재미있다며 웃습니다.", "b|부정|결국 또 졌네 ㅋㅋㅋ|패배를 씁쓸하게 비웃습니다.", False)
+    check("a|긍정|결국 또 졌네 ㅋㅋㅋ|지는 게 재미있다며 웃습니다.", "a|부정|결국 또 졌네 ㅋㅋㅋ|패배를 씁쓸하게 비웃습니다.", True)
+    check("a|긍정|아 오늘도 웃고 갑니다|웃음을 줘 만족합니다.", "b|긍정|오늘도 웃고 갑니다~!|재미있다고 합니다.", True)
+    check("a|중립|1빠|가장 먼저 왔음을 알립니다.", "b|중립|1빠|첫 댓글임을 밝힙니다.", True)
+
+
+def test_real_comments_are_joined_by_their_hash(tmp_path, profile):
+    texts = ["형 영상 최고예요", "몇 분부터예요?", "모르는 댓글"]
+    lines = [json.dumps({"video_title": "제목", "comment": text}) + "\n" for text in texts]
+    (tmp_path / "vid.jsonl").write_text("".join(lines), encoding="utf-8")
+    (tmp_path / "youtube-videos.tsv").write_text("video\tpart\tsummary\nvid\tchoosing\t요약\n", encoding="utf-8")
+    labels = [f"{sources.sha256(text)}\tvid\tchoosing\t{label}\t1\n" for text, label in zip(texts, ("긍정", "중립"))]
+    head = "sha256\tvideo\tpart\tlabel\treaders\n"
+    (tmp_path / "youtube-labels.tsv").write_text(head + "".join(labels), encoding="utf-8")
+    comments = sources.youtube(tmp_path, profile, labels=tmp_path)
+    assert [(c.text, c.label, c.title, c.summary, c.part) for c in comments] == [
+        (texts[0], 0, "제목", "요약", "validation"),
+        (texts[1], 1, "제목", "요약", "validation"),
+    ]
+
+
+def test_what_of_a_video_is_shown():
+    chance = random.Random(3)
+    seen = data.Comment("1", "와 대박", 0, title="제목", summary="요약", turns=False)
+    kinds = {(bool(e.title), bool(e.summary)) for e in (exposure.expose(seen, chance, []) for _ in range(200))}
+    assert kinds == {(True, True), (True, False), (False, False)}
+    turning = data.Comment("1", "와 대박", 0, title="제목", summary="요약", turns=True)
+    assert all(exposure.expose(turning, chance, []).title for _ in range(200))
+    bare = data.Comment("2", "몇 시예요?", 1)
+    wrong = [bool(exposure.expose(bare, chance, [("제목", "요약")]).title) for _ in range(1000)]
+    assert 0.05 < sum(wrong) / 1000 < 0.15
+    told = data.Comment("3", "또 졌네", 2, title="결승 하이라이트", rationale="결승에서 진 팀을 탓합니다.")
+    hidden = data.Comment("3", "또 졌네", 2)
+    assert exposure.leans_on_video(told, hidden) and not exposure.leans_on_video(told, told)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,12 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 
 import data
+import exposure
 import model as models
 import packing
+import sources
 from encode import Encoder, verdict_target
-from prompt_profile import DEFAULT_PROFILE, Profile
+from prompt_profile import DEFAULT_PROFILE, SENTIMENTS, Profile
 from rationale import rationale
 from score import metrics, score
 
@@ -40,16 +42,18 @@ class PackedComments(Dataset):
 
     def __init__(self, comments: list[data.Comment], encoder: Encoder, args):
         self.encoder, self.args = encoder, args
-        room = args.max_length - REASON_ROOM - len(encoder.static)
-        kept = [c for c in comments if len(encoder.prompt(c)) <= room]
-        self.comments = [c for c in kept for _ in range(args.neutral_repeat if c.label == 1 else 1)]
+        self.room = args.max_length - REASON_ROOM - len(encoder.static)
+        self.comments = [c for c in comments if len(encoder.prompt(c)) <= self.room]
+        self.videos = sorted({(c.title, c.summary) for c in comments if c.title})
+        self.times = dict(args.times)
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Plans an epoch: its order, which comments get a reason, and which reason."""
+        """Plans an epoch: its order, what of the videos is shown, which comments get a reason,
+        and which reason."""
         chance = random.Random(f"{self.args.seed}/{epoch}")
-        shuffled = chance.sample(self.comments, len(self.comments))
-        blocks = [self._block(comment, chance) for comment in shuffled]
+        drawn = self._draw(chance)
+        blocks = [self._block(comment, chance) for comment in chance.sample(drawn, len(drawn))]
         world = int(os.environ.get("WORLD_SIZE", 1))
         self.packs = []
         for step in _chunks(blocks, world * self.args.batch_size):
@@ -58,17 +62,40 @@ class PackedComments(Dataset):
             by_length = sorted(step, key=lambda block: len(block.tokens))
             self.packs += [by_length[rank::world] for rank in range(world)]
 
+    def _draw(self, chance: random.Random) -> list[data.Comment]:
+        """Each comment as often as its source's --times says: 2.5 is twice, and every other once more."""
+        drawn = []
+        for comment in self.comments:
+            label = f"{comment.source}/{SENTIMENTS[comment.label]}"
+            times = self.times.get(label, self.times.get(comment.source, 1.0))
+            if comment.label == 1 and comment.emotions:
+                times *= self.args.neutral_repeat
+            whole = int(times)
+            drawn += [comment] * (whole + (chance.random() < times - whole))
+        return drawn
+
     def _block(self, comment: data.Comment, chance: random.Random) -> packing.Block:
-        weights = (1.0, self.args.neutral_weight, 1.0)
-        target = verdict_target(comment, softness=self.args.softness, weights=weights)
-        known = comment.rationale or comment.emotions
-        share = self.args.reason_share
+        shown = exposure.expose(comment, chance, self.videos)
+        if len(self.encoder.prompt(shown)) > self.room:  # a wrong video with a long comment
+            shown = comment
+        # KOTE's 중립 is mixed feelings; that of the others is none.
+        weight = self.args.neutral_weight if comment.emotions else 1.0
+        target = verdict_target(shown, softness=self.args.softness, weights=(1.0, weight, 1.0))
+        reason = self._reason(comment, shown, chance)
+        if reason:
+            return self.encoder.answer_block(shown, target, reason)
+        return self.encoder.verdict_block(shown, target)
+
+    def _reason(self, comment: data.Comment, shown: data.Comment, chance: random.Random) -> str:
+        """A written reason, for a share of the comments, or one composed from marked emotions."""
+        if comment.rationale:
+            if chance.random() >= self.args.reason_share or exposure.leans_on_video(comment, shown):
+                return ""
+            return comment.rationale
+        share = self.args.composed_share
         if comment.label == 1 and self.args.neutral_reason_share is not None:
             share = self.args.neutral_reason_share
-        if known and chance.random() < share:
-            reason = comment.rationale or rationale(comment, chance)
-            return self.encoder.answer_block(comment, target, reason)
-        return self.encoder.verdict_block(comment, target)
+        return rationale(comment, chance) if comment.emotions and chance.random() < share else ""
 
     def __len__(self) -> int:
         return len(self.packs)
@@ -130,9 +157,11 @@ def answer_loss(logits, inputs, first_tokens) -> tuple[torch.Tensor, torch.Tenso
 
 
 def emotion_loss(head, hidden, emotions) -> torch.Tensor:
-    """Binary cross-entropy, mean over comments and emotions, in float32."""
+    """Binary cross-entropy, mean over comments with known emotions, in float32."""
+    known = emotions.any(dim=1)
     with torch.autocast(hidden.device.type, enabled=False):
-        return F.binary_cross_entropy_with_logits(head(hidden), emotions)
+        each = F.binary_cross_entropy_with_logits(head(hidden), emotions, reduction="none").mean(dim=1)
+        return (each * known).sum() / known.sum().clamp(min=1)
 
 
 class Progress(TrainerCallback):
@@ -164,8 +193,19 @@ class Progress(TrainerCallback):
         rows = [None] * len(self.comments)
         for start, shard in enumerate(shards):
             rows[start::world] = shard
-        measured = metrics(rows, [c.label for c in self.comments])
-        self._write(state, {f"validation_{k}": v for k, v in measured.items()})
+        for name, chosen in self._slices():
+            measured = metrics([rows[i] for i in chosen], [self.comments[i].label for i in chosen])
+            self._write(state, {f"{name}_{k}": v for k, v in measured.items()})
+
+    def _slices(self) -> list[tuple[str, list[int]]]:
+        """All validation comments, and those of each source if there are several."""
+        kinds = sorted({c.source for c in self.comments})
+        every = [("validation", list(range(len(self.comments))))]
+        return every + [
+            (f"validation_{kind}", [i for i, c in enumerate(self.comments) if c.source == kind])
+            for kind in kinds
+            if len(kinds) > 1
+        ]
 
     def _write(self, state, values: dict) -> None:
         if not state.is_world_process_zero:
@@ -175,6 +215,16 @@ class Progress(TrainerCallback):
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row, ensure_ascii=False) + "\n")
         draw_curve(self.history, self.out / "learning_curve.svg")
+
+
+def validation(comments: list[data.Comment], most: int) -> list[data.Comment]:
+    """The validation part; with `most`, a fixed draw of so many comments of each source."""
+    chosen = data.select(comments, "validation")
+    if not most:
+        return chosen
+    drawn = sorted(chosen, key=lambda c: sources.sha256(c.id))
+    kinds = {c.source for c in chosen}
+    return [c for kind in sorted(kinds) for c in [d for d in drawn if d.source == kind][:most]]
 
 
 def draw_curve(history: list[dict], path: Path) -> None:
@@ -218,7 +268,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--base", required=True, help="hub id, folder or .gguf file")
     parser.add_argument("--base-name", help="what the adapter calls its base (default: --base)")
-    parser.add_argument("--data", required=True, help="KOTE's TSV, hub id, or JSONL/CSV/TSV")
+    parser.add_argument("--data", required=True, action="append",
+                        help="KIND=PATH, as often as there are sources (see sources.py)")  # fmt: skip
+    parser.add_argument("--times", type=_times, action="append", default=[], metavar="KIND[/LABEL]=N",
+                        help="how often an epoch has each comment, such as kote=0.5 or "
+                        "youtube/positive=0.4")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder for all results")
     parser.add_argument("--profile", type=Path, default=DEFAULT_PROFILE, help="the prompt")
     parser.add_argument("--start-from", type=Path, help="an adapter to train further")
@@ -236,19 +290,35 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=8, help="comments a row and process")
     parser.add_argument("--accumulate", type=int, default=1, help="rows an optimiser step")
     parser.add_argument("--max-length", type=int, default=512, help="tokens; longer are left out")
-    parser.add_argument("--neutral-weight", type=float, default=2.0)
-    parser.add_argument("--neutral-repeat", type=int, default=1, help="times in an epoch")
+    parser.add_argument("--neutral-weight", type=float, default=2.0, help="of KOTE's 중립")
+    parser.add_argument("--neutral-repeat", type=int, default=1, help="times an epoch, KOTE's 중립")
     parser.add_argument("--softness", type=float, default=0.5, help="of the verdict's target")
-    parser.add_argument("--reason-share", type=float, default=0.25, help="comments with reason")
-    parser.add_argument("--neutral-reason-share", type=float, help="default: --reason-share")
+    parser.add_argument("--reason-share", type=float, default=0.25,
+                        help="of the comments with a written reason, how many are taught it")  # fmt: skip
+    parser.add_argument("--composed-share", type=float,
+                        help="the same of KOTE's composed reasons (default: --reason-share)")  # fmt: skip
+    parser.add_argument("--neutral-reason-share", type=float,
+                        help="the same of KOTE's 중립 (default: --composed-share)")  # fmt: skip
     parser.add_argument("--reason-weight", type=float, default=0.3)
     parser.add_argument("--emotion-weight", type=float, default=0.0,
                         help="of KOTE's 44 emotions, read beside the verdict")  # fmt: skip
+    parser.add_argument("--validate", type=int, default=0,
+                        help="validation comments a source, at most; 0 takes all")  # fmt: skip
     parser.add_argument("--save-every", type=int, default=50, help="steps a checkpoint")
     parser.add_argument("--seed", type=int, default=17)
     args = parser.parse_args(argv)
     args.base_name = args.base_name or args.base
+    if args.composed_share is None:
+        args.composed_share = args.reason_share
     return args
+
+
+def _times(text: str) -> tuple[str, float]:
+    kind, _, number = text.partition("=")
+    try:
+        return kind, float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KIND=N, such as kote=0.5") from None
 
 
 def train(args: argparse.Namespace) -> None:
@@ -257,7 +327,7 @@ def train(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     cuda = torch.cuda.is_available()
     profile = Profile.read(args.profile)
-    comments = data.read(args.data, profile)
+    comments = sources.read_all(args.data, profile)
     base = models.resolve_base(args.base)
     encoder = Encoder(models.load_tokenizer(base), profile)
     model = models.load_base(base, four_bit=cuda, wanted_dtype=args.compute_dtype)
@@ -281,7 +351,7 @@ def train(args: argparse.Namespace) -> None:
         weight_decay=0.01,
         max_grad_norm=1.0,
         fp16=half,
-        bf16=not half,
+        bf16=not half and models.has_bfloat16("cuda" if cuda else "cpu"),
         use_cpu=not cuda,
         ddp_backend="gloo" if distributed.is_torchelastic_launched() and not cuda else None,
         ddp_find_unused_parameters=False,
@@ -300,7 +370,7 @@ def train(args: argparse.Namespace) -> None:
         args=settings,
         train_dataset=PackedComments(data.select(comments, "train"), encoder, args),
         data_collator=lambda packs: packing.collate(encoder.static, packs[0]),
-        callbacks=[Progress(args.out, data.select(comments, "validation"), encoder, args)],
+        callbacks=[Progress(args.out, validation(comments, args.validate), encoder, args)],
         encoder=encoder,
         reason_weight=args.reason_weight,
         emotion_weight=args.emotion_weight,

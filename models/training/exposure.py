@@ -1,0 +1,44 @@
+"""What of a video a comment shows in training, since in use titles and summaries may be missing."""
+
+import dataclasses
+import random
+import re
+
+from data import Comment
+
+BOTH, TITLE = 0.15, 0.4  # the rest shows neither
+WRONG = 0.1  # of the comments without a video, which can't depend on one
+
+
+def expose(comment: Comment, chance: random.Random, videos: list[tuple[str, str]]) -> Comment:
+    """The comment with title and summary, with the title alone, or with neither.
+
+    One that turns with its video keeps it. One that has no video gets, rarely, a wrong one that must
+    not matter.
+    """
+    draw = chance.random()
+    if not comment.title:
+        if videos and draw < WRONG:
+            title, summary = chance.choice(videos)
+            return dataclasses.replace(comment, title=title, summary=summary if draw < WRONG / 3 else "")
+        return comment
+    if draw < BOTH or (comment.turns and draw < 0.5):
+        return comment
+    if draw < BOTH + TITLE or comment.turns:
+        return dataclasses.replace(comment, summary="")
+    return dataclasses.replace(comment, title="", summary="")
+
+
+def leans_on_video(comment: Comment, shown: Comment) -> bool:
+    """Whether the reason has words of the title or summary that are neither shown nor in the comment:
+    from what isn't there a model would learn to invent."""
+    hidden = stems(comment.title + " " + comment.summary) - stems(shown.title + " " + shown.summary)
+    return bool(stems(comment.rationale) & (hidden - stems(comment.text)))
+
+
+def stems(text: str) -> set[str]:
+    """The first two syllables of each word of at least two."""
+    return {word[:2] for word in re.findall(r"[가-힣A-Za-z0-9]{2,}", text)} - COMMON
+
+
+COMMON = frozenset("영상 댓글 장면 사람 시청 유튜 채널 모습 이야 보여 하는 있는 한다 나온 나오 알려 소개".split())
