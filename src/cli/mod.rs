@@ -88,7 +88,7 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Tell what llama.cpp computes with on this machine.
     Devices(devices::DevicesArgs),
-    /// Ask a server whether it serves: exit code 0 if it does, for probes.
+    /// Check that a server is serving (exit code 0), for probes.
     Health(health::HealthArgs),
     /// Make tokens for `serve --tokens`.
     Token(token::TokenArgs),

@@ -44,7 +44,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().parallel, value_parser = whole::<usize>(1..=256), env = "KO_SENTIMENT_PARALLEL")]
     parallel: usize,
 
-    /// Videos whose title and summary are kept computed.
+    /// Maximum videos whose title and summary stay in the KV cache.
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().videos, value_parser = whole::<usize>(0..=256), env = "KO_SENTIMENT_MAX_VIDEOS")]
     max_videos: usize,
 
@@ -64,7 +64,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_queued_tokens, value_parser = whole::<usize>(1..=1 << 40), env = "KO_SENTIMENT_MAX_QUEUED_TOKENS")]
     max_queued_tokens: usize,
 
-    /// While texts are being written, a step takes no longer than this, in milliseconds.
+    /// Target step time while reasons are being generated, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = default_step_ms(), value_parser = whole::<u64>(1..=60_000), env = "KO_SENTIMENT_STEP_TARGET_MS")]
     step_target_ms: u64,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// The queue is full, by jobs or by tokens.
-    #[error("the server is at its limit; try again in about {retry_after:.1?}")]
+    #[error("the server is full; retry in about {retry_after:.1?}")]
     Overloaded {
         /// When there should be room again, from the queue's length and the measured speed.
         retry_after: Duration,
@@ -28,7 +28,7 @@ pub enum EngineError {
     #[error("the deadline passed before the answer was complete")]
     DeadlineExceeded,
     /// The reader of a stream fell too far behind.
-    #[error("the stream was read too slowly and was cut off")]
+    #[error("the stream was closed because the client read it too slowly")]
     SlowReader,
     /// llama.cpp could not compute the step that the job was part of.
     #[error("llama.cpp failed to compute a step (llama_decode returned {0})")]

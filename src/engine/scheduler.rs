@@ -30,7 +30,7 @@ const SHORTEST_NODE: usize = 16;
 /// Queued jobs that are looked through for one of a cached video.
 const LOOK_AHEAD: usize = 64;
 
-/// Jobs of cached videos that may overtake a job which would push one of these videos out.
+/// Maximum jobs with cached videos that may run ahead of a job that would evict one of those videos.
 const OVERTAKES: usize = 16;
 
 /// Prompts go on by at least this many tokens a step, however many texts are being written.
@@ -206,7 +206,7 @@ impl<B: Backend> Scheduler<B> {
         result
     }
 
-    /// Ends jobs that nobody waits for and jobs out of time.
+    /// Removes cancelled jobs and fails expired ones.
     fn sweep(&mut self) {
         let now = (self.clock)();
         self.queue.retain(|job| {

@@ -36,7 +36,7 @@ pub struct EngineConfig {
     pub max_queued_tokens: usize,
     /// Tokens of prompt and text that one job may have.
     pub max_request_tokens: usize,
-    /// Tokens of text that may wait for a slow reader.
+    /// Maximum generated tokens buffered for a slow client.
     pub stream_buffer: usize,
 }
 

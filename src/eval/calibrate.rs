@@ -38,7 +38,7 @@ pub enum FitError {
     #[error("row {0}: log-probabilities must be finite")]
     NotFinite(usize),
     /// Higher scores do not mean likelier labels.
-    #[error("the model's scores do not tell the labels of this data set apart: nothing to calibrate")]
+    #[error("cannot calibrate: the model's scores do not separate this dataset's labels")]
     Uninformative,
 }
 

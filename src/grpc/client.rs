@@ -49,7 +49,7 @@ pub enum ClientError {
     #[error("{}: {}", code_name(.0), .0.message())]
     Status(#[from] tonic::Status),
     /// The server broke the contract.
-    #[error("the server's answer lacks {0}; it may be of another version")]
+    #[error("the response has no {0}; the server may be a different version")]
     Incomplete(&'static str),
 }
 

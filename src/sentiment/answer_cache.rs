@@ -62,7 +62,7 @@ impl AnswerCache {
         Some(Self { answers: Cache::with_options(options, weighter, hasher, DefaultLifecycle::default()) })
     }
 
-    /// The answer to `input`, at once or as soon as who computes it has it; or the place to put it.
+    /// Returns the answer to `input`, waiting if another request is computing it, or else the slot to fill.
     ///
     /// # Errors
     /// [`EngineError::DeadlineExceeded`] if `deadline` passes while another computes.

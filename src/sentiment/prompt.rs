@@ -39,7 +39,7 @@ pub enum PromptError {
         "this vocabulary turns the plain text `{0}` into a control token, so a comment could forge a turn"
     )]
     Forgeable(String),
-    /// A label and the answer prefix grow together into other tokens.
+    /// Tokens merge across the boundary between answer prefix and label.
     #[error(
         "label `{label}` does not tokenise cleanly after the answer prefix `{prefix}`; end the prefix with a quote or a space"
     )]

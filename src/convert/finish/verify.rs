@@ -27,7 +27,7 @@ pub enum VerifyError {
     #[error("the result could not be served: {0}; the base is damaged or incomplete")]
     Check(#[from] CheckError),
     /// Its header or its size is not what was planned.
-    #[error("the written file is not what was planned: {0}")]
+    #[error("the output file does not match the plan: {0}")]
     Differs(&'static str),
     /// It can't be read.
     #[error("cannot read the written file: {0}")]
