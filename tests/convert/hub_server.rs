@@ -136,8 +136,27 @@ impl Site {
         hex(&Sha1::digest([format!("blob {}\0", bytes.len()).as_bytes(), bytes].concat()))
     }
 
+    /// The list of files, as `huggingface_hub` asks for it.
+    fn tree(&self) -> Answer {
+        let entry = |(name, bytes): (&String, &Vec<u8>)| {
+            let mut entry = serde_json::json!({
+                "type": "file", "path": name, "size": bytes.len(), "oid": hex(&Sha1::digest(bytes)),
+            });
+            if name.ends_with(".safetensors") {
+                entry["lfs"] =
+                    serde_json::json!({ "oid": self.etag(name), "size": bytes.len(), "pointerSize": 130 });
+            }
+            entry
+        };
+        let entries: Vec<_> = self.files.iter().map(entry).collect();
+        Answer::new(200, serde_json::json!(entries).to_string()).with("Content-Type", "application/json")
+    }
+
     /// What an honest hub answers.
     pub fn honest(&self, asked: &Asked) -> Answer {
+        if asked.is_info() && asked.path.contains("/tree/") {
+            return self.tree();
+        }
         if asked.is_info() {
             let siblings: Vec<_> =
                 self.files.keys().map(|name| serde_json::json!({ "rfilename": name })).collect();
