@@ -9,6 +9,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::address::Target;
 use super::connect::{ClientOptions, ConnectError, Tokened, with_causes};
 use super::pb::sentiment_service_client::SentimentServiceClient;
 use super::pb::{self, stream_reason_response::Event};
@@ -99,7 +100,10 @@ impl Client {
     /// [`ClientError::Options`], [`ClientError::Connect`], [`ClientError::Timeout`].
     pub async fn connect(options: &ClientOptions) -> Result<Self, ClientError> {
         let (endpoint, token) = (options.endpoint()?, options.token()?);
-        let name = endpoint.uri().to_string().trim_end_matches('/').to_owned();
+        let name = match &options.target {
+            Target::Unix(path) => format!("unix:{}", path.display()),
+            Target::Tcp { .. } => endpoint.uri().to_string().trim_end_matches('/').to_owned(),
+        };
         let patience = Patience { endpoint: name, timeout: options.timeout };
         let failed = |source: tonic::transport::Error| ClientError::Connect {
             endpoint: patience.endpoint.clone(),
