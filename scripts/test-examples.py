@@ -2,9 +2,10 @@
 """Builds and runs the programs of docs/clients.md against a server.
 
 A language whose tools are missing is skipped and named. TypeScript's come from npm, Go's and Java's from Debian:
-golang-go golang-google-grpc-dev golang-google-genproto-dev protoc-gen-go-grpc protoc-gen-go-1-5 golang-google-protobuf-dev
+golang-go golang-google-grpc-dev golang-google-genproto-dev golang-github-golang-protobuf-1-5-dev
+golang-google-protobuf-dev protoc-gen-go-1-5 protoc-gen-go-grpc protobuf-compiler
 openjdk-17-jdk-headless libgrpc-java protobuf-compiler-grpc-java-plugin libprotobuf-java libgoogle-common-protos-java
-libperfmark-java. Python's is the wheel, in the virtual environment that scripts/test-client-python.sh makes.
+libperfmark-java libnetty-java libguava-java libgoogle-gson-java libgeronimo-annotation-1.3-spec-java. Python's is the wheel, in the virtual environment that scripts/test-client-python.sh makes.
 """
 
 import json
@@ -42,7 +43,8 @@ LOCAL = {
 }
 JARS = (
     "grpc-api grpc-context grpc-core grpc-netty grpc-protobuf grpc-protobuf-lite grpc-stub guava gson protobuf "
-    "proto-google-common-protos perfmark-api netty-all failureaccess geronimo-annotation-1.3-spec jsr305"
+    "proto-google-common-protos perfmark-api failureaccess geronimo-annotation-1.3-spec jsr305 netty-buffer netty-codec netty-codec-http netty-codec-http2 netty-codec-socks "
+    "netty-common netty-handler netty-handler-proxy netty-resolver netty-transport netty-transport-native-unix-common"
 ).split()
 
 
@@ -100,6 +102,7 @@ def go() -> list[object] | None:
     if not shutil.which("go") or not (WORK / "gen/go").exists() or not Path("/usr/share/gocode").exists():
         return None
     path = WORK / "gopath/src/example.com"
+    shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(WORK / "gen/go", path, dirs_exist_ok=True)
     run("go", "build", "-o", "main", cwd=WORK / "go", GO111MODULE="off", GOPATH=f"{WORK / 'gopath'}:/usr/share/gocode")
     return ["./main"]
@@ -111,7 +114,7 @@ def java() -> list[object] | None:
         return None
     jars = [f"/usr/share/java/{name}.jar" for name in JARS]
     path = ":".join(["classes", *jars])
-    run("javac", "-encoding", "UTF-8", "-cp", path, "-d", "classes", *sources, "Main.java", cwd=WORK / "java")
+    run("javac", "-nowarn", "-encoding", "UTF-8", "-cp", path, "-d", "classes", *sources, "Main.java", cwd=WORK / "java")
     return ["java", "-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8", "-cp", path, "Main"]
 
 

@@ -91,7 +91,7 @@ def client(server: Server) -> Iterator[Client]:
 
 
 class Proxy(grpc.GenericRpcHandler):
-    """Passes every call on to a real server and keeps the headers; the next `failures` of them fail instead."""
+    """Passes calls on to a real server and keeps their headers; fails the next ones as `failures` and `cut_after` say."""
 
     def __init__(self, upstream: str) -> None:
         self.headers: list[dict[str, str]] = []
