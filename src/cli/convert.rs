@@ -12,7 +12,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::convert::input::hub::{Hub, HubId, HubSettings, Part, Report};
-use crate::convert::merge::adapter::Adapter;
+use crate::convert::merge::adapter::{Adapter, read_adapter_config};
 use crate::convert::plan::Plan;
 use crate::convert::quantise::imatrix::Imatrix;
 use crate::convert::quantise::mixture::Mixture;
@@ -180,9 +180,16 @@ fn locate(base_or_adapter: &str, part: Part, offline: bool) -> Result<(PathBuf, 
     let mut settings = HubSettings::from_env(|name| std::env::var(name).ok());
     settings.offline |= offline;
     let meter = DownloadMeter::new();
-    let folder = Hub::new(settings)
-        .and_then(|hub| hub.folder(&id, part, &|report| meter.show(report)))
-        .map_err(ConvertError::from)?;
+    let hub = Hub::new(settings).map_err(ConvertError::from)?;
+    let on_report = |report: Report| meter.show(report);
+    let download = hub.open(&id, part, &on_report).map_err(ConvertError::from)?;
+    let folder = download.folder();
+    // What the small files can tell is told before the weights come.
+    match part {
+        Part::Model => drop(convert::judge_folder(&folder)?),
+        Part::Adapter => drop(read_adapter_config(&folder).map_err(ConvertError::from)?),
+    }
+    download.weights().map_err(ConvertError::from)?;
     meter.clear();
     // The folder of a download is named after its commit.
     let commit = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -245,3 +245,29 @@ fn refusals_say_what_to_do() {
     assert!(matches!(fetch("me/model@v2", Some("hf_secret")), HubError::NotFound(_)));
     assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
 }
+
+/// A quantised model, and an adapter that can't be merged, cost no download of weights.
+#[test]
+fn what_the_small_files_refuse_is_refused_before_the_weights() {
+    let mut model = Checkpoint::tiny();
+    model.config["quantization_config"] = serde_json::json!({"quant_method": "awq", "bits": 4});
+    let base = Checkpoint::tiny();
+    let local = base.write().to_str().unwrap();
+    let mut adapter = AdapterFolder::of("lora");
+    adapter.config["peft_type"] = "PROMPT_TUNING".into();
+    let check = |folder: &Path, args: &[&str], words: &str| {
+        let hub = LocalHub::serve(folder, None);
+        let home = tempfile::tempdir().unwrap();
+        let mut command = crate::support::binary();
+        command.args(["convert-model", "--dry-run", "--out", "x.gguf"]).args(args);
+        command.env("HF_ENDPOINT", &hub.url).env("HF_HOME", home.path());
+        let output = command.output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && message.contains(words), "{message}");
+        let log = hub.log();
+        assert!(log.iter().any(|request| request.contains("config.json")), "{log:?}");
+        assert!(!log.iter().any(|request| request.contains("safetensors ")), "{log:?}");
+    };
+    check(model.write(), &["--base", "me/model"], "quantised (awq)");
+    check(adapter.write(), &["--base", local, "--adapter", "me/model"], "PROMPT_TUNING");
+}

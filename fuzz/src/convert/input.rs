@@ -4,6 +4,8 @@
 pub mod error;
 #[path = "../../../src/convert/input/json.rs"]
 pub mod json;
+#[path = "../../../src/convert/input/layout.rs"]
+pub mod layout;
 #[path = "../../../src/convert/input/safetensors.rs"]
 pub mod safetensors;
 #[path = "../../../src/convert/input/tensor.rs"]

@@ -80,11 +80,7 @@ impl Adapter {
     /// # Errors
     /// Any [`AdapterError`] but those that need the base.
     pub fn open(dir: &Path) -> Result<Self, AdapterError> {
-        let config_path = dir.join(CONFIG);
-        if !config_path.exists() {
-            return Err(no_config(dir));
-        }
-        let config = AdapterConfig::parse(read_json(&config_path)?, &config_path)?;
+        let config = read_adapter_config(dir)?;
         let weights_path = dir.join(WEIGHTS);
         if !weights_path.is_file() && dir.join(PICKLED).is_file() {
             return Err(AdapterError::Config {
@@ -268,6 +264,18 @@ impl Adapter {
             }
         }
     }
+}
+
+/// Reads `adapter_config.json` of an adapter's folder, and refuses what a merge would get wrong.
+///
+/// # Errors
+/// As [`AdapterConfig::parse`], and [`AdapterError::Config`] for a folder without one.
+pub fn read_adapter_config(dir: &Path) -> Result<AdapterConfig, AdapterError> {
+    let path = dir.join(CONFIG);
+    if !path.exists() {
+        return Err(no_config(dir));
+    }
+    AdapterConfig::parse(read_json(&path)?, &path)
 }
 
 /// What else lies in an adapter's folder and is left.
