@@ -1,7 +1,8 @@
-//! Files: opened if they are files, hashes, outputs that have their name only when they are whole, and
+//! Files: opened if they are files, locks, hashes, outputs that have their name only when they are whole, and
 //! whether one that is in use was changed.
 
 pub mod hash;
+pub mod lock;
 pub mod open;
 pub mod output;
 pub mod split;

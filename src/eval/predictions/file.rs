@@ -1,11 +1,10 @@
 //! An open predictions file: one run's, which it goes on from.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use fs4::{FileExt, TryLockError};
 use serde::Serialize;
 
 use super::error::PredictionsError;
@@ -13,13 +12,14 @@ use super::lines::{Lines, fault};
 use super::prediction::Prediction;
 use crate::dataset::Row;
 use crate::eval::identity::Identity;
+use crate::files::lock::{LockFile, TryLockError};
 use crate::files::open;
 
 /// An open predictions file. It is locked until it is dropped, so that no second run writes to it.
 #[derive(Debug)]
 pub struct PredictionsFile {
     path: PathBuf,
-    file: File,
+    file: LockFile,
 }
 
 impl PredictionsFile {
@@ -34,7 +34,8 @@ impl PredictionsFile {
         }
         let file = open::regular_with(path, OpenOptions::new().read(true).append(true).create(true))
             .map_err(io_error)?;
-        match FileExt::try_lock(&file) {
+        let file = LockFile::new(file);
+        match file.try_lock() {
             Err(TryLockError::WouldBlock) => return Err(PredictionsError::InUse(path.into())),
             // A file system without locks is no reason to keep no answers.
             Ok(()) | Err(TryLockError::Error(_)) => {}
@@ -53,11 +54,11 @@ impl PredictionsFile {
         rows: &[Row],
     ) -> Result<BTreeMap<usize, Prediction>, PredictionsError> {
         let mut bytes = Vec::new();
-        self.file.read_to_end(&mut bytes).map_err(|e| self.io_error(e))?;
+        self.file.file().read_to_end(&mut bytes).map_err(|e| self.io_error(e))?;
         let first = line(identity).map_err(|e| self.io_error(e))?;
         if first.starts_with(&bytes) {
             // New, or cut off within its first line.
-            self.file.set_len(0).map_err(|e| self.io_error(e))?;
+            self.file.file().set_len(0).map_err(|e| self.io_error(e))?;
             self.write(&first)?;
             return Ok(BTreeMap::new());
         }
@@ -75,7 +76,7 @@ impl PredictionsFile {
             }
             known.insert(row, prediction);
         }
-        self.file.set_len(lines.end as u64).map_err(|e| self.io_error(e))?;
+        self.file.file().set_len(lines.end as u64).map_err(|e| self.io_error(e))?;
         Ok(known)
     }
 
@@ -90,7 +91,7 @@ impl PredictionsFile {
 
     /// One call, so that a line is cut off only by a crash or a full disk.
     fn write(&mut self, line: &[u8]) -> Result<(), PredictionsError> {
-        self.file.write_all(line).map_err(|e| self.io_error(e))
+        self.file.file().write_all(line).map_err(|e| self.io_error(e))
     }
 
     fn io_error(&self, source: io::Error) -> PredictionsError {

@@ -16,10 +16,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use fs4::{FileExt, TryLockError};
-
 use super::error::HubError;
 use super::names::{CommitHash, Etag, FileName, RepoId, Revision};
+use crate::files::lock::{LockFile, TryLockError};
 
 const LOCK_POLL: Duration = Duration::from_millis(200);
 
@@ -39,12 +38,6 @@ pub enum Cached {
     Plain,
     /// Nothing, or what isn't the layout's.
     Nothing,
-}
-
-/// A lock; free when dropped.
-#[derive(Debug)]
-pub struct Lock {
-    _file: Option<File>,
 }
 
 impl RepoCache {
@@ -168,18 +161,19 @@ impl RepoCache {
     ///
     /// # Errors
     /// [`HubError::Io`].
-    pub fn lock(&self, etag: &Etag, note: impl Fn(&str)) -> Result<Lock, HubError> {
+    pub fn lock(&self, etag: &Etag, note: impl Fn(&str)) -> Result<LockFile, HubError> {
         let path = self.root.join(".locks").join(&self.name).join(format!("{etag}.lock"));
         let mut options = OpenOptions::new();
         let file = open_plain(options.write(true).create(true), &path).map_err(|e| io_error(&path, e))?;
+        let lock = LockFile::new(file);
         let mut is_first = true;
         loop {
-            match FileExt::try_lock(&file) {
-                Ok(()) => return Ok(Lock { _file: Some(file) }),
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => {
                     note(&format!("the cache can't be locked against other downloads: {error}"));
-                    return Ok(Lock { _file: None });
+                    return Ok(lock);
                 }
             }
             if std::mem::take(&mut is_first) {
