@@ -10,7 +10,7 @@
 //! | [`load`] | a model file to a running classifier | `sentiment`, `llama`, `engine`, `files` |
 //! | [`telemetry`] | logs | |
 //! | [`load_test`] | what `bench` measures | `engine` |
-//! | [`eval`] | how good the answers are: metrics, calibration, plots | `dataset`, `sentiment`, `files` |
+//! | [`eval`] | how good the answers are: metrics, calibration, plots | `dataset`, `sentiment`, `files`, `random` |
 //! | [`dataset`] | people's files of comments | `sentiment` |
 //! | [`convert`] | checkpoint and adapter to GGUF | `convert::*`, `sentiment`, `gguf`, `files`, `text` |
 //! | [`convert::finish`] | the result is read again and asked a question | `sentiment`, `llama`, `gguf` |
@@ -19,8 +19,9 @@
 //! | [`convert::tokenizer`] | vocabulary and special tokens | `convert::input`, `gguf`, `text` |
 //! | [`convert::input`] | where weights come from: checkpoint, GGUF, hub | `gguf`, `files`, `text` |
 //! | [`sentiment`] | prompt, scores, verdict, reasons | `engine`, `text` |
-//! | [`llama`] | all that calls llama.cpp at run time; kernels | `engine`, `gguf`, `files`, `text` |
-//! | [`engine`] | tokens in, scores or tokens out, many requests per step | `text` |
+//! | [`llama`] | all that calls llama.cpp at run time; kernels | `engine`, `random`, `gguf`, `files`, `text` |
+//! | [`engine`] | tokens in, scores or tokens out, many requests per step | `random`, `text` |
+//! | [`random`] | random numbers that depend on their seed alone | |
 //! | [`gguf`] | the file format; what llama.cpp must not be given | `files`, `text` |
 //! | [`files`] | opening, watching, hashes; outputs that appear whole | |
 //! | [`text`] | tokens and UTF-8; text from outside, escaped | |
@@ -36,6 +37,7 @@ pub mod grpc;
 pub mod llama;
 pub mod load;
 pub mod load_test;
+pub mod random;
 pub mod sentiment;
 pub mod telemetry;
 pub mod text;

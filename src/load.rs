@@ -102,11 +102,7 @@ pub fn load(path: &Path, options: LoadOptions) -> Result<Classifier, LoadError> 
     let prompter = Prompter::new(model.clone(), profile.clone())?;
     let mut engine = options.engine;
     engine.max_request_tokens = engine.max_request_tokens.min(model.trained_context());
-    if options.context < engine.max_request_tokens {
-        let (cells, request) = (options.context, engine.max_request_tokens);
-        let text = format!("--ctx-size {cells} is smaller than --max-request-tokens {request}; raise it");
-        return Err(StartError::Config(text).into());
-    }
+    engine.check_cells(options.context)?;
     // llama.cpp takes no longer steps than its cache holds.
     let batch = options.batch.min(options.context);
     let contexts = Contexts {

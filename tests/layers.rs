@@ -1,9 +1,9 @@
 //! The house rules: which room may use which, as the table in `src/lib.rs` says, and no circles of files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::support::root;
+use crate::support::{root, source_files};
 
 /// A file of `src/`.
 struct Source {
@@ -15,19 +15,6 @@ struct Source {
     code: String,
     /// Whether its modules' files lie in its folder (`mod.rs`, `lib.rs`).
     is_parent: bool,
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("scheduler_tests.rs") {
-            found.push(path);
-        }
-    }
-    found
 }
 
 fn without_tests_and_comments(text: &str) -> String {
@@ -49,7 +36,8 @@ fn sources() -> Vec<Source> {
         let code = without_tests_and_comments(&std::fs::read_to_string(&path).unwrap());
         Source { module, path: name, code, is_parent }
     };
-    files(&src).into_iter().filter(|path| !path.ends_with("main.rs")).map(read).collect()
+    let is_code = |path: &PathBuf| !path.ends_with("main.rs") && !path.ends_with("scheduler_tests.rs");
+    source_files().into_iter().filter(is_code).map(read).collect()
 }
 
 /// The identifiers of `a::b::{c, d::e}` as paths, from what follows the first name.

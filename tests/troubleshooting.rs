@@ -1,13 +1,6 @@
 //! Each refusal that a user can meet is explained in `docs/troubleshooting.md`.
 
-use std::path::{Path, PathBuf};
-
-use crate::support::root;
-
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
-}
+use crate::support::{root, source_files};
 
 /// The string literals that follow `#[error(`, with their escapes undone.
 fn messages(code: &str) -> Vec<String> {
@@ -65,7 +58,7 @@ fn every_message_is_in_the_guide() {
     let guide = one_space(&std::fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap());
     let mut missing = Vec::new();
     let mut seen = 0;
-    for path in sources(&root().join("src")) {
+    for path in source_files() {
         let code = std::fs::read_to_string(&path).unwrap();
         for part in messages(&code).iter().map(|m| fixed_part(m)).filter(|p| p.chars().count() >= 8) {
             seen += 1;

@@ -1,7 +1,7 @@
 //! Reductions over a row of logits. Pure; written so that the compiler vectorises them,
 //! for a row of Gemma's has 262,144 entries and a comment needs four.
 
-use super::random::SplitMix64;
+use crate::random::SplitMix64;
 use crate::text::vocabulary::Token;
 
 const LANES: usize = 16;

@@ -8,7 +8,6 @@
 //! | `scheduler` | which tokens make the next step |
 //! | `prefix` | segments that jobs share |
 //! | `pace` | how many tokens fit a step's time |
-//! | `random` | random numbers from a seed |
 //! | `logits` | reductions over a row |
 //! | `backend` | what the scheduler needs of llama.cpp |
 //! | `fake` | a deterministic stand-in for tests and load experiments |
@@ -22,7 +21,6 @@ mod joint;
 pub mod logits;
 mod pace;
 mod prefix;
-pub mod random;
 mod running;
 mod scheduler;
 mod worker;

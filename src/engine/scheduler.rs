@@ -87,6 +87,16 @@ enum Work {
     },
 }
 
+/// Where a job's shared tokens go.
+enum Sharing {
+    /// They are in this node.
+    Cached(NodeId),
+    /// They become a node.
+    NewNode,
+    /// They are computed with the job alone.
+    WithTheJob,
+}
+
 /// Plans and runs steps on a backend.
 pub struct Scheduler<B> {
     backend: B,
@@ -257,25 +267,30 @@ impl<B: Backend> Scheduler<B> {
 
     /// Gives a job its cells and sequences, evicting unused videos for them, or gives the job back.
     fn start(&mut self, mut job: Job) -> Result<(), Box<Job>> {
-        let Some(as_node) = self.make_room(&job) else { return Err(Box::new(job)) };
+        let Some(sharing) = self.make_room(&job) else { return Err(Box::new(job)) };
         let shared = job.spec.shared.clone();
-        let (pinned_seq, pinned_len) = self.pinned;
-        let mut stats = Stats { cached_tokens: pinned_len, ..Stats::default() };
-        stats.prompt_tokens = pinned_len + shared.len() + job.spec.tokens.len();
+        let pinned = self.pinned.1;
+        let mut stats = Stats { cached_tokens: pinned, ..Stats::default() };
+        stats.prompt_tokens = pinned + shared.len() + job.spec.tokens.len();
         let mut cells = job.spec.own_cells();
-        let node = if as_node {
-            let found = self.tree.find(&shared);
-            stats.cached_tokens += found.map_or(0, |_| shared.len());
-            let Some(id) = found.or_else(|| self.new_node(shared, pinned_seq, pinned_len)) else {
-                return Err(Box::new(job));
-            };
-            self.tree.acquire(id);
-            Some(id)
-        } else {
-            cells += shared.len();
-            job.spec.tokens.splice(0..0, shared.iter().copied());
-            None
+        let node = match sharing {
+            Sharing::Cached(id) => {
+                stats.cached_tokens += shared.len();
+                Some(id)
+            }
+            Sharing::NewNode => {
+                let Some(id) = self.new_node(shared) else { return Err(Box::new(job)) };
+                Some(id)
+            }
+            Sharing::WithTheJob => {
+                cells += shared.len();
+                job.spec.tokens.splice(0..0, shared.iter().copied());
+                None
+            }
         };
+        if let Some(id) = node {
+            self.tree.acquire(id);
+        }
         self.free_cells -= cells;
         self.counts.cached += stats.cached_tokens as u64;
         let seqs = self.free_seqs.split_off(self.free_seqs.len() - job.spec.sequences());
@@ -284,7 +299,7 @@ impl<B: Backend> Scheduler<B> {
             seqs,
             cells,
             node,
-            pos: pinned_len,
+            pos: pinned,
             stage: Stage::Waiting,
             scored: false,
             started: None,
@@ -295,9 +310,9 @@ impl<B: Backend> Scheduler<B> {
         Ok(())
     }
 
-    /// Evicts unused videos until a job fits. Returns whether its shared tokens are to be a node, or `None`
-    /// if the job does not fit even then.
-    fn make_room(&mut self, job: &Job) -> Option<bool> {
+    /// Evicts unused videos until a job fits. Returns where its shared tokens go, or `None` if the job does not fit
+    /// even then.
+    fn make_room(&mut self, job: &Job) -> Option<Sharing> {
         let seqs = job.spec.sequences();
         let found = self.tree.find(&job.spec.shared);
         let wants_node = self.wants_node(job);
@@ -319,13 +334,20 @@ impl<B: Backend> Scheduler<B> {
             let Some(node) = self.tree.evict(found) else { break };
             self.forget(node.seq, node.tokens.len());
         }
-        let has_place = found.is_some() || self.tree.len() < self.config.videos;
-        let as_node = wants_node && has_place && self.free_seqs.len() >= new_seqs;
-        (self.free_cells >= new_cells && self.free_seqs.len() >= seqs).then_some(as_node)
+        if self.free_cells < new_cells || self.free_seqs.len() < seqs {
+            return None;
+        }
+        let has_place = self.tree.len() < self.config.videos && self.free_seqs.len() >= new_seqs;
+        Some(match found {
+            Some(id) if wants_node => Sharing::Cached(id),
+            None if wants_node && has_place => Sharing::NewNode,
+            _ => Sharing::WithTheJob,
+        })
     }
 
     /// A node for shared tokens that follow the pinned prefix. `None` without a free sequence.
-    fn new_node(&mut self, shared: Arc<[Token]>, pinned_seq: SeqId, pinned_len: usize) -> Option<NodeId> {
+    fn new_node(&mut self, shared: Arc<[Token]>) -> Option<NodeId> {
+        let (pinned_seq, pinned_len) = self.pinned;
         let seq = self.free_seqs.pop()?;
         self.free_cells -= shared.len();
         self.backend.share(pinned_seq, seq, pinned_len);

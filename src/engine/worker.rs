@@ -54,6 +54,21 @@ impl Default for EngineConfig {
     }
 }
 
+impl EngineConfig {
+    /// Checks that the longest request fits a KV cache of `cells`.
+    ///
+    /// # Errors
+    /// [`StartError::Config`].
+    pub fn check_cells(&self, cells: usize) -> Result<(), StartError> {
+        let request = self.max_request_tokens;
+        if cells >= request {
+            return Ok(());
+        }
+        let text = format!("--ctx-size {cells} is smaller than --max-request-tokens {request}; raise it");
+        Err(StartError::Config(text))
+    }
+}
+
 /// What a backend is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -334,9 +349,5 @@ fn check(config: &EngineConfig, limits: Limits, pinned: usize) -> Result<(), Sta
             config.max_request_tokens
         ));
     }
-    if limits.cells < config.max_request_tokens {
-        let (cells, request) = (limits.cells, config.max_request_tokens);
-        return refuse(format!("--ctx-size {cells} is smaller than --max-request-tokens {request}"));
-    }
-    Ok(())
+    config.check_cells(limits.cells)
 }

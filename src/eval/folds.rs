@@ -1,7 +1,8 @@
 //! Folds for cross-fitting: shuffled by a fixed seed, and stratified by label.
 
+use super::SEED;
 use super::metrics::Scored;
-use super::random::{SEED, mix};
+use crate::random::mix;
 use crate::sentiment::labels::Sentiment;
 
 /// Folds in cross-fitting.

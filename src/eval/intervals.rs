@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
+use super::SEED;
 use super::metrics::{BINS, Confusion, bin_of};
 use super::predictions::Prediction;
-use super::random::{Random, SEED};
+use crate::random::SplitMix64;
 use crate::sentiment::labels::Sentiment;
 use crate::sentiment::score::top;
 
@@ -61,7 +62,7 @@ impl Intervals {
         if rows.is_empty() {
             return None;
         }
-        let mut random = Random::new();
+        let mut random = SplitMix64::new(SEED);
         let figures: Vec<[f64; 3]> = (0..SAMPLES).map(|_| sample(&rows, &mut random)).collect();
         let interval = |figure: usize| percentiles(figures.iter().map(|f| f[figure]).collect());
         let scored = rows.iter().all(|row| row.sure.is_some());
@@ -89,7 +90,7 @@ impl Intervals {
 }
 
 /// Accuracy, macro F1 and ECE of as many rows as there are, drawn with replacement.
-fn sample(rows: &[Counted], random: &mut Random) -> [f64; 3] {
+fn sample(rows: &[Counted], random: &mut SplitMix64) -> [f64; 3] {
     let mut confusion = Confusion::default();
     // Of each bin, the sum of confidence less right answers.
     let mut gaps = [0.0; BINS];

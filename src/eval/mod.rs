@@ -15,9 +15,11 @@ pub mod metrics;
 mod newton;
 pub mod picture;
 pub mod predictions;
-pub mod random;
 pub mod recalibration;
 pub mod report;
 pub mod run;
 pub mod threshold;
 pub mod withheld;
+
+/// The seed of all that is drawn in an evaluation: folds and bootstrap samples.
+pub const SEED: u64 = 20_251_126;

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
+use super::SEED;
 use super::calibrate::{FitError, cross_fitted, fit, rare_labels};
 use super::folds::FOLDS;
 use super::metrics::{ANSWERED, Confusion, Scored, Selective, Trust, selective};
 use super::predictions::{Prediction, log_probs, probabilities};
-use super::random::SEED;
 use crate::sentiment::labels::Sentiment;
 use crate::sentiment::profile::Calibration;
 use crate::sentiment::score::{self, top};

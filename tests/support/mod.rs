@@ -1,7 +1,7 @@
 //! What the tests share: servers over the fake backend and over the embedded default.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -122,6 +122,15 @@ impl TestServer {
 /// The repository's folder.
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files of `src/`.
+pub fn source_files() -> Vec<PathBuf> {
+    fn below(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { below(&path) } else { vec![path] }).collect()
+    }
+    below(&root().join("src"))
 }
 
 /// The embedded default.

@@ -1,6 +1,5 @@
 //! JSON files beside the weights.
 
-use std::io::Read;
 use std::path::Path;
 
 use serde_json::Value as Json;
@@ -16,14 +15,10 @@ const MAX_BYTES: u64 = 256 << 20;
 /// # Errors
 /// [`SourceError::Io`], [`SourceError::Json`].
 pub fn read_json(path: &Path) -> Result<Json, SourceError> {
-    let io = |source| SourceError::Io { path: path.to_owned(), source };
-    let bad = |reason| SourceError::Json { path: path.to_owned(), reason };
-    let mut text = Vec::new();
-    open::regular(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut text)).map_err(io)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(bad(format!("larger than {MAX_BYTES} bytes")));
-    }
-    serde_json::from_slice(&text).map_err(|e| bad(format!("not valid JSON: {e}")))
+    let text =
+        open::read(path, MAX_BYTES).map_err(|source| SourceError::Io { path: path.to_owned(), source })?;
+    serde_json::from_slice(&text)
+        .map_err(|e| SourceError::Json { path: path.to_owned(), reason: format!("not valid JSON: {e}") })
 }
 
 /// As [`read_json`], but a file that is not there is `None`.

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::content::{Comparison, Reliability, Report};
+use crate::eval::SEED;
 use crate::eval::folds::FOLDS;
-use crate::eval::random::SEED;
 use crate::eval::recalibration::Recalibration;
 use crate::sentiment::labels::Sentiment;
 

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::error::CheckError;
+use crate::files::split;
 use crate::gguf::{GgufError, Header, Value};
 
 /// Parts of a model: more than any has.
@@ -26,9 +27,12 @@ pub(super) fn others(path: &Path, first: &Header) -> Result<Vec<Header>, CheckEr
     }
     let mut names: HashSet<String> = first.tensors.iter().map(|t| t.name.clone()).collect();
     let mut parts = Vec::new();
-    for number in 1..count {
-        let path = part_path(path, number, count).ok_or(CheckError::NotFirstPart(count.into()))?;
-        let part = part(&path, number, &mut names)
+    let paths = split::parts(path);
+    if paths.len() != usize::from(count) || paths.first().is_none_or(|first| first != path) {
+        return Err(CheckError::NotFirstPart(count.into()));
+    }
+    for (number, path) in (1..).zip(&paths[1..]) {
+        let part = part(path, number, &mut names)
             .map_err(|source| CheckError::Part { path: path.clone(), source: Box::new(source) })?;
         parts.push(part);
     }
@@ -53,20 +57,13 @@ fn part(path: &Path, number: u16, names: &mut HashSet<String>) -> Result<Header,
     }
 }
 
-/// `NAME-00002-of-00003.gguf` beside `NAME-00001-of-00003.gguf`; part numbers from 0.
-fn part_path(first: &Path, number: u16, count: u16) -> Option<PathBuf> {
-    let name = first.file_name()?.to_str()?;
-    let prefix = name.strip_suffix(&format!("-00001-of-{count:05}.gguf"))?;
-    Some(first.with_file_name(format!("{prefix}-{:05}-of-{count:05}.gguf", number + 1)))
-}
-
 /// Where the other parts of a model lie, by the first one's name; none if it isn't one of a first part.
 pub fn other_parts(first: &Path) -> Vec<PathBuf> {
-    let name = first.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let count =
-        name.strip_suffix(".gguf").and_then(|name| name.rsplit_once("-00001-of-")).map(|(_, count)| count);
-    let count = count.and_then(|count| count.parse().ok()).filter(|count| *count <= MAX_PARTS).unwrap_or(0);
-    (1..count).filter_map(|number| part_path(first, number, count)).collect()
+    let mut parts = split::parts(first);
+    if parts.len() > usize::from(MAX_PARTS) || parts.first().is_none_or(|part| part != first) {
+        return Vec::new();
+    }
+    parts.split_off(1)
 }
 
 #[cfg(test)]

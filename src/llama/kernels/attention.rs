@@ -412,7 +412,7 @@ fn tanh(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::random::SplitMix64;
+    use crate::random::SplitMix64;
 
     /// A step's numbers, as llama.cpp lays them out: heads beside each other in a row.
     struct Step {

@@ -7,7 +7,8 @@ use ureq::http::HeaderMap;
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG};
 
 use super::client::{Answer, LINKED_ETAG, LINKED_SIZE};
-use super::names::{CommitHash, Etag, FileName, shown};
+use super::names::{CommitHash, Etag, FileName};
+use crate::text::shown::shown;
 
 /// A repository at one commit.
 #[derive(Debug)]

@@ -11,9 +11,10 @@ use ureq::http::{HeaderMap, HeaderValue, Response};
 use ureq::{Agent, Body, Timeout};
 
 use super::location::{BadRedirect, Location};
-use super::names::{Etag, shown};
+use super::names::Etag;
 use super::patience::{NoTry, Patience, Tries};
 use super::report::{OnReport, Report};
+use crate::text::shown::shown;
 
 const PUBLIC_HUB: &str = "https://huggingface.co";
 const MAX_REDIRECTS: usize = 10;

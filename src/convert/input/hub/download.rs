@@ -13,9 +13,10 @@ use super::client::{Answer, Ask, Client, HttpError};
 use super::error::{Denial, HubError, INDEX};
 use super::intact::{self, Intact};
 use super::location::Location;
-use super::names::{CommitHash, FileName, HubId, ShardName, shown};
+use super::names::{CommitHash, FileName, HubId, ShardName};
 use super::report::{OnReport, Report};
 use super::transfer::Transfer;
+use crate::text::shown::shown;
 
 /// Files of a model or an adapter beside the weights; those that a repository lacks are passed over, and missed
 /// later where they are needed.

@@ -9,13 +9,6 @@ const MAX_NAME: usize = 200;
 /// Longest repository id in bytes, as `huggingface_hub` has it.
 const MAX_REPO_ID: usize = 96;
 
-/// Text from outside for a message: control characters escaped, at most 80 characters.
-pub fn shown(text: &str) -> String {
-    const MAX: usize = 80;
-    let escaped: String = text.chars().take(MAX).flat_map(|c| c.escape_debug()).collect();
-    if text.chars().nth(MAX).is_some() { format!("{escaped}…") } else { escaped }
-}
-
 /// Implements what all names have.
 macro_rules! name {
     ($name:ident) => {
@@ -279,11 +272,5 @@ mod tests {
         assert_eq!(Etag::parse(&sha256).unwrap().hash(), Some(HashKind::Sha256));
         assert_eq!(Etag::parse(&sha256[..40]).unwrap().hash(), Some(HashKind::GitBlob));
         assert_eq!(Etag::parse("config.json-etag").unwrap().hash(), None);
-    }
-
-    #[test]
-    fn what_is_shown_is_short_and_harmless() {
-        assert_eq!(shown("a\u{1b}]0;x\u{7}b"), "a\\u{1b}]0;x\\u{7}b");
-        assert_eq!(shown(&"가".repeat(1000)).chars().count(), 81);
     }
 }

@@ -12,9 +12,10 @@ use super::client::{Answer, Ask, Client, HttpError, LINKED_ETAG, describe};
 use super::error::HubError;
 use super::intact::{self, Hasher};
 use super::location::Location;
-use super::names::{Etag, FileName, HubId, shown};
+use super::names::{Etag, FileName, HubId};
 use super::patience::Tries;
 use super::report::{OnReport, Report};
+use crate::text::shown::shown;
 
 /// Bytes that count as progress: a hub that sends less between two failures uses up its tries.
 const PROGRESS: u64 = 64 << 10;
