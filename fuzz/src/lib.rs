@@ -4,9 +4,16 @@
 #![allow(dead_code, missing_docs, unused_imports)]
 
 pub mod convert;
+#[path = "../../src/dataset/mod.rs"]
+pub mod dataset;
+#[path = "../../src/engine/mod.rs"]
+pub mod engine;
 #[path = "../../src/files/mod.rs"]
 pub mod files;
 #[path = "../../src/gguf/mod.rs"]
 pub mod gguf;
+#[path = "../../src/random.rs"]
+pub mod random;
+pub mod sentiment;
 #[path = "../../src/text/mod.rs"]
 pub mod text;

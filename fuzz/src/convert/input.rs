@@ -1,5 +1,7 @@
 //! `src/convert/input/`, without the hub.
 
+#[path = "../../../src/convert/input/checkpoint.rs"]
+pub mod checkpoint;
 #[path = "../../../src/convert/input/error.rs"]
 pub mod error;
 #[path = "../../../src/convert/input/json.rs"]
