@@ -34,6 +34,12 @@ pub trait Guide: Send {
     /// The tokens to choose the next one from, at least one; `None` for the whole vocabulary.
     fn choices(&self) -> Option<Vec<Token>>;
 
+    /// Whether this token must not come next. It is asked of tokens chosen from the whole vocabulary; another one is
+    /// chosen then.
+    fn refuses(&self, _token: Token) -> bool {
+        false
+    }
+
     /// This token was chosen.
     fn chose(&mut self, token: Token);
 }

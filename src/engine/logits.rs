@@ -5,6 +5,8 @@ use crate::random::SplitMix64;
 use crate::text::vocabulary::Token;
 
 const LANES: usize = 16;
+/// Tokens of one row that may be refused: far more than continue a label.
+const MOST_REFUSED: usize = 1000;
 
 /// A thread is started for no fewer rows: about half a millisecond's work.
 const ROWS_A_THREAD: usize = 4;
@@ -105,6 +107,24 @@ impl Sampler {
         let greedy = argmax(row).filter(|i| row[*i].is_finite())?;
         let index = if self.temperature > 0.0 { self.draw(row, row[greedy])? } else { greedy };
         Token::try_from(index).ok()
+    }
+
+    /// The next token, other than those that are refused; `None` if the logits are not numbers, or nearly all tokens
+    /// are refused.
+    pub fn sample_unless(&mut self, row: &[f32], refused: impl Fn(Token) -> bool) -> Option<Token> {
+        let mut token = self.sample(row)?;
+        if !refused(token) {
+            return Some(token);
+        }
+        let mut left = row.to_vec();
+        for _ in 0..MOST_REFUSED {
+            *left.get_mut(usize::try_from(token).ok()?)? = f32::NEG_INFINITY;
+            token = self.sample(&left)?;
+            if !refused(token) {
+                return Some(token);
+            }
+        }
+        None
     }
 
     /// The next token, one of `choices`; `None` if their logits are not numbers.

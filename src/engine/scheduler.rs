@@ -552,11 +552,11 @@ impl<B: Backend> Scheduler<B> {
     fn write(&mut self, slot: usize, row: usize, now: Instant) {
         let r = &mut self.running[slot];
         let Some(generation) = r.job.spec.generation.as_mut() else { return r.finish(Finish::Stop, now) };
-        let choices = generation.guide.as_ref().and_then(|guide| guide.choices());
-        let sampler = &mut generation.sampler;
+        let (guide, sampler) = (&generation.guide, &mut generation.sampler);
+        let choices = guide.as_ref().and_then(|guide| guide.choices());
         let chosen = self.backend.logits(row).and_then(|row| match choices {
             Some(choices) => sampler.sample_among(row, &choices),
-            None => sampler.sample(row),
+            None => sampler.sample_unless(row, |token| guide.as_ref().is_some_and(|g| g.refuses(token))),
         });
         let Some(token) = chosen else { return r.fail(EngineError::NotFinite) };
         if (generation.is_end)(token) {

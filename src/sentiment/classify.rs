@@ -1,7 +1,7 @@
 //! The use cases: a comment's verdict, and a verdict with its reasons.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::answer_cache::{Answer, AnswerCache, Lookup};
@@ -9,7 +9,8 @@ use super::input::Input;
 use super::labels::Sentiment;
 use super::profile::Profile;
 use super::prompt::{AnswerStart, PromptTokens, Prompter};
-use super::quotes::VerbatimQuotes;
+use super::quotes::{self, VerbatimQuotes};
+use super::reasons::ReasonGuide;
 use super::score::Verdict;
 use crate::engine::logits::Sampler;
 use crate::engine::{Engine, EngineError, Event, Finish, Generation, Guide, JobHandle, JobSpec, Stats};
@@ -204,30 +205,27 @@ impl Classifier {
         let prompt = self.prompter.prompt(&input.comment, input.video.as_ref(), start);
         let branches: Arc<[Vec<Token>]> =
             if options.free_answer { Arc::new([]) } else { self.branches.clone() };
-        let this = self.clone();
+        let (this, scored) = (self.clone(), Arc::new(OnceLock::new()));
+        let verdict = scored.clone();
         let begin = move |log_probs: &[f64]| {
             // Without a verdict there is nothing to go on from; the stream ends with the same error.
-            let verdict = this.verdict(log_probs).ok();
-            verdict.map_or(Vec::new(), |v| this.prompter.continuation(v.sentiment).to_vec())
+            let Ok(Verdict { sentiment, .. }) = this.verdict(log_probs) else { return Vec::new() };
+            this.prompter.continuation(*scored.get_or_init(|| sentiment)).to_vec()
         };
-        // A free answer sets its label in quotation marks too.
-        let mark = self.prompter.quotation_mark().filter(|_| !options.free_answer);
-        let guide = mark.and_then(|mark| {
-            let begun = self.profile.answer_start(Sentiment::Positive);
-            VerbatimQuotes::new(self.vocabulary.clone(), mark.clone(), &input.comment, &begun)
-        });
         let vocabulary = self.vocabulary.clone();
         let longest = Sentiment::ALL.into_iter().map(|s| self.prompter.continuation(s).len()).max();
         let longest = longest.filter(|_| !options.free_answer).unwrap_or(0);
-        let room = self.room_to_write(&prompt, longest);
+        // With no room at all, the engine refuses.
+        let max_tokens = options.max_tokens.min(self.room_to_write(&prompt, longest).max(1));
+        // A free answer names its label, in quotation marks too.
+        let guide = (!options.free_answer).then(|| self.guide(input, verdict, max_tokens));
         let job = self.engine.submit(JobSpec {
             shared: prompt.video,
             tokens: prompt.comment,
             branches,
             generation: Some(Generation {
                 begin: Box::new(begin),
-                // With no room at all, the engine refuses.
-                max_tokens: options.max_tokens.min(room.max(1)),
+                max_tokens,
                 begin_tokens: longest,
                 sampler: Sampler::new(options.temperature, options.seed),
                 guide: guide.map(|guide| Box::new(guide) as Box<dyn Guide>),
@@ -245,6 +243,16 @@ impl Classifier {
             done: None,
             ended: false,
         })
+    }
+
+    /// What keeps reasons to the verdict and to the comment.
+    fn guide(&self, input: &Input, verdict: Arc<OnceLock<Sentiment>>, max_tokens: usize) -> ReasonGuide {
+        let vocabulary = self.vocabulary.clone();
+        let quotes = self.prompter.quotation_mark().and_then(|mark| {
+            let begun = self.profile.answer_start(Sentiment::Positive);
+            VerbatimQuotes::new(vocabulary.clone(), mark.clone(), &input.comment, &begun)
+        });
+        ReasonGuide::new(vocabulary, self.profile.clone(), verdict, quotes, (self.prompter.end(), max_tokens))
     }
 
     /// Tokens that the limit on one request leaves for the text, after the prompt and the `begin` tokens of
@@ -306,7 +314,7 @@ impl ReasonStream {
                     // Cut at its limit, a text ends with its last whole character.
                     let rest = if finish == Finish::Length { String::new() } else { self.utf8.finish() };
                     let event = self.emit(rest);
-                    let stated = self.classifier.profile.stated(&self.text);
+                    let stated = self.stated();
                     let agrees = self.verdict.is_none() || stated.is_none() || stated == self.verdict;
                     let done = ReasonDone { finish, stated, agrees, stats };
                     if let Some(event) = event {
@@ -323,6 +331,18 @@ impl ReasonStream {
             }
         }
         None
+    }
+
+    /// The sentiment that the text names. What it quotes of the comment names none.
+    fn stated(&self) -> Option<Sentiment> {
+        let Classifier { profile, prompter, .. } = self.classifier.as_ref();
+        match prompter.quotation_mark().filter(|_| self.scored()) {
+            Some(mark) => {
+                let begun = profile.answer_start(Sentiment::Positive);
+                profile.stated(&quotes::unquoted(&self.text, &mark.text, &begun))
+            }
+            None => profile.stated(&self.text),
+        }
     }
 
     /// The verdict was scored, and so came before the text.

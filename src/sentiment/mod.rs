@@ -7,6 +7,7 @@
 //! | `input` | a request's texts, checked and normalised |
 //! | `prompt` | profile and request to tokens |
 //! | `score` | label log-probabilities to a verdict |
+//! | `reasons` | reasons name no other sentiment than the verdict's, and end with a sentence |
 //! | `quotes` | reasons quote only what the comment says |
 //! | `answer_cache` | duplicates served from memory |
 //! | `classify` | the use cases: a verdict; a verdict with its reasons |
@@ -18,4 +19,5 @@ pub mod labels;
 pub mod profile;
 pub mod prompt;
 pub mod quotes;
+pub mod reasons;
 pub mod score;

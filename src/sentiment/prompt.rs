@@ -111,6 +111,7 @@ pub struct Prompter {
     labels: [Vec<Token>; 3],
     continuations: [Vec<Token>; 3],
     quotation_mark: Option<QuotationMark>,
+    end: Token,
 }
 
 impl Prompter {
@@ -120,7 +121,7 @@ impl Prompter {
     /// See [`PromptError`].
     pub fn new(vocabulary: Arc<dyn Vocabulary>, profile: Arc<Profile>) -> Result<Self, PromptError> {
         let v = vocabulary.as_ref();
-        check_turns(v, &profile)?;
+        let end = check_turns(v, &profile)?;
         let prefix = &profile.answer.prefix;
         let prefix_tokens = v.tokenize_template(prefix);
         let mut labels = [const { Vec::new() }; 3];
@@ -153,7 +154,7 @@ impl Prompter {
         let mut static_tokens: Vec<Token> = v.bos().into_iter().collect();
         static_tokens.extend(v.tokenize_template(&format!("{}{}", profile.turn.user, profile.instruction)));
         let static_tokens = static_tokens.into();
-        Ok(Self { static_tokens, labels, continuations, quotation_mark, vocabulary, profile })
+        Ok(Self { static_tokens, labels, continuations, quotation_mark, end, vocabulary, profile })
     }
 
     /// The segment that all prompts begin with.
@@ -174,6 +175,11 @@ impl Prompter {
     /// What opens and closes a quotation in the reasons, if the profile says it.
     pub fn quotation_mark(&self) -> Option<&QuotationMark> {
         self.quotation_mark.as_ref()
+    }
+
+    /// The token that ends an answer.
+    pub fn end(&self) -> Token {
+        self.end
     }
 
     /// The tokens of one request. `comment` and the video's texts are normalised (see [`normalize`]).
@@ -208,7 +214,8 @@ fn quotation_mark(v: &dyn Vocabulary, text: &str) -> Result<Option<QuotationMark
     }
 }
 
-fn check_turns(v: &dyn Vocabulary, profile: &Profile) -> Result<(), PromptError> {
+/// Checks the turns' markers; the one that ends an answer.
+fn check_turns(v: &dyn Vocabulary, profile: &Profile) -> Result<Token, PromptError> {
     let turn = &profile.turn;
     for marker in [&turn.user, &turn.model, &turn.end] {
         let tokens = v.tokenize_template(marker);
@@ -220,7 +227,7 @@ fn check_turns(v: &dyn Vocabulary, profile: &Profile) -> Result<(), PromptError>
         }
     }
     match v.tokenize_template(&turn.end).as_slice() {
-        [end] if v.is_end(*end) => Ok(()),
+        [end] if v.is_end(*end) => Ok(*end),
         _ => Err(PromptError::NotEnd(turn.end.clone())),
     }
 }

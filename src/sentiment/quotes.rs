@@ -67,6 +67,11 @@ impl VerbatimQuotes {
         (!passages.is_empty()).then_some(Self { vocabulary, mark, passages, state })
     }
 
+    /// Whether the text is inside a quotation of the comment.
+    pub fn in_quotation(&self) -> bool {
+        matches!(self.state, State::Quotation(_))
+    }
+
     fn step(&self, passage: usize, at: usize) -> Option<&Step> {
         self.passages[passage].get(at)
     }
@@ -110,6 +115,12 @@ impl Guide for VerbatimQuotes {
             self.state = State::Outside;
         }
     }
+}
+
+/// A text without its quotations. `begun` is what was written before it, which may have left a mark open.
+pub fn unquoted(text: &str, mark: &str, begun: &str) -> String {
+    let left_open = begun.matches(mark).count() % 2 == 1;
+    text.split(mark).skip(usize::from(left_open)).step_by(2).collect()
 }
 
 #[derive(PartialEq, Eq, Clone, Copy)]
@@ -267,6 +278,14 @@ mod tests {
         check(&"가".repeat(500), LONGEST);
         check(&"가나다 ".repeat(100), ENOUGH + 3);
         check("좋아요", 3);
+    }
+
+    #[test]
+    fn a_text_without_its_quotations() {
+        let check = |begun, text, expect| assert_eq!(unquoted(text, "'", begun), expect);
+        check("감정은 '긍정'입니다.", "'부정 출발'이라며 '웃'습니다.", "이라며 습니다.");
+        check("감정은 '긍정", "'입니다. '부정'이 없습니다.", "입니다. 이 없습니다.");
+        check("", "끝나지 않은 '부정", "끝나지 않은 ");
     }
 
     #[test]

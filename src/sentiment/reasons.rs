@@ -1,0 +1,182 @@
+//! Reasons are bound to their verdict: what the model writes names no other sentiment, quotes the comment only as it
+//! stands ([`VerbatimQuotes`]), and ends with a sentence where the next one would not fit.
+//!
+//! The text itself stays the model's: of the tokens that it finds probable, the most probable that breaks no rule is
+//! taken. That a text keeps these rules says nothing about whether it is a good reason.
+
+use std::sync::{Arc, OnceLock};
+
+use super::labels::Sentiment;
+use super::profile::Profile;
+use super::quotes::VerbatimQuotes;
+use crate::engine::Guide;
+use crate::text::vocabulary::{Token, Vocabulary};
+
+/// Characters that a label has at least to be a word, whose use is telling: `A` is in many words.
+const WORD: usize = 2;
+
+/// Keeps one text to the rules.
+pub struct ReasonGuide {
+    vocabulary: Arc<dyn Vocabulary>,
+    profile: Arc<Profile>,
+    /// Set when the labels are scored, before the first token is chosen.
+    verdict: Arc<OnceLock<Sentiment>>,
+    quotes: Option<VerbatimQuotes>,
+    sentences: Sentences,
+    /// The last bytes outside of quotations, as many as a label may begin in.
+    tail: Vec<u8>,
+}
+
+/// Where sentences end, and whether another one would fit.
+struct Sentences {
+    end: Token,
+    left: usize,
+    current: usize,
+    longest: usize,
+    just_ended: bool,
+}
+
+impl ReasonGuide {
+    /// For a text of at most `max_tokens`, which the token `end` ends. `quotes` guides its quotations.
+    pub fn new(
+        vocabulary: Arc<dyn Vocabulary>,
+        profile: Arc<Profile>,
+        verdict: Arc<OnceLock<Sentiment>>,
+        quotes: Option<VerbatimQuotes>,
+        (end, max_tokens): (Token, usize),
+    ) -> Self {
+        let sentences = Sentences { end, left: max_tokens, current: 0, longest: 0, just_ended: false };
+        Self { vocabulary, profile, verdict, quotes, sentences, tail: Vec::new() }
+    }
+
+    fn piece(&self, token: Token) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.vocabulary.piece(token, &mut bytes);
+        bytes
+    }
+
+    fn in_quotation(&self) -> bool {
+        self.quotes.as_ref().is_some_and(VerbatimQuotes::in_quotation)
+    }
+
+    /// The labels that the text must not name.
+    fn others(&self) -> impl Iterator<Item = &str> {
+        let verdict = self.verdict.get().copied();
+        let own = verdict.map(|verdict| self.profile.labels.get(verdict).as_str()).unwrap_or_default();
+        let others = Sentiment::ALL.into_iter().filter(move |s| verdict.is_some_and(|verdict| verdict != *s));
+        others
+            .map(|s| self.profile.labels.get(s).as_str())
+            .filter(move |label| label.chars().count() >= WORD && !own.contains(label))
+    }
+}
+
+impl Guide for ReasonGuide {
+    fn choices(&self) -> Option<Vec<Token>> {
+        if self.sentences.is_last() {
+            return Some(vec![self.sentences.end]);
+        }
+        self.quotes.as_ref().and_then(Guide::choices)
+    }
+
+    fn refuses(&self, token: Token) -> bool {
+        if self.in_quotation() {
+            return false;
+        }
+        let text = [self.tail.as_slice(), &self.piece(token)].concat();
+        self.others().any(|label| text.windows(label.len()).any(|part| part == label.as_bytes()))
+    }
+
+    fn chose(&mut self, token: Token) {
+        let was_quoted = self.in_quotation();
+        if let Some(quotes) = &mut self.quotes {
+            quotes.chose(token);
+        }
+        let piece = self.piece(token);
+        let is_quoted = was_quoted || self.in_quotation();
+        self.sentences.count(&piece, is_quoted);
+        if is_quoted {
+            self.tail.clear();
+            return;
+        }
+        self.tail.extend(piece);
+        let kept = Sentiment::ALL.into_iter().map(|s| self.profile.labels.get(s).len()).max().unwrap_or(0);
+        self.tail.drain(..self.tail.len().saturating_sub(kept));
+    }
+}
+
+impl Sentences {
+    /// Counts a token that was written.
+    fn count(&mut self, piece: &[u8], is_quoted: bool) {
+        self.left = self.left.saturating_sub(1);
+        self.current += 1;
+        self.just_ended = !is_quoted && piece.trim_ascii_end().ends_with(b".");
+        if self.just_ended {
+            self.longest = self.longest.max(self.current);
+            self.current = 0;
+        }
+    }
+
+    /// A sentence has just ended, and one as long as the longest would not fit any more.
+    fn is_last(&self) -> bool {
+        self.just_ended && self.left < self.longest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::profile::DEFAULT_TOML;
+    use super::super::prompt::QuotationMark;
+    use super::*;
+    use crate::text::vocabulary::ByteVocabulary;
+
+    const END: Token = 258;
+
+    /// What is written of a wish, byte by byte, up to the end: a refused byte becomes `*`.
+    fn written(verdict: Sentiment, comment: &str, wish: &str, max_tokens: usize) -> String {
+        let profile = Arc::new(Profile::from_toml(DEFAULT_TOML).unwrap());
+        let mark = QuotationMark { text: "'".to_owned(), token: Token::from(b'\'') };
+        let quotes = VerbatimQuotes::new(Arc::new(ByteVocabulary), mark, comment, "");
+        let verdict = Arc::new(OnceLock::from(verdict));
+        let end = (END, max_tokens);
+        let mut guide = ReasonGuide::new(Arc::new(ByteVocabulary), profile, verdict, quotes, end);
+        let mut text = Vec::new();
+        for byte in wish.bytes().take(max_tokens) {
+            let wished = Token::from(byte);
+            let token = match guide.choices() {
+                Some(choices) if choices == [END] => break,
+                Some(choices) if !choices.contains(&wished) => choices[0],
+                _ if guide.refuses(wished) => Token::from(b'*'),
+                _ => wished,
+            };
+            guide.chose(token);
+            text.push(u8::try_from(token).unwrap());
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    #[test]
+    fn no_other_sentiment_is_named() {
+        let check = |verdict, wish: &str, expect: &str| {
+            assert_eq!(written(verdict, "부정 출발", wish, 1000), expect, "{verdict:?} {wish}");
+        };
+        let named = "긍정적인 말입니다.";
+        check(Sentiment::Positive, named, named);
+        // The last byte of the label's last letter is refused.
+        assert!(written(Sentiment::Negative, "댓글", named, 1000).starts_with("긍\u{fffd}*적인"));
+        assert!(!written(Sentiment::Positive, "댓글", "부정적이고 중립적인 말", 1000).contains("부정"));
+        // The comment's own words may be quoted, and don't count.
+        check(Sentiment::Positive, "'부정 출발'이라고 합니다.", "'부정 출발'이라고 합니다.");
+    }
+
+    #[test]
+    fn a_sentence_that_would_not_fit_is_not_begun() {
+        let check = |max_tokens, wish: &str, expect: &str| {
+            assert_eq!(written(Sentiment::Neutral, "a", wish, max_tokens), expect, "{max_tokens}");
+        };
+        check(16, "12345. 1234. 123.", "12345. 1234.");
+        check(18, "12345. 1234. 123.", "12345. 1234. 123.");
+        // The first sentence may be cut; a quotation's full stop ends none.
+        check(4, "12345.", "1234");
+        assert_eq!(written(Sentiment::Neutral, "a. b", "'a.' x", 5), "'a.' ");
+    }
+}
