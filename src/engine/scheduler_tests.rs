@@ -11,9 +11,9 @@ use super::*;
 use crate::engine::admission::{Admission, Bounds};
 use crate::engine::backend::Limits;
 use crate::engine::fake::FakeBackend;
-use crate::engine::meters::Course;
 use crate::engine::job::{Generation, Guide, JobSpec};
 use crate::engine::logits::Sampler;
+use crate::engine::meters::Course;
 
 const VOCABULARY: usize = 50;
 const PINNED: [Token; 5] = [1, 2, 3, 4, 5];
@@ -75,7 +75,13 @@ impl Bench {
         let permit = Admission::new(Bounds { jobs: 1, tokens: 0 }).enter(0).unwrap();
         let (events, receiver) = mpsc::channel(room);
         let submitted = self.start + self.clock.elapsed();
-        self.scheduler.push(Job { spec, submitted, events, course: Course::begin(Arc::default()), _permit: Arc::new(permit) });
+        self.scheduler.push(Job {
+            spec,
+            submitted,
+            events,
+            course: Course::begin(Arc::default()),
+            _permit: Arc::new(permit),
+        });
         receiver
     }
 

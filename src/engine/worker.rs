@@ -133,7 +133,15 @@ impl Engine {
             Err(_) => return Err(StartError::Backend("the engine's thread died while it started".into())),
         }
         let bounds = Bounds { jobs: config.max_jobs, tokens: config.max_queued_tokens };
-        Ok(Self { jobs, admission: Admission::new(bounds), config, pinned: pinned_len, state, shared, meters })
+        Ok(Self {
+            jobs,
+            admission: Admission::new(bounds),
+            config,
+            pinned: pinned_len,
+            state,
+            shared,
+            meters,
+        })
     }
 
     /// Hands a job to the engine.

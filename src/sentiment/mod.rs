@@ -10,6 +10,7 @@
 //! | `quotes` | reasons quote only what the comment says |
 //! | `answer_cache` | duplicates served from memory |
 //! | `classify` | the use cases: a verdict; a verdict with its reasons |
+//! | `warm_up` | one comment of each shape, before any client's |
 
 pub mod answer_cache;
 pub mod classify;
@@ -19,3 +20,4 @@ pub mod profile;
 pub mod prompt;
 pub mod quotes;
 pub mod score;
+pub mod warm_up;
