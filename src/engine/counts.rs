@@ -24,6 +24,8 @@ pub(super) struct Held {
     pub cells: usize,
     /// KV cells in use or reserved, with those of cached videos.
     pub used_cells: usize,
+    /// Of these, cells of videos that no running job uses.
+    pub evictable_cells: usize,
     /// Maximum tokens of a step.
     pub batch: usize,
     /// Videos cached.

@@ -72,6 +72,8 @@ pub struct Meters {
     pub cells: Gauge,
     /// KV cells in use or reserved.
     pub used_cells: Gauge,
+    /// Of these, cells of videos that no running job uses.
+    pub evictable_cells: Gauge,
     /// Videos cached.
     pub videos: Gauge,
     /// Videos evicted.
@@ -98,6 +100,7 @@ impl Default for Meters {
             reused: Counter::default(),
             cells: Gauge::default(),
             used_cells: Gauge::default(),
+            evictable_cells: Gauge::default(),
             videos: Gauge::default(),
             evicted: Counter::default(),
             first_token: Histogram::new(&WAITS),
@@ -141,6 +144,7 @@ impl Meters {
     pub(super) fn hold(&self, held: Held) {
         self.cells.set(held.cells);
         self.used_cells.set(held.used_cells);
+        self.evictable_cells.set(held.evictable_cells);
         self.videos.set(held.videos);
     }
 }

@@ -155,7 +155,8 @@ impl<B: Backend> Scheduler<B> {
     pub(super) fn held(&self) -> Held {
         let Limits { cells, batch, .. } = self.backend.limits();
         let (evicted, decoded) = self.evicted_decoded;
-        Held { cells, used_cells: cells - self.free_cells, batch, videos: self.tree.len(), evicted, decoded }
+        let (used_cells, (_, evictable_cells)) = (cells - self.free_cells, self.tree.idle(None));
+        Held { cells, used_cells, evictable_cells, batch, videos: self.tree.len(), evicted, decoded }
     }
 
     /// The measured speed.

@@ -136,6 +136,7 @@ impl Metrics {
         count(out, &names::REUSED, meters.reused.get());
         out.single(&names::CELLS, meters.cells.get() as f64);
         out.single(&names::USED_CELLS, meters.used_cells.get() as f64);
+        out.single(&names::EVICTABLE_CELLS, meters.evictable_cells.get() as f64);
         out.single(&names::VIDEOS, meters.videos.get() as f64);
         count(out, &names::EVICTED, meters.evicted.get());
     }

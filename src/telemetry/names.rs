@@ -76,6 +76,7 @@ families! {
     REUSED = Counter "ko_sentiment_tokens_reused_total" "" [] "Prompt tokens taken from the KV cache";
     CELLS = Gauge "ko_sentiment_kv_cells" "" [] "Cells of the KV cache (--ctx-size)";
     USED_CELLS = Gauge "ko_sentiment_kv_cells_used" "" [] "Cells of the KV cache in use or reserved, cached videos among them";
+    EVICTABLE_CELLS = Gauge "ko_sentiment_kv_cells_evictable" "" [] "Of these, cells of cached videos that no running request uses";
     VIDEOS = Gauge "ko_sentiment_videos_cached" "" [] "Videos in the KV cache";
     EVICTED = Counter "ko_sentiment_videos_evicted_total" "" [] "Videos evicted from the KV cache";
     FIRST_TOKEN = Histogram "ko_sentiment_time_to_first_token_seconds" "seconds" [] "Time from a job's submission to the first token of its reasons";
