@@ -22,5 +22,6 @@ mod rpc;
 mod stopping;
 mod storm;
 mod support;
+mod telemetry;
 mod transport;
 mod troubleshooting;

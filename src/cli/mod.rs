@@ -43,6 +43,7 @@ mod session;
 mod text_args;
 mod token;
 mod transport_args;
+mod watch_args;
 
 use std::process::ExitCode;
 

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::admission::Permit;
 use super::error::EngineError;
 use super::logits::Sampler;
+use super::meters::Course;
 use crate::text::vocabulary::Token;
 
 /// What a caller asks of the engine.
@@ -137,6 +138,7 @@ pub(super) struct Job {
     pub spec: JobSpec,
     pub submitted: Instant,
     pub events: mpsc::Sender<Event>,
+    pub course: Course,
     pub _permit: Arc<Permit>,
 }
 
@@ -153,6 +155,7 @@ impl Job {
 
     /// Tells the caller that the job failed. One place in the channel is kept free for this.
     pub fn fail(&self, error: EngineError) {
+        self.course.failed(&error);
         // A closed channel means that nobody wants to know.
         let _ = self.events.try_send(Event::Failed(error));
     }
@@ -165,12 +168,16 @@ impl Job {
         if self.events.capacity() <= 1 && !self.events.is_closed() {
             return Err(EngineError::SlowReader);
         }
+        if matches!(event, Event::Token(_)) {
+            self.course.token();
+        }
         let _ = self.events.try_send(event);
         Ok(())
     }
 
     /// Sends the last event.
     pub fn finish(&self, event: Event) {
+        self.course.done();
         let _ = self.events.try_send(event);
     }
 }

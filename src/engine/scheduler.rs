@@ -14,7 +14,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::backend::{Backend, Batch, BatchToken, SeqId};
+use super::backend::{Backend, Batch, BatchToken, Limits, SeqId};
+use super::counts::{Held, StepCounts};
 use super::error::EngineError;
 use super::job::{Event, Finish, Job, Stats};
 use super::joint::{LogSums, joint_log_prob};
@@ -51,21 +52,6 @@ pub struct SchedulerConfig {
     pub step_target: Duration,
     /// Tokens of a step, exactly and always, where results must not depend on measured time.
     pub fixed_step: Option<usize>,
-}
-
-/// What the steps did, summed up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StepCounts {
-    /// Steps.
-    pub steps: u64,
-    /// Tokens computed.
-    pub tokens: u64,
-    /// Rows of logits computed.
-    pub outputs: u64,
-    /// Prompt tokens that were not computed again.
-    pub cached: u64,
-    /// Time in the backend.
-    pub busy: Duration,
 }
 
 /// What a part of the batch is for.
@@ -114,6 +100,8 @@ pub struct Scheduler<B> {
     batch: Batch,
     work: Vec<Work>,
     counts: StepCounts,
+    /// Videos evicted, tokens of text computed.
+    evicted_decoded: (u64, u64),
 }
 
 impl<B: Backend> Scheduler<B> {
@@ -159,6 +147,7 @@ impl<B: Backend> Scheduler<B> {
             batch,
             work: Vec::new(),
             counts: StepCounts::default(),
+            evicted_decoded: (0, 0),
         })
     }
 
@@ -170,6 +159,14 @@ impl<B: Backend> Scheduler<B> {
     /// What the steps did so far.
     pub fn counts(&self) -> StepCounts {
         self.counts
+    }
+
+    /// What the KV cache holds.
+    pub(super) fn held(&self) -> Held {
+        let Limits { cells, batch, .. } = self.backend.limits();
+        let (evicted, decoded) = self.evicted_decoded;
+        let (used_cells, (_, evictable_cells)) = (cells - self.free_cells, self.tree.idle(None));
+        Held { cells, used_cells, evictable_cells, batch, videos: self.tree.len(), evicted, decoded }
     }
 
     /// The measured speed.
@@ -200,6 +197,8 @@ impl<B: Backend> Scheduler<B> {
         self.counts.busy += elapsed;
         let result = match result {
             Ok(()) => {
+                let writes = self.work.iter().filter(|work| matches!(work, Work::Write { .. }));
+                self.evicted_decoded.1 += writes.count() as u64;
                 self.counts.tokens += self.batch.len() as u64;
                 self.counts.outputs += self.batch.outputs as u64;
                 self.pace.record(self.batch.len(), elapsed);
@@ -332,6 +331,7 @@ impl<B: Backend> Scheduler<B> {
             || (wants_node && found.is_none() && self.tree.len() >= self.config.videos)
         {
             let Some(node) = self.tree.evict(found) else { break };
+            self.evicted_decoded.0 += 1;
             self.forget(node.seq, node.tokens.len());
         }
         if self.free_cells < new_cells || self.free_seqs.len() < seqs {

@@ -13,6 +13,7 @@ use crate::engine::backend::Limits;
 use crate::engine::fake::FakeBackend;
 use crate::engine::job::{Generation, Guide, JobSpec};
 use crate::engine::logits::Sampler;
+use crate::engine::meters::Course;
 
 const VOCABULARY: usize = 50;
 const PINNED: [Token; 5] = [1, 2, 3, 4, 5];
@@ -74,7 +75,13 @@ impl Bench {
         let permit = Admission::new(Bounds { jobs: 1, tokens: 0 }).enter(0).unwrap();
         let (events, receiver) = mpsc::channel(room);
         let submitted = self.start + self.clock.elapsed();
-        self.scheduler.push(Job { spec, submitted, events, _permit: Arc::new(permit) });
+        self.scheduler.push(Job {
+            spec,
+            submitted,
+            events,
+            course: Course::begin(Arc::default()),
+            _permit: Arc::new(permit),
+        });
         receiver
     }
 

@@ -9,9 +9,11 @@ use tracing::{error, warn};
 
 use super::admission::{Admission, Bounds};
 use super::backend::{Backend, Limits};
+use super::counts::StepCounts;
 use super::error::{EngineError, StartError};
 use super::job::{Job, JobHandle, JobSpec};
-use super::scheduler::{MAX_BRANCH_CELLS, MIN_READ, Scheduler, SchedulerConfig, StepCounts};
+use super::meters::{Before, Course, Meters};
+use super::scheduler::{MAX_BRANCH_CELLS, MIN_READ, Scheduler, SchedulerConfig};
 use crate::text::vocabulary::Token;
 
 /// Steps in a row that may fail before the engine gives up.
@@ -97,6 +99,7 @@ pub struct Engine {
     pinned: usize,
     state: watch::Receiver<EngineState>,
     shared: Arc<Mutex<Shared>>,
+    meters: Arc<Meters>,
 }
 
 /// What the thread tells of itself after each step.
@@ -123,9 +126,11 @@ impl Engine {
         let shared: Arc<Mutex<Shared>> = Arc::default();
         let pinned_len = pinned.len();
         let worker_shared = shared.clone();
+        let meters: Arc<Meters> = Arc::default();
+        let worker_meters = meters.clone();
         std::thread::Builder::new().name("engine".into()).spawn(move || {
             let announce = Announce(state_sender);
-            let worker = Worker::new(config, pinned, make, receiver, worker_shared);
+            let worker = Worker::new(config, pinned, make, receiver, worker_shared, worker_meters);
             match worker {
                 Ok(mut worker) => {
                     let _ = ready_sender.send(Ok(()));
@@ -143,7 +148,15 @@ impl Engine {
             Err(_) => return Err(StartError::Backend("the engine's thread died while it started".into())),
         }
         let bounds = Bounds { jobs: config.max_jobs, tokens: config.max_queued_tokens };
-        Ok(Self { jobs, admission: Admission::new(bounds), config, pinned: pinned_len, state, shared })
+        Ok(Self {
+            jobs,
+            admission: Admission::new(bounds),
+            config,
+            pinned: pinned_len,
+            state,
+            shared,
+            meters,
+        })
     }
 
     /// Hands a job to the engine.
@@ -163,7 +176,8 @@ impl Engine {
         let text = spec.generation.as_ref().map_or(0, |g| g.max_tokens.min(self.config.stream_buffer));
         let (events, receiver) = mpsc::channel(text + EXTRA_PLACES);
         let permit = Arc::new(permit);
-        let job = Job { spec, submitted: Instant::now(), events, _permit: permit.clone() };
+        let course = Course::begin(self.meters.clone());
+        let job = Job { spec, submitted: Instant::now(), events, course, _permit: permit.clone() };
         self.jobs.send(job).map_err(|_| EngineError::Stopped)?;
         Ok(JobHandle { events: receiver, _permit: permit })
     }
@@ -186,6 +200,11 @@ impl Engine {
     /// What the steps did so far.
     pub fn counts(&self) -> StepCounts {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).counts
+    }
+
+    /// What it does, in numbers that go on.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     fn seconds_per_token(&self) -> f64 {
@@ -224,6 +243,7 @@ struct Worker<B, F> {
     /// Jobs that want to be computed apart have a scheduler, and so a KV cache, of their own.
     apart: Option<Scheduler<B>>,
     shared: Arc<Mutex<Shared>>,
+    meters: Arc<Meters>,
     failed_steps: u32,
 }
 
@@ -234,6 +254,7 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
         make: F,
         jobs: std_mpsc::Receiver<Job>,
         shared: Arc<Mutex<Shared>>,
+        meters: Arc<Meters>,
     ) -> Result<Self, StartError> {
         let backend = make(Purpose::Shared)?;
         check(&config, backend.limits(), pinned.len())?;
@@ -245,7 +266,8 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
         };
         let main = Scheduler::new(backend, scheduler, &pinned, Box::new(Instant::now))
             .map_err(StartError::WarmUp)?;
-        Ok(Self { config, pinned, make, jobs, main, apart: None, shared, failed_steps: 0 })
+        meters.hold(main.held());
+        Ok(Self { config, pinned, make, jobs, main, apart: None, shared, meters, failed_steps: 0 })
     }
 
     /// Works until no handle is left. `false` if the engine gave up.
@@ -277,18 +299,23 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
     fn step(&mut self) -> bool {
         let mut worked = false;
         for scheduler in std::iter::once(&mut self.main).chain(&mut self.apart) {
-            match scheduler.step() {
+            let before = Before { counts: scheduler.counts(), held: scheduler.held() };
+            let stepped = scheduler.step();
+            self.meters.stepped(before, scheduler.counts(), scheduler.held());
+            match stepped {
                 Ok(did) => {
                     worked |= did;
                     self.failed_steps = if did { 0 } else { self.failed_steps };
                 }
                 Err(error) => {
                     warn!(%error, "a step failed, and the requests in it");
+                    self.meters.failed_steps.one();
                     self.failed_steps += 1;
                     worked = true;
                 }
             }
         }
+        self.meters.hold(self.main.held());
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.counts = self.main.counts();
         shared.seconds_per_token = self.main.pace().time_for(1).as_secs_f64();

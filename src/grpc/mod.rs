@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `service` | the methods |
 //! | `wire` | between the domain's types and the generated ones |
+//! | `accounting`, `meters` | every call counted; the server's numbers |
 //! | `status` | the one map from errors to gRPC codes |
 //! | `call` | a request's span, count and log line |
 //! | `front` | what every call passes first: its id, who asks |
@@ -17,6 +18,7 @@
 //! | `client`, `connect` | the same contract from the other side, for the command line |
 
 mod accept;
+mod accounting;
 mod address;
 mod call;
 mod client;
@@ -25,6 +27,7 @@ mod connection;
 mod front;
 mod health;
 mod listen;
+mod meters;
 pub mod pb;
 mod principal;
 mod reload;
@@ -41,6 +44,9 @@ pub use address::{AddressError, Listen, Target};
 pub use client::{Client, ClientError, Reasons, RemoteReason};
 pub use connect::{ClientOptions, ClientTls, ConnectError};
 pub use listen::sockets_are_passed;
+pub use meters::{CODES, METHODS, MethodMeters, ServerMeters};
+pub use principal::PrincipalUse;
+pub use reload::{Reloaded, Reloads};
 pub use server::{Server, ServerError, ServerOptions};
 pub use tls::{TlsError, TlsFiles};
 pub use tokens::{NewToken, TokensError, new_token};

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::meter::Counter;
+
 const DAY: u64 = 86_400;
 
 /// When to retry where calls at once are what is limited: nobody knows when one ends.
@@ -35,6 +37,8 @@ pub struct Exceeded {
 pub struct Principal {
     name: String,
     used: Mutex<Used>,
+    calls: Counter,
+    comments: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -49,12 +53,19 @@ struct Used {
 impl Principal {
     /// Who has used nothing yet.
     pub fn new(name: &str) -> Arc<Self> {
-        Arc::new(Self { name: name.to_owned(), used: Mutex::default() })
+        let (calls, comments) = (Counter::default(), Counter::default());
+        Arc::new(Self { name: name.to_owned(), used: Mutex::default(), calls, comments })
     }
 
     /// The name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it used since the server's start.
+    pub fn used_in_all(&self) -> PrincipalUse {
+        let (calls, comments) = (self.calls.get(), self.comments.get());
+        PrincipalUse { name: self.name.clone(), calls, comments }
     }
 
     /// Begins a call.
@@ -80,6 +91,7 @@ impl Principal {
             used.allowance = Some((has - 1.0, now));
         }
         used.running += 1;
+        self.calls.one();
         Ok(Admitted(Arc::new(Inside { principal: self.clone(), limits })))
     }
 
@@ -87,6 +99,17 @@ impl Principal {
     fn used(&self) -> MutexGuard<'_, Used> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How much one principal used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrincipalUse {
+    /// Name in the tokens file.
+    pub name: String,
+    /// Calls let in.
+    pub calls: u64,
+    /// Comments taken.
+    pub comments: u64,
 }
 
 /// A call that was let in. Its place is free again when the last clone is dropped.
@@ -116,7 +139,9 @@ impl Admitted {
     /// # Errors
     /// [`Exceeded`]; none is counted then.
     pub fn spend(&self, comments: usize) -> Result<(), Exceeded> {
-        self.spend_at(comments, SystemTime::now())
+        self.spend_at(comments, SystemTime::now())?;
+        self.0.principal.comments.add(comments as u64);
+        Ok(())
     }
 
     fn spend_at(&self, comments: usize, now: SystemTime) -> Result<(), Exceeded> {

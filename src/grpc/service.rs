@@ -66,7 +66,11 @@ impl Sentiments {
                     let pause = tokio::time::sleep(retry_after.min(LONGEST_PAUSE));
                     before(deadline, pause.map(Ok)).await.map_err(|e| status::engine_error(&e))?;
                 }
-                answered => return answered.map_err(|e| status::engine_error(&e)),
+                Ok(classified) => {
+                    self.gate.meters().verdict(&classified.verdict);
+                    return Ok(classified);
+                }
+                Err(error) => return Err(status::engine_error(&error)),
             }
         }
     }
@@ -79,8 +83,13 @@ impl Sentiments {
                 let response = wire::classified(&classified, self.model.clone());
                 pb::ItemResult { outcome: Some(Outcome::Response(response)) }
             }
-            Err(status) => item_error(status.code(), status.message().to_owned()),
+            Err(status) => self.failed_item(&status),
         }
+    }
+
+    fn failed_item(&self, status: &Status) -> pb::ItemResult {
+        self.gate.meters().fail_item(status);
+        item_error(status.code(), status.message().to_owned())
     }
 
     /// Begins one of a stream. It has a task of its own: neither its place in the engine nor another
@@ -215,12 +224,12 @@ impl SentimentService for Sentiments {
             let begun = item.map(|pb::ClassifyStreamRequest { id, request }| {
                 let task = check_item(&id, admitted.as_ref())
                     .map(|()| this.begin_item(request.unwrap_or_default(), deadline));
-                (id, task)
+                (id, task.map_err(|status| this.failed_item(&status)))
             });
             async move {
                 let (id, task) = begun.map_err(|bare| status::of_transport(&bare).unwrap_or(bare))?;
                 let result = match task {
-                    Err(status) => item_error(status.code(), status.message().to_owned()),
+                    Err(failed) => failed,
                     Ok(task) => {
                         let failed = |_| item_error(Code::Internal, "the item's task failed".into());
                         task.await.unwrap_or_else(failed)
@@ -308,6 +317,7 @@ impl ReasonEvents {
         let message = |event| Ok(pb::StreamReasonResponse { event: Some(event) });
         match event {
             ReasonEvent::Verdict(classified) => {
+                self.call.meters().verdict(&classified.verdict);
                 let verdict = wire::classified(&classified, self.model.clone());
                 (vec![message(Event::Verdict(verdict))], Some(self))
             }

@@ -13,8 +13,8 @@ use tonic::Status;
 use tonic::codegen::http::HeaderMap;
 use tracing::warn;
 
-use super::principal::{Admitted, Limits, Principal};
-use super::reload::Reload;
+use super::principal::{Admitted, Limits, Principal, PrincipalUse};
+use super::reload::{Reload, Reloaded};
 use super::x509::{at, unix_days};
 use super::{status, tls};
 
@@ -145,14 +145,22 @@ impl Tokens {
         admitted.map_err(|exceeded| status::exceeded(&exceeded))
     }
 
+    /// What each principal used, by name.
+    pub fn principals(&self) -> Vec<PrincipalUse> {
+        let entries = self.entries();
+        let by_name: BTreeMap<&str, &Principal> =
+            entries.iter().map(|entry| (entry.principal.name(), &*entry.principal)).collect();
+        by_name.into_values().map(Principal::used_in_all).collect()
+    }
+
     fn entries(&self) -> Arc<Vec<Entry>> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Reload for Tokens {
-    fn name(&self) -> &'static str {
-        "tokens"
+    fn kind(&self) -> Reloaded {
+        Reloaded::Tokens
     }
 
     fn files(&self) -> Vec<PathBuf> {

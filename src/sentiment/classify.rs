@@ -142,6 +142,11 @@ impl Classifier {
         &self.profile
     }
 
+    /// Requests that the answer cache answered, and those that it did not.
+    pub fn cache_lookups(&self) -> (u64, u64) {
+        self.answers.as_ref().map_or((0, 0), AnswerCache::lookups)
+    }
+
     /// The sentiment of a comment, from the joint probability of each label's tokens after
     /// the answer's prefix. A repeat is answered from memory, and while the same is being computed for
     /// another caller, from that; an error is never another caller's.
@@ -172,7 +177,8 @@ impl Classifier {
         Ok(Classified { verdict: self.verdict(&answer.log_probs)?, stats, from_cache: true })
     }
 
-    async fn compute(&self, input: &Input, options: Options) -> Result<Classified, EngineError> {
+    /// As [`Self::classify`], never from the answer cache.
+    pub(super) async fn compute(&self, input: &Input, options: Options) -> Result<Classified, EngineError> {
         let prompt = self.prompter.prompt(&input.comment, input.video.as_ref(), AnswerStart::Prefix);
         let mut job = self.engine.submit(JobSpec {
             shared: prompt.video,
