@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::answerer_args::AnswererArgs;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Share};
 use crate::grpc::{Client, ClientError, RemoteReason, ServerError};
 use crate::load::{LoadError, load};
 use crate::sentiment::classify::{Classified, Classifier, ModelCard, Options, ReasonEvent, ReasonOptions};
@@ -122,6 +122,7 @@ impl Session {
                     temperature: options.temperature,
                     seed: options.seed,
                     free_answer: options.free_answer,
+                    share: Share::default(),
                 };
                 let mut events = classifier.reason(&input, options)?;
                 while let Some(event) = events.next().await {

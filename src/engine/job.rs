@@ -9,6 +9,7 @@ use super::admission::Permit;
 use super::error::EngineError;
 use super::logits::Sampler;
 use super::meters::Course;
+use super::queue::Share;
 use crate::text::vocabulary::Token;
 
 /// What a caller asks of the engine.
@@ -25,6 +26,8 @@ pub struct JobSpec {
     pub deadline: Option<Instant>,
     /// Compute apart from all other jobs.
     pub reproducible: bool,
+    /// Whose job it is, and how urgent.
+    pub share: Share,
 }
 
 /// From the scores to the tokens that a text begins with.
@@ -67,6 +70,11 @@ impl JobSpec {
     pub fn own_cells(&self) -> usize {
         let generated = self.generation.as_ref().map_or(0, |g| g.begin_tokens + g.max_tokens);
         self.tokens.len() + self.branch_cells().max(generated)
+    }
+
+    /// Tokens that are computed for the job before it can write, if none is cached.
+    pub fn work(&self) -> usize {
+        self.shared.len() + self.tokens.len() + self.branch_cells()
     }
 
     /// Sequences that the job needs: one per branch if any branch has tokens to compute, otherwise one.

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
-use super::admission::{Admission, Bounds};
+use super::admission::{Admission, Bounds, Load};
 use super::backend::{Backend, Limits};
 use super::counts::StepCounts;
 use super::error::{EngineError, StartError};
 use super::job::{Job, JobHandle, JobSpec};
 use super::meters::{Before, Course, Meters};
+use super::queue::Share;
 use super::scheduler::{MAX_BRANCH_CELLS, MIN_READ, Scheduler, SchedulerConfig};
 use crate::text::vocabulary::Token;
 
@@ -20,6 +21,8 @@ use crate::text::vocabulary::Token;
 const FAILED_STEPS: u32 = 3;
 /// Tokens of a step of a reproducible job: fixed, so that a text being written waits for no long prompt.
 const REPRODUCIBLE_STEP: usize = 128;
+/// Retries are asked for no sooner than this.
+const SHORTEST_RETRY: Duration = Duration::from_millis(100);
 /// Places of a job's channel besides those for text: scores, the last token's turn, the end.
 const EXTRA_PLACES: usize = 3;
 
@@ -162,14 +165,16 @@ impl Engine {
     /// Hands a job to the engine.
     ///
     /// # Errors
-    /// [`EngineError::TooLong`], [`EngineError::Overloaded`] or [`EngineError::Stopped`].
+    /// [`EngineError::TooLong`], [`EngineError::TooLate`], [`EngineError::Overloaded`] or [`EngineError::Stopped`].
     pub fn submit(&self, spec: JobSpec) -> Result<JobHandle, EngineError> {
         let tokens = self.pinned + spec.shared.len() + spec.own_cells();
         let limit = self.config.max_request_tokens;
         if tokens > limit || spec.branch_cells() > MAX_BRANCH_CELLS {
             return Err(EngineError::TooLong { tokens, limit });
         }
-        let permit = self.admission.enter(tokens).map_err(|full| {
+        self.check_deadline(&spec)?;
+        let load = Load { tokens, work: spec.tokens.len() + spec.branch_cells(), share: spec.share };
+        let permit = self.admission.enter(load).map_err(|full| {
             let wait = self.seconds_per_token() * full.tokens as f64;
             EngineError::Overloaded { retry_after: Duration::from_secs_f64(wait.clamp(0.1, 60.0)) }
         })?;
@@ -180,6 +185,22 @@ impl Engine {
         let job = Job { spec, submitted: Instant::now(), events, course, _permit: permit.clone() };
         self.jobs.send(job).map_err(|_| EngineError::Stopped)?;
         Ok(JobHandle { events: receiver, _permit: permit })
+    }
+
+    /// Refuses a job that would only wait in vain (the Google SRE book, "Handling Overload").
+    fn check_deadline(&self, spec: &JobSpec) -> Result<(), EngineError> {
+        let Some(deadline) = spec.deadline else { return Ok(()) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let wait = self.expected_wait(spec.share);
+        if wait <= left {
+            return Ok(());
+        }
+        Err(EngineError::TooLate { wait, retry_after: (wait - left).max(SHORTEST_RETRY) })
+    }
+
+    /// How long a job of this share would wait for its first step: what is ahead of it, at the measured speed.
+    fn expected_wait(&self, share: Share) -> Duration {
+        Duration::from_secs_f64(self.seconds_per_token() * self.admission.ahead(share) as f64)
     }
 
     /// Tokens of prompt and text that one job may have.

@@ -8,6 +8,7 @@
 //! | `status` | the one map from errors to gRPC codes |
 //! | `call` | a request's span, count and log line |
 //! | `front` | what every call passes first: its id, who asks |
+//! | `priority` | how urgent a call is |
 //! | `tokens`, `principal` | who may call, and how much |
 //! | `server` | health, reflection, draining |
 //! | `health` | `grpc.health.v1` |
@@ -30,6 +31,7 @@ mod listen;
 mod meters;
 pub mod pb;
 mod principal;
+mod priority;
 mod reload;
 mod server;
 mod service;

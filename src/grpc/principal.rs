@@ -1,14 +1,19 @@
 //! Who asks, and how much they may: counts that outlive a reload of the tokens.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::engine::{Class, Share};
 use crate::meter::Counter;
 
 const DAY: u64 = 86_400;
 
 /// When to retry where calls at once are what is limited: nobody knows when one ends.
 const BUSY: Duration = Duration::from_secs(1);
+
+/// The next principal's number.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 /// What one principal may use; no bound where there is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -19,6 +24,8 @@ pub struct Limits {
     pub concurrent: Option<usize>,
     /// Comments a day (UTC).
     pub comments_per_day: Option<u64>,
+    /// Part of the engine's time beside other principals, where several wait; 1 if not given.
+    pub weight: Option<f64>,
 }
 
 /// A limit that a call would exceed.
@@ -36,6 +43,8 @@ pub struct Exceeded {
 #[derive(Debug)]
 pub struct Principal {
     name: String,
+    /// Its number among the engine's callers; 0 stands for callers without a name.
+    number: u64,
     used: Mutex<Used>,
     calls: Counter,
     comments: Counter,
@@ -54,7 +63,8 @@ impl Principal {
     /// Who has used nothing yet.
     pub fn new(name: &str) -> Arc<Self> {
         let (calls, comments) = (Counter::default(), Counter::default());
-        Arc::new(Self { name: name.to_owned(), used: Mutex::default(), calls, comments })
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { name: name.to_owned(), number, used: Mutex::default(), calls, comments })
     }
 
     /// The name.
@@ -132,6 +142,11 @@ impl Admitted {
     /// Whose call it is.
     pub fn name(&self) -> &str {
         self.0.principal.name()
+    }
+
+    /// What part of the engine's time the call's jobs get.
+    pub fn share(&self, class: Class) -> Share {
+        Share { class, caller: self.0.principal.number, weight: self.0.limits.weight.unwrap_or(1.0) }
     }
 
     /// Counts comments of the call.

@@ -17,6 +17,7 @@ const DOMAIN: &str = "ko-sentiment";
 pub fn engine_error(error: &EngineError) -> Status {
     let (code, reason) = match error {
         EngineError::Overloaded { .. } => (Code::ResourceExhausted, "OVERLOADED"),
+        EngineError::TooLate { .. } => (Code::ResourceExhausted, "DEADLINE_TOO_SHORT"),
         EngineError::NoRoomApart => (Code::ResourceExhausted, "NO_ROOM_APART"),
         EngineError::TooLong { .. } => (Code::InvalidArgument, "PROMPT_TOO_LONG"),
         EngineError::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
@@ -30,7 +31,9 @@ pub fn engine_error(error: &EngineError) -> Status {
         details.add_bad_request_violation("comment", error.to_string());
     }
     match error {
-        EngineError::Overloaded { retry_after } => retry(code, error.to_string(), details, *retry_after),
+        EngineError::Overloaded { retry_after } | EngineError::TooLate { retry_after, .. } => {
+            retry(code, error.to_string(), details, *retry_after)
+        }
         _ => Status::with_error_details(code, error.to_string(), details),
     }
 }

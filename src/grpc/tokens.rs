@@ -251,7 +251,6 @@ impl Row {
             }
             value => Ok(value),
         };
-        above_0("weight", self.weight)?;
         let methods = self.methods.unwrap_or_else(|| METHODS.map(str::to_owned).into());
         if let Some(unknown) = methods.iter().find(|m| !METHODS.contains(&m.as_str())) {
             let unknown: String = unknown.escape_debug().take(MAX_NAME).collect();
@@ -261,6 +260,7 @@ impl Row {
             requests_per_second: above_0("requests_per_second", self.requests_per_second)?,
             concurrent: self.concurrent,
             comments_per_day: self.comments_per_day,
+            weight: above_0("weight", self.weight)?,
         };
         let expires = self.expires.map(|value| expiry(&value).ok_or(EXPIRES)).transpose()?;
         // Reflection, too, is for whoever may call everything.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::classify::{Classifier, Options, ReasonOptions};
 use super::input::{Input, RawInput};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Share};
 
 /// Enough tokens for steps that only generate.
 const TOKENS: usize = 4;
@@ -41,8 +41,14 @@ async fn classify(classifier: &Classifier, input: &Input) -> Result<(), EngineEr
 }
 
 async fn reason(classifier: &Arc<Classifier>, input: &Input) -> Result<(), EngineError> {
-    let options =
-        ReasonOptions { deadline: None, max_tokens: TOKENS, temperature: 0.0, seed: 0, free_answer: false };
+    let options = ReasonOptions {
+        deadline: None,
+        max_tokens: TOKENS,
+        temperature: 0.0,
+        seed: 0,
+        free_answer: false,
+        share: Share::default(),
+    };
     let mut events = classifier.reason(input, options)?;
     while let Some(event) = events.next().await {
         event?;
