@@ -57,7 +57,7 @@ pub const METHODS: [(&str, &str); 10] = [
 ];
 const OURS: &str = "ko_sentiment.v1.SentimentService";
 
-/// Reasons of `ErrorInfo` that are refusals: nothing was computed. The last stands for every other.
+/// Reasons of `ErrorInfo` that are refusals: nothing was computed.
 const REFUSALS: [&str; 14] = [
     "INVALID_REQUEST",
     "PROMPT_TOO_LONG",
@@ -217,6 +217,32 @@ mod tests {
             };
             assert_eq!((code as usize, *name), (i, expect.as_str()));
         }
+    }
+
+    #[test]
+    fn every_reason_is_a_refusal_or_known_to_be_none() {
+        let others = [
+            "DEADLINE_EXCEEDED",
+            "SLOW_READER",
+            "DECODE_FAILED",
+            "NOT_FINITE",
+            "ENGINE_STOPPED",
+            "UNIMPLEMENTED",
+            "NO_SUCH_SERVICE",
+            "UNREADABLE_MESSAGE",
+            "TRANSPORT",
+        ];
+        let sources = [include_str!("status.rs"), include_str!("principal.rs")];
+        let words = sources.iter().flat_map(|text| text.split('"').skip(1).step_by(2));
+        let is_reason =
+            |word: &&str| word.len() > 5 && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+        let reasons: Vec<&str> = words.filter(is_reason).collect();
+        for reason in &reasons {
+            let known = REFUSALS.contains(reason) || others.contains(reason);
+            assert!(known, "add {reason} to REFUSALS, or to this test if something was computed");
+        }
+        let gone: Vec<_> = REFUSALS.iter().filter(|refusal| !reasons.contains(refusal)).collect();
+        assert!(gone.is_empty(), "nothing has these reasons: {gone:?}");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::UNIX_EPOCH;
 
 use super::exposition::{Exposition, Format};
 use super::names::{self, Family};
-use super::port::Readiness;
 use super::process::Process;
+use super::readiness::Readiness;
 use crate::engine::{EngineState, Outcome};
 use crate::grpc::{CODES, MethodMeters, Reloaded, ServerMeters};
 use crate::meter::Histogram;

@@ -7,6 +7,7 @@
 //! | `metrics` | the numbers of all rooms, under those names |
 //! | `process` | the numbers of the process |
 //! | `exposition` | the text that Prometheus reads |
+//! | `readiness` | whether the server takes calls |
 //! | `port` | `/metrics`, `/livez` and `/readyz` |
 
 mod exposition;
@@ -15,8 +16,10 @@ mod metrics;
 pub mod names;
 mod port;
 mod process;
+mod readiness;
 
 pub use exposition::Format;
 pub use logs::{LogFormat, init};
 pub use metrics::Metrics;
-pub use port::{Port, Readiness};
+pub use port::Port;
+pub use readiness::{Readiness, State};

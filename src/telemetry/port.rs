@@ -3,8 +3,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -20,6 +18,7 @@ use tracing::{debug, warn};
 
 use super::exposition::Format;
 use super::metrics::Metrics;
+use super::readiness::State;
 
 /// Maximum connections at once; one more is closed.
 const CONNECTIONS: usize = 32;
@@ -31,35 +30,6 @@ const CONNECTION: Duration = Duration::from_secs(15);
 const MAX_HEADERS: usize = 16 << 10;
 /// Pause after an error of the operating system, such as no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
-
-const STARTING: u8 = 0;
-const READY: u8 = 1;
-const STOPPING: u8 = 2;
-
-/// Whether the server takes calls: not before it is warm, and not once it stops.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicU8>);
-
-impl Readiness {
-    /// It takes calls from now on, unless it stops already.
-    pub fn ready(&self) {
-        let _ = self.0.compare_exchange(STARTING, READY, Ordering::SeqCst, Ordering::SeqCst);
-    }
-
-    /// It takes no more calls.
-    pub fn stopping(&self) {
-        self.0.store(STOPPING, Ordering::SeqCst);
-    }
-
-    /// It takes calls now.
-    pub fn is_ready(&self) -> bool {
-        self.state() == READY
-    }
-
-    fn state(&self) -> u8 {
-        self.0.load(Ordering::SeqCst)
-    }
-}
 
 /// A bound port, not yet served.
 pub struct Port {
@@ -153,9 +123,9 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes
 fn ready(metrics: &Metrics) -> Response<Full<Bytes>> {
     match metrics.readiness().state() {
         _ if !metrics.alive() => text(StatusCode::SERVICE_UNAVAILABLE, "the engine died\n"),
-        READY => text(StatusCode::OK, "ready\n"),
-        STARTING => text(StatusCode::SERVICE_UNAVAILABLE, "warming up\n"),
-        _ => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+        State::Ready => text(StatusCode::OK, "ready\n"),
+        State::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "warming up\n"),
+        State::Stopping => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
     }
 }
 

@@ -115,7 +115,7 @@ fn every_alert_has_a_runbook_a_test_and_a_place_in_the_documentation() {
         for part in ["severity:", "summary:", "description:", "runbook_url:"] {
             assert!(block.contains(part), "{alert} has no {part}");
         }
-        assert!(tests.contains(&format!("alertname: {alert}\n")), "{alert} is not tested");
+        assert!(tests.contains(&format!("alertname=\"{alert}\"")), "{alert} is not tested");
         assert!(docs.contains(&format!("`{alert}`")), "docs/operations.md does not explain {alert}");
     }
     let explained = docs.split('`').skip(1).step_by(2).filter(|word| word.starts_with("KoSentiment"));
