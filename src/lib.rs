@@ -10,8 +10,10 @@
 //! | [`load`] | a model file to a running classifier | `sentiment`, `llama`, `engine`, `files` |
 //! | [`telemetry`] | logs | |
 //! | [`load_test`] | what `bench` measures | `engine` |
-//! | [`eval`] | how good the answers are: metrics, calibration, plots | `dataset`, `sentiment`, `files` |
-//! | [`dataset`] | people's files of comments | `sentiment` |
+//! | [`annotate`] | files of comments with answers added | `ask`, `dataset`, `sentiment`, `files` |
+//! | [`eval`] | how good the answers are: metrics, calibration, plots | `ask`, `dataset`, `sentiment`, `files` |
+//! | [`ask`] | comments put to a model, many at a time | `sentiment` |
+//! | [`dataset`] | people's files of comments, read and written | `sentiment` |
 //! | [`convert`] | checkpoint and adapter to GGUF | `convert::*`, `sentiment`, `gguf`, `files`, `text` |
 //! | [`convert::finish`] | the result is read again and asked a question | `sentiment`, `llama`, `gguf` |
 //! | [`convert::merge`] | PEFT adapters | `convert::quantise`, `convert::input`, `text` |
@@ -25,6 +27,7 @@
 //! | [`files`] | opening, watching, hashes; outputs that appear whole | |
 //! | [`text`] | tokens and UTF-8; text from outside, escaped | |
 
+pub mod ask;
 pub mod cli;
 pub mod convert;
 pub mod dataset;

@@ -74,7 +74,7 @@ pub fn run(args: &CalibrateArgs) -> CliResult {
         )
         .into());
     }
-    let data = args.data.read()?;
+    let mut data = args.data.read()?;
     data.warn_refused();
     check_labels(&data.labels())?;
     let embedded = embedded_profile(model)?;
@@ -83,13 +83,14 @@ pub fn run(args: &CalibrateArgs) -> CliResult {
         check_target(&target, fs::metadata(&target)?.len(), true)?;
     }
     let answers = answers(args, &data)?;
+    data.refuse(&answers.refused);
     let change = Recalibration::of(&answers.predictions, fit.balance.balance.unwrap_or(0.0))?;
     let mut profile = Profile::from_toml(&embedded)?;
     let old = profile.calibration.clone();
     let abstain_below = fit.abstain_below.unwrap_or(old.abstain_below);
     profile.calibration = Calibration { abstain_below, ..change.fitted.clone() };
     profile.check()?;
-    println!("data   {}\n\n{}", data.words, change.with_thresholds());
+    println!("data   {}\n\n{}", data.words(), change.with_thresholds());
     print!("{}", changes(&old, &profile.calibration, &answers.predictions));
     if fit.dry_run {
         println!("{} is left as it is", model.display());

@@ -58,6 +58,8 @@ pub struct Row {
 pub struct Dataset {
     /// In the file's order.
     pub rows: Vec<Row>,
+    /// Where each row stands in the file.
+    pub places: Vec<Place>,
     /// SHA-256 of the rows' content, in hexadecimal: equal rows in another format are the same data set.
     pub fingerprint: String,
     /// Rows of the file that cannot be used.
@@ -89,10 +91,11 @@ impl RefusedRows {
 /// See [`DatasetError`]. A row that cannot be used is none: it is counted.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DatasetError> {
     let mut comments = Comments::open(path, options.clone(), true)?;
-    let (mut rows, mut refused) = (Vec::new(), RefusedRows::default());
+    let (mut rows, mut places, mut refused) = (Vec::new(), Vec::new(), RefusedRows::default());
     for comment in comments.by_ref() {
         match comment? {
-            Ok(Comment { text, video_title, video_summary, label: Some(label), .. }) => {
+            Ok(Comment { text, video_title, video_summary, label: Some(label), record }) => {
+                places.push(record.place);
                 rows.push(Row { comment: text, video_title, video_summary, label });
             }
             Ok(Comment { record, .. }) => refused.add(Refused::new(record.place, "the label is missing")),
@@ -104,7 +107,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DatasetError>
         return Err(no_rows(comments.name().into(), &refused));
     }
     let fingerprint = fingerprint(&rows);
-    Ok(Dataset { rows, fingerprint, refused })
+    Ok(Dataset { rows, places, fingerprint, refused })
 }
 
 /// Why a file without rows has none.
