@@ -3,7 +3,8 @@
 //!
 //! Each row of a file is read or refused, and a refused one has its place and reason: rows read and rows
 //! refused are the rows in the file. Rows come one after the other ([`Comments`]), so that memory does not
-//! grow with the file; yt-dlp's videos and pages of the Data API are held one at a time.
+//! grow with the file; yt-dlp's videos and pages of the Data API are held one at a time. [`RowWriter`] writes them
+//! again, with columns added.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use crate::sentiment::labels::Sentiment;
 
 mod columns;
 mod comments;
+mod dates;
 mod delimited;
 mod encoding;
 mod error;
@@ -25,6 +27,7 @@ mod place;
 mod record;
 mod source;
 mod text;
+mod write;
 mod xlsx;
 mod youtube;
 
@@ -36,6 +39,7 @@ pub use labels::LabelMap;
 pub use place::Place;
 pub use record::{Record, Refused, Value};
 pub use source::{Format, ReadOptions};
+pub use write::{Added, Kind, Layout, OutFormat, RowWriter, WriteError, WriteOptions};
 
 /// Refused rows that are kept with their reasons.
 const KEPT: usize = 10;
