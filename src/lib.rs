@@ -10,7 +10,7 @@
 //! | [`load`] | a model file to a running classifier | `sentiment`, `llama`, `engine`, `files` |
 //! | [`telemetry`] | logs | |
 //! | [`load_test`] | what `bench` measures | `engine` |
-//! | [`annotate`] | files of comments with answers added | `ask`, `dataset`, `sentiment`, `files` |
+//! | [`annotate`] | files of comments with answers added | `ask`, `dataset`, `sentiment`, `engine`, `files` |
 //! | [`eval`] | how good the answers are: metrics, calibration, plots | `ask`, `dataset`, `sentiment`, `files` |
 //! | [`ask`] | comments put to a model, many at a time | `sentiment` |
 //! | [`dataset`] | people's files of comments, read and written | `sentiment` |
@@ -27,6 +27,7 @@
 //! | [`files`] | opening, watching, hashes; outputs that appear whole | |
 //! | [`text`] | tokens and UTF-8; text from outside, escaped | |
 
+pub mod annotate;
 pub mod ask;
 pub mod cli;
 pub mod convert;

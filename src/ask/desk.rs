@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::sleep;
 
-use super::{Answer, Answerer, NoAnswer, Question};
+use super::answer::{Answer, Answerer, NoAnswer, Question};
 
 /// Shortest and longest wait before a question is asked again.
 const WAITS: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(30)];

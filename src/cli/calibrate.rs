@@ -109,13 +109,13 @@ pub fn run(args: &CalibrateArgs) -> CliResult {
 /// The model's answers. It is closed again: a file in use cannot be replaced everywhere.
 fn answers(args: &CalibrateArgs, data: &Data) -> Result<Answers, Failure> {
     let (fit, file) = (&args.fit.ask, args.fit.ask.open()?);
-    let taking = Taking { mode: Mode::Score, reproducible: fit.reproducible, max_tokens: 1 };
+    let taking = Taking { mode: Mode::Score, reproducible: fit.pace.reproducible, max_tokens: 1 };
     block_on(async {
         let session = Session::open(&args.answerer).await?;
         if matches!(session, Session::Remote(_)) {
             return Err("calibrate writes into a model file: it cannot use --endpoint".into());
         }
-        Ok(ask(&session, taking, data, Keeping { file, in_flight: fit.in_flight }).await?)
+        Ok(ask(&session, taking, data, Keeping { file, in_flight: fit.pace.in_flight }).await?)
     })?
 }
 

@@ -1,5 +1,6 @@
 //! A labelled data set on the command line.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -92,6 +93,22 @@ fn delimiter(text: &str) -> Result<u8, String> {
 }
 
 impl ReadArgs {
+    /// The flags that were given, and their values.
+    pub fn named(&self) -> BTreeMap<String, String> {
+        let text = |value: &Option<String>| value.clone();
+        let flags = [
+            ("--comment-column", text(&self.comment_column)),
+            ("--video-title-column", text(&self.video_title_column)),
+            ("--video-summary-column", text(&self.video_summary_column)),
+            ("--format", self.format.map(|format| format!("{format:?}").to_lowercase())),
+            ("--encoding", self.encoding.map(|encoding| format!("{encoding:?}").to_lowercase())),
+            ("--delimiter", self.delimiter.map(|byte| format!("{:?}", char::from(byte)))),
+            ("--sheet", text(&self.sheet)),
+            ("--html", self.html.then(|| "yes".to_owned())),
+        ];
+        flags.into_iter().filter_map(|(flag, value)| Some((flag.to_owned(), value?))).collect()
+    }
+
     /// What the flags say, without labels.
     pub fn options(&self) -> ReadOptions {
         let columns = Columns {

@@ -98,7 +98,7 @@ impl MeasureArgs {
                 "--calibrate and --against need probabilities, which free answers do not have; use --mode score",
             ),
             (
-                free && self.ask.reproducible,
+                free && self.ask.pace.reproducible,
                 "--reproducible is for scores, not for free answers; leave it out, or use --mode score",
             ),
             (
@@ -116,7 +116,7 @@ impl MeasureArgs {
     fn taking(&self) -> Taking {
         Taking {
             mode: self.mode,
-            reproducible: self.ask.reproducible,
+            reproducible: self.ask.pace.reproducible,
             max_tokens: self.max_tokens.unwrap_or(DEFAULT_TOKENS),
         }
     }
@@ -183,7 +183,7 @@ struct Measured {
 async fn measured(args: &EvalArgs, data: &mut Data, ready: Ready) -> Result<Measured, Failure> {
     let measure = &args.eval;
     let session = Session::open(&args.answerer).await?;
-    let keeping = Keeping { file: ready.file, in_flight: measure.ask.in_flight };
+    let keeping = Keeping { file: ready.file, in_flight: measure.ask.pace.in_flight };
     let answers = ask(&session, measure.taking(), data, keeping).await?;
     data.refuse(&answers.refused);
     let mut report = report_of(describe(&args.answerer, &answers.model), data, &answers);
@@ -192,8 +192,11 @@ async fn measured(args: &EvalArgs, data: &mut Data, ready: Ready) -> Result<Meas
         let calibration = classifier.profile().calibration.clone();
         // One model in memory at a time.
         drop(classifier);
-        let asking =
-            Asking { answerer: &args.answerer, taking: measure.taking(), in_flight: measure.ask.in_flight };
+        let asking = Asking {
+            answerer: &args.answerer,
+            taking: measure.taking(),
+            in_flight: measure.ask.pace.in_flight,
+        };
         match compare(&asking, against, data, (&answers, &calibration)).await {
             Ok(comparison) => report.fidelity = Some(comparison),
             Err(error) => compared = Err(error),

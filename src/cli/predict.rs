@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::data_args::Data;
+use super::progress;
 use super::ranges::whole;
 use super::session::{Session, SessionError};
 use super::subject::Subject;
@@ -27,6 +27,13 @@ pub struct AskArgs {
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub pace: PaceArgs,
+}
+
+/// How many comments are asked for at a time.
+#[derive(Debug, Clone, Args)]
+pub struct PaceArgs {
     /// Comments asked for at a time.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = whole::<usize>(1..=65_536))]
     pub in_flight: usize,
@@ -149,7 +156,7 @@ pub async fn ask(
         None => BTreeMap::new(),
     };
     let todo: Vec<usize> = (0..data.rows.len()).filter(|i| !known.contains_key(i)).collect();
-    let bar = ProgressBar::new(todo.len() as u64).with_style(style());
+    let bar = progress::bar(todo.len() as u64);
     let start = Instant::now();
     let keep = |prediction: Prediction| {
         if let Some(file) = &mut file {
@@ -212,14 +219,4 @@ async fn same_server(
         Some(difference) => Err(AskError::ServerChanged(difference.what)),
         None => Ok(()),
     }
-}
-
-fn style() -> ProgressStyle {
-    let speed = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-        // A bar that cannot be drawn is no reason to stop.
-        let _ = write!(out, "{:.1}", state.per_sec());
-    };
-    ProgressStyle::with_template("{bar:30} {pos}/{len} comments, {speed} comments/s, {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .with_key("speed", speed)
 }

@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 use std::io::{BufWriter, Write};
 
-use super::layout::Layout;
-use super::{Added, Sink, WriteError, WriteOptions, cells};
+use super::cells;
+use super::error::WriteError;
+use super::layout::{Added, Layout};
+use super::options::WriteOptions;
+use super::sink::Sink;
 use crate::dataset::record::{Record, Value};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";

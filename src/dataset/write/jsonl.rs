@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::io::{BufWriter, Write};
 
-use super::{Added, Sink, WriteError};
+use super::error::WriteError;
+use super::layout::Added;
+use super::sink::Sink;
 use crate::dataset::record::{Record, Value};
 
 /// A file with an object per line.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::{Added, OutFormat, WriteError};
+use super::error::WriteError;
+use super::options::OutFormat;
 use crate::dataset::record::{Record, Value};
 
 /// Different columns that rows may have; Excel's own limit.
@@ -61,6 +62,15 @@ impl Kind {
     }
 }
 
+/// A column that is added to a file's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// Its name; another one where the file has this already.
+    pub name: String,
+    /// What it holds.
+    pub kind: Kind,
+}
+
 /// A column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
@@ -106,6 +116,11 @@ impl Layout {
             }
         }
         Ok(())
+    }
+
+    /// Says how many rows are written, where it isn't all that were noted.
+    pub fn set_rows(&mut self, rows: u64) {
+        self.rows = rows;
     }
 
     /// The columns.

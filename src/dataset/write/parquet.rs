@@ -10,8 +10,10 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{Type, TypePtr};
 
-use super::layout::{Kind, Layout};
-use super::{Added, Sink, WriteError, cells};
+use super::cells;
+use super::error::WriteError;
+use super::layout::{Added, Kind, Layout};
+use super::sink::Sink;
 use crate::dataset::dates;
 use crate::dataset::record::{Record, Value};
 

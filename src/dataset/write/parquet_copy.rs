@@ -16,8 +16,10 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
+use super::error::WriteError;
+use super::layout::Added;
 use super::parquet::{Column, field, properties};
-use super::{Added, Sink, WriteError};
+use super::sink::Sink;
 use crate::dataset::record::{Record, Value};
 
 /// Rows copied at a time, which become a group.

@@ -4,8 +4,10 @@ use std::io::Write;
 
 use rust_xlsxwriter::{ExcelDateTime, Format, Workbook, XlsxError};
 
-use super::layout::Layout;
-use super::{Added, Sink, WriteError, cells};
+use super::cells;
+use super::error::WriteError;
+use super::layout::{Added, Layout};
+use super::sink::Sink;
 use crate::dataset::dates;
 use crate::dataset::record::{Record, Value};
 
