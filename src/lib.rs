@@ -11,6 +11,7 @@
 //! | [`telemetry`] | logs | |
 //! | [`load_test`] | what `bench` measures | `engine` |
 //! | [`annotate`] | files of comments with answers added | `ask`, `dataset`, `sentiment`, `engine`, `files` |
+//! | [`report`] | a page about an annotated file | `dataset`, `sentiment` |
 //! | [`eval`] | how good the answers are: metrics, calibration, plots | `ask`, `dataset`, `sentiment`, `files` |
 //! | [`ask`] | comments put to a model, many at a time | `sentiment` |
 //! | [`dataset`] | people's files of comments, read and written | `sentiment` |
@@ -40,6 +41,7 @@ pub mod grpc;
 pub mod llama;
 pub mod load;
 pub mod load_test;
+pub mod report;
 pub mod sentiment;
 pub mod telemetry;
 pub mod text;

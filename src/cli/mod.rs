@@ -41,6 +41,7 @@ mod progress;
 mod ranges;
 mod reason;
 mod reference;
+mod report;
 mod run;
 mod serve;
 mod session;
@@ -84,6 +85,8 @@ enum Command {
     Reason(reason::ReasonArgs),
     /// Add answers to a file of comments: CSV, Excel, JSON, Parquet.
     Annotate(annotate::AnnotateArgs),
+    /// Make a page about an annotated file: shares, over time, by video, words.
+    Report(report::ReportArgs),
     /// Merge a Hugging Face checkpoint and its LoRA adapter into a quantised GGUF file.
     ConvertModel(convert::ConvertArgs),
     /// Tell what a GGUF file holds.
@@ -111,6 +114,7 @@ impl Command {
             Self::Classify(args) => classify::run(args),
             Self::Reason(args) => reason::run(args),
             Self::Annotate(args) => return annotate::run(args),
+            Self::Report(args) => report::run(args),
             Self::ConvertModel(args) => convert::run(args).map_err(Into::into),
             Self::Inspect(args) => inspect::run(args),
             Self::Eval(args) => eval::run(args),

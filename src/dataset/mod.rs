@@ -14,7 +14,7 @@ use crate::sentiment::labels::Sentiment;
 
 mod columns;
 mod comments;
-mod dates;
+pub mod dates;
 mod delimited;
 mod encoding;
 mod error;

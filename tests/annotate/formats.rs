@@ -36,7 +36,8 @@ fn check(place: &Place, name: &str, expect: &[[&str; 6]]) {
         assert_eq!(added, [&["predicted_label"], &ADDED[1..]].concat(), "{name}");
         let label = text(cell(record, "predicted_label"));
         assert!(["긍정", "중립", "부정"].contains(&label), "{name}: {label}");
-        let scores = ["positive", "neutral", "negative"].map(|s| text(cell(record, s)).parse::<f64>().unwrap());
+        let scores =
+            ["positive", "neutral", "negative"].map(|s| text(cell(record, s)).parse::<f64>().unwrap());
         assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{name}: {scores:?}");
         let top = scores.into_iter().fold(0.0, f64::max);
         assert_eq!(text(cell(record, "probability")).parse::<f64>().unwrap(), top, "{name}");

@@ -14,7 +14,10 @@ async fn rows_without_an_answer_say_why() {
         let csv = format!("comment,id\n좋아요,1\n ,2\n{long},3\n\"열린,4\n별로,5,6\n네,7\n");
         place.write("in.csv", csv);
         let message = place.annotate(&["in.csv", "--out", "out.jsonl"], 3);
-        assert!(message.contains("out.jsonl: 6 rows; ") && message.contains("4 of 6 rows are refused"), "{message}");
+        assert!(
+            message.contains("out.jsonl: 6 rows; ") && message.contains("4 of 6 rows are refused"),
+            "{message}"
+        );
         let rows: Vec<serde_json::Value> =
             place.read("out.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let check = |row: usize, id: &str, error: &str| {
@@ -35,7 +38,9 @@ async fn rows_without_an_answer_say_why() {
         place.annotate(&["in.csv", "more.csv", "--out", "both.csv"], 3);
         let both = place.read("both.csv");
         assert!(both.starts_with("comment,id,more,label,"), "{both}");
-        assert!(both.contains("\"more.csv, line 2: the comment is missing") || both.contains("more.csv, line 2"));
+        assert!(
+            both.contains("\"more.csv, line 2: the comment is missing") || both.contains("more.csv, line 2")
+        );
     })
     .await;
 }
@@ -53,7 +58,10 @@ async fn eval_counts_what_the_model_refuses() {
         let output = eval("in.csv");
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{message}");
-        assert!(message.contains("1 of 3 rows are refused") && message.contains("line 3: the request"), "{message}");
+        assert!(
+            message.contains("1 of 3 rows are refused") && message.contains("line 3: the request"),
+            "{message}"
+        );
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(report["rows"], 2);
         assert_eq!((&report["data_rows"]["read"], &report["data_rows"]["refused"]), (&2.into(), &1.into()));
@@ -64,7 +72,10 @@ async fn eval_counts_what_the_model_refuses() {
         let output = eval("long.csv");
         let message = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1));
-        assert!(message.contains("refuses all 1 rows; row 1 of the data set: the request needs"), "{message}");
+        assert!(
+            message.contains("refuses all 1 rows; row 1 of the data set: the request needs"),
+            "{message}"
+        );
     })
     .await;
 }
@@ -126,7 +137,10 @@ async fn what_cannot_be_done_is_said_first() {
         };
         check(&["in.csv", "--out", "out.doc"], "the name must end in .csv, .tsv, .jsonl, .parquet or .xlsx");
         check(&["in.csv", "--out", "in.csv", "--force"], "in.csv is an input; choose another --out");
-        check(&["in.csv", "--out", "blank.csv"], "blank.csv exists: remove it, choose another --out, or pass --force");
+        check(
+            &["in.csv", "--out", "blank.csv"],
+            "blank.csv exists: remove it, choose another --out, or pass --force",
+        );
         check(&["blank.csv", "--out", "out.csv"], "none of 1 rows can be used; the first is line 2");
         check(&["other.csv", "--out", "out.csv"], "no column for the comment: the file has \"x\", \"y\"");
         check(&["folder", "--out", "out.csv"], "folder is a folder");
