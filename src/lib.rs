@@ -10,8 +10,11 @@
 //! | [`grpc`] | the API on the wire: validation, status codes, streams | `sentiment`, `engine`, `meter` |
 //! | [`load`] | a model file to a running classifier | `sentiment`, `llama`, `engine`, `files` |
 //! | [`load_test`] | what `bench` measures | `engine` |
-//! | [`eval`] | how good the answers are: metrics, calibration, plots | `dataset`, `sentiment`, `files`, `random` |
-//! | [`dataset`] | people's files of comments | `sentiment` |
+//! | [`annotate`] | files of comments with answers added | `ask`, `dataset`, `sentiment`, `files`, `random` |
+//! | [`report`] | a page about an annotated file | `dataset`, `sentiment` |
+//! | [`eval`] | how good the answers are: metrics, calibration, plots | `ask`, `dataset`, `sentiment`, `files`, `random` |
+//! | [`ask`] | comments put to a model, many at a time | `sentiment` |
+//! | [`dataset`] | people's files of comments, read and written | `sentiment` |
 //! | [`convert`] | checkpoint and adapter to GGUF | `convert::*`, `sentiment`, `gguf`, `files`, `text` |
 //! | [`convert::finish`] | the result is read again and asked a question | `sentiment`, `llama`, `gguf` |
 //! | [`convert::merge`] | PEFT adapters | `convert::quantise`, `convert::input`, `text` |
@@ -27,6 +30,8 @@
 //! | [`meter`] | counters, gauges and histograms | |
 //! | [`text`] | tokens and UTF-8; text from outside, escaped | |
 
+pub mod annotate;
+pub mod ask;
 pub mod cli;
 pub mod convert;
 pub mod dataset;
@@ -40,6 +45,7 @@ pub mod load;
 pub mod load_test;
 pub mod meter;
 pub mod random;
+pub mod report;
 pub mod sentiment;
 pub mod telemetry;
 pub mod text;

@@ -6,6 +6,7 @@
 #![allow(clippy::too_many_lines)]
 
 mod access;
+mod annotate;
 mod answer_cache;
 mod attention;
 mod bulk;

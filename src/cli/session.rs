@@ -8,6 +8,7 @@ use crate::grpc::{Client, ClientError, RemoteReason, ServerError};
 use crate::load::{LoadError, load};
 use crate::sentiment::classify::{Classified, Classifier, ModelCard, Options, ReasonEvent, ReasonOptions};
 use crate::sentiment::input::{Input, RawInput, Violation};
+use crate::sentiment::labels::Sentiment;
 
 use super::profile_arg::ProfileArgError;
 
@@ -87,6 +88,16 @@ impl Session {
         match self {
             Self::Local(classifier) => Ok((classifier.card().clone(), classifier.profile().sha256())),
             Self::Remote(client) => Ok(client.model_and_profile().await?),
+        }
+    }
+
+    /// The labels as the model writes them, in the order of [`Sentiment::ALL`].
+    pub async fn labels(&mut self) -> Result<[String; 3], SessionError> {
+        match self {
+            Self::Local(classifier) => {
+                Ok(Sentiment::ALL.map(|sentiment| classifier.profile().labels.get(sentiment).clone()))
+            }
+            Self::Remote(client) => Ok(client.labels().await?),
         }
     }
 

@@ -17,6 +17,7 @@
 //! | `tls`, `x509` | the server's certificates |
 //! | `reload` | files that take effect without a restart |
 //! | `client`, `connect` | the same contract from the other side, for the command line |
+//! | `failure` | what a client's error says of its request |
 
 mod accept;
 mod accounting;
@@ -25,6 +26,7 @@ mod call;
 mod client;
 mod connect;
 mod connection;
+mod failure;
 mod front;
 mod health;
 mod listen;
@@ -45,6 +47,7 @@ pub use accept::ConnectionLimits;
 pub use address::{AddressError, Listen, Target};
 pub use client::{Client, ClientError, Reasons, RemoteReason};
 pub use connect::{ClientOptions, ClientTls, ConnectError};
+pub use failure::FailureKind;
 pub use listen::sockets_are_passed;
 pub use meters::{CODES, METHODS, MethodMeters, ServerMeters};
 pub use principal::PrincipalUse;
