@@ -58,11 +58,12 @@ pub const METHODS: [(&str, &str); 10] = [
 const OURS: &str = "ko_sentiment.v1.SentimentService";
 
 /// Reasons of `ErrorInfo` that are refusals: nothing was computed.
-const REFUSALS: [&str; 14] = [
+const REFUSALS: [&str; 15] = [
     "INVALID_REQUEST",
     "PROMPT_TOO_LONG",
     "MESSAGE_TOO_LARGE",
     "OVERLOADED",
+    "DEADLINE_TOO_SHORT",
     "NO_ROOM_APART",
     "STOPPING",
     "NO_TOKEN",
