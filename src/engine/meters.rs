@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::counts::{Held, StepCounts};
 use super::error::EngineError;
+use super::queue::Class;
 use crate::meter::{Counter, Gauge, Histogram};
 
 /// Seconds that a job may wait for its first step: from none to `--max-queued-tokens` on a slow machine.
@@ -50,12 +51,8 @@ impl Outcome {
 pub struct Meters {
     /// Jobs let in.
     pub admitted: Counter,
-    /// Jobs that wait for their first step.
-    pub waiting: Gauge,
     /// Jobs between their first step and their end.
     pub running: Gauge,
-    /// Seconds from submission to the first step.
-    pub queue_wait: Histogram,
     /// Seconds of a step.
     pub step: Histogram,
     /// Tokens of a step as a share of the largest batch.
@@ -83,15 +80,32 @@ pub struct Meters {
     /// Seconds between two tokens of a text.
     pub token_gap: Histogram,
     ended: [Counter; Outcome::ALL.len()],
+    queues: [QueueMeters; Class::ALL.len()],
+}
+
+/// The jobs of one class that wait.
+#[derive(Debug)]
+pub struct QueueMeters {
+    /// Jobs that wait for their first step.
+    pub waiting: Gauge,
+    /// Seconds from submission to the first step.
+    pub wait: Histogram,
+    /// What was expected of these seconds.
+    pub estimate: Histogram,
+}
+
+impl Default for QueueMeters {
+    fn default() -> Self {
+        let (wait, estimate) = (Histogram::new(&WAITS), Histogram::new(&WAITS));
+        Self { waiting: Gauge::default(), wait, estimate }
+    }
 }
 
 impl Default for Meters {
     fn default() -> Self {
         Self {
             admitted: Counter::default(),
-            waiting: Gauge::default(),
             running: Gauge::default(),
-            queue_wait: Histogram::new(&WAITS),
             step: Histogram::new(&STEPS),
             fill: Histogram::new(&FILLS),
             failed_steps: Counter::default(),
@@ -106,6 +120,7 @@ impl Default for Meters {
             first_token: Histogram::new(&WAITS),
             token_gap: Histogram::new(&GAPS),
             ended: Default::default(),
+            queues: Default::default(),
         }
     }
 }
@@ -121,6 +136,11 @@ impl Meters {
     /// Jobs that ended this way.
     pub fn ended(&self, outcome: Outcome) -> &Counter {
         &self.ended[outcome as usize]
+    }
+
+    /// The queue of a class.
+    pub fn queue(&self, class: Class) -> &QueueMeters {
+        &self.queues[class as usize]
     }
 
     /// Notes a step from a scheduler's counts before and after it.
@@ -153,6 +173,9 @@ impl Meters {
 #[derive(Debug)]
 pub(super) struct Course {
     meters: Arc<Meters>,
+    class: Class,
+    /// How long it was expected to wait.
+    estimate: Duration,
     begun: Instant,
     started: Cell<bool>,
     last_token: Cell<Option<Instant>>,
@@ -161,12 +184,14 @@ pub(super) struct Course {
 
 impl Course {
     /// A job is let in and waits.
-    pub fn begin(meters: Arc<Meters>) -> Self {
+    pub fn begin(meters: Arc<Meters>, class: Class, estimate: Duration) -> Self {
         meters.admitted.one();
-        meters.waiting.add(1);
+        meters.queue(class).waiting.add(1);
         let begun = Instant::now();
         Self {
             meters,
+            class,
+            estimate,
             begun,
             started: Cell::new(false),
             last_token: Cell::new(None),
@@ -177,9 +202,11 @@ impl Course {
     /// Its first step begins, after it waited this long.
     pub fn start(&self, waited: Duration) {
         if !self.started.replace(true) {
-            self.meters.waiting.add(-1);
+            let queue = self.meters.queue(self.class);
+            queue.waiting.add(-1);
             self.meters.running.add(1);
-            self.meters.queue_wait.time(waited);
+            queue.wait.time(waited);
+            queue.estimate.time(self.estimate);
         }
     }
 
@@ -208,7 +235,8 @@ impl Course {
 
 impl Drop for Course {
     fn drop(&mut self) {
-        let held = if self.started.get() { &self.meters.running } else { &self.meters.waiting };
+        let waiting = &self.meters.queue(self.class).waiting;
+        let held = if self.started.get() { &self.meters.running } else { waiting };
         held.add(-1);
         self.meters.ended(self.outcome.get().unwrap_or(Outcome::Cancelled)).one();
     }
@@ -221,8 +249,9 @@ mod tests {
     #[test]
     fn a_job_is_in_one_place_at_a_time_and_ends_once() {
         let meters = Arc::new(Meters::default());
-        let now = |meters: &Meters| (meters.waiting.get(), meters.running.get());
-        let (first, second) = (Course::begin(meters.clone()), Course::begin(meters.clone()));
+        let now = |meters: &Meters| (meters.queue(Class::Bulk).waiting.get(), meters.running.get());
+        let begin = || Course::begin(meters.clone(), Class::Bulk, Duration::from_millis(5));
+        let (first, second) = (begin(), begin());
         assert_eq!(now(&meters), (2, 0));
         first.start(Duration::from_millis(7));
         first.start(Duration::from_millis(9));
@@ -235,7 +264,9 @@ mod tests {
         let ended = Outcome::ALL.map(|outcome| meters.ended(outcome).get());
         assert_eq!(ended, [1, 1, 0, 0], "the second had nobody to wait for it");
         let count = |histogram: &Histogram| histogram.cumulative().last().map(|(_, count)| *count);
-        assert_eq!(count(&meters.queue_wait), Some(1));
+        let queue = meters.queue(Class::Bulk);
+        assert_eq!((count(&queue.wait), count(&queue.estimate)), (Some(1), Some(1)));
+        assert_eq!(count(&meters.queue(Class::Interactive).wait), Some(0));
         assert_eq!((count(&meters.first_token), count(&meters.token_gap)), (Some(1), Some(1)));
     }
 }

@@ -24,6 +24,14 @@ impl Class {
         Self::ALL.into_iter().filter(|class| *class != self).map(Self::weight).sum::<f64>() / self.weight()
     }
 
+    /// Name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interactive => "interactive",
+            Self::Bulk => "bulk",
+        }
+    }
+
     /// All of them.
     pub const ALL: [Self; 2] = [Self::Interactive, Self::Bulk];
 
@@ -194,7 +202,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::super::admission::{Admission, Bounds, Load};
     use super::super::job::JobSpec;
@@ -216,7 +224,7 @@ mod tests {
             spec,
             submitted: Instant::now(),
             events: tokio::sync::mpsc::channel(1).0,
-            course: Course::begin(Arc::default()),
+            course: Course::begin(Arc::default(), Class::Interactive, Duration::ZERO),
             _permit: Arc::new(permit),
         }
     }

@@ -80,7 +80,7 @@ impl Bench {
             spec,
             submitted,
             events,
-            course: Course::begin(Arc::default()),
+            course: Course::begin(Arc::default(), Class::Interactive, Duration::ZERO),
             _permit: Arc::new(permit),
         });
         receiver

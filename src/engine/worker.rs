@@ -172,7 +172,8 @@ impl Engine {
         if tokens > limit || spec.branch_cells() > MAX_BRANCH_CELLS {
             return Err(EngineError::TooLong { tokens, limit });
         }
-        self.check_deadline(&spec)?;
+        let wait = self.expected_wait(spec.share);
+        check_deadline(spec.deadline, wait)?;
         let load = Load { tokens, work: spec.tokens.len() + spec.branch_cells(), share: spec.share };
         let permit = self.admission.enter(load).map_err(|full| {
             let wait = self.seconds_per_token() * full.tokens as f64;
@@ -181,21 +182,10 @@ impl Engine {
         let text = spec.generation.as_ref().map_or(0, |g| g.max_tokens.min(self.config.stream_buffer));
         let (events, receiver) = mpsc::channel(text + EXTRA_PLACES);
         let permit = Arc::new(permit);
-        let course = Course::begin(self.meters.clone());
+        let course = Course::begin(self.meters.clone(), spec.share.class, wait);
         let job = Job { spec, submitted: Instant::now(), events, course, _permit: permit.clone() };
         self.jobs.send(job).map_err(|_| EngineError::Stopped)?;
         Ok(JobHandle { events: receiver, _permit: permit })
-    }
-
-    /// Refuses a job that would only wait in vain (the Google SRE book, "Handling Overload").
-    fn check_deadline(&self, spec: &JobSpec) -> Result<(), EngineError> {
-        let Some(deadline) = spec.deadline else { return Ok(()) };
-        let left = deadline.saturating_duration_since(Instant::now());
-        let wait = self.expected_wait(spec.share);
-        if wait <= left {
-            return Ok(());
-        }
-        Err(EngineError::TooLate { wait, retry_after: (wait - left).max(SHORTEST_RETRY) })
     }
 
     /// How long a job of this share would wait for its first step: what is ahead of it, at the measured speed.
@@ -230,6 +220,16 @@ impl Engine {
 
     fn seconds_per_token(&self) -> f64 {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).seconds_per_token
+    }
+}
+
+/// Refuses a job that would only wait in vain (the Google SRE book, "Handling Overload").
+fn check_deadline(deadline: Option<Instant>, wait: Duration) -> Result<(), EngineError> {
+    match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+        Some(left) if left < wait => {
+            Err(EngineError::TooLate { wait, retry_after: (wait - left).max(SHORTEST_RETRY) })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use super::exposition::{Exposition, Format};
 use super::names::{self, Family};
 use super::process::Process;
 use super::readiness::Readiness;
-use crate::engine::{EngineState, Outcome};
+use crate::engine::{Class, EngineState, Outcome};
 use crate::grpc::{CODES, MethodMeters, Reloaded, ServerMeters};
 use crate::meter::Histogram;
 use crate::sentiment::classify::Classifier;
@@ -119,9 +119,19 @@ impl Metrics {
         for outcome in Outcome::ALL {
             out.sample(&names::ENDED, &[outcome.name()], meters.ended(outcome).get() as f64);
         }
-        out.single(&names::WAITING, meters.waiting.get() as f64);
+        out.family(&names::WAITING);
+        for class in Class::ALL {
+            out.sample(&names::WAITING, &[class.name()], meters.queue(class).waiting.get() as f64);
+        }
         out.single(&names::RUNNING, meters.running.get() as f64);
-        histogram(out, &names::QUEUE_WAIT, &meters.queue_wait);
+        out.family(&names::QUEUE_WAIT);
+        for class in Class::ALL {
+            out.histogram(&names::QUEUE_WAIT, &[class.name()], &meters.queue(class).wait);
+        }
+        out.family(&names::QUEUE_ESTIMATE);
+        for class in Class::ALL {
+            out.histogram(&names::QUEUE_ESTIMATE, &[class.name()], &meters.queue(class).estimate);
+        }
         histogram(out, &names::FIRST_TOKEN, &meters.first_token);
         histogram(out, &names::TOKEN_GAP, &meters.token_gap);
     }

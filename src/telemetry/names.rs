@@ -65,9 +65,10 @@ families! {
     RELOADS = Counter "ko_sentiment_reloads_total" "" ["kind", "outcome"] "Certificates and tokens read again";
     ADMITTED = Counter "ko_sentiment_jobs_admitted_total" "" [] "Jobs that the engine let in";
     ENDED = Counter "ko_sentiment_jobs_ended_total" "" ["outcome"] "Jobs ended: done, cancelled by the client, past the deadline, or failed";
-    WAITING = Gauge "ko_sentiment_jobs_waiting" "" [] "Jobs in the queue, before their first step";
+    WAITING = Gauge "ko_sentiment_jobs_waiting" "" ["class"] "Jobs in the queue, before their first step";
     RUNNING = Gauge "ko_sentiment_jobs_running" "" [] "Jobs between their first step and their end";
-    QUEUE_WAIT = Histogram "ko_sentiment_queue_wait_seconds" "seconds" [] "Time a job waits for its first step";
+    QUEUE_WAIT = Histogram "ko_sentiment_queue_wait_seconds" "seconds" ["class"] "Time a job waits for its first step";
+    QUEUE_ESTIMATE = Histogram "ko_sentiment_queue_wait_estimate_seconds" "seconds" ["class"] "What was expected of that time when the job came";
     STEP = Histogram "ko_sentiment_step_seconds" "seconds" [] "Time of a step of the model";
     FAILED_STEPS = Counter "ko_sentiment_steps_failed_total" "" [] "Steps that could not be computed";
     BATCH_FILL = Histogram "ko_sentiment_batch_fill_ratio" "ratio" [] "Tokens of a step as a share of --batch-size";
