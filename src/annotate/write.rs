@@ -55,7 +55,7 @@ pub fn write_all(
     let mut writer = RowWriter::new(to.out, to.options, to.layout, &to.shown.columns()).map_err(failed)?;
     let mut summary = Summary::default();
     for (i, row) in Rows::new(reading).enumerate() {
-        if i as u64 % LOOK_EVERY == 0 && stop() {
+        if (i as u64).is_multiple_of(LOOK_EVERY) && stop() {
             return Err(AnnotateError::Interrupted);
         }
         let Row::Taken(number, input, content) = row? else {

@@ -36,7 +36,7 @@ pub fn columns(spans: &[(String, [u64; 3])], name: &str) -> String {
     let highest = spans.iter().map(|(_, counts)| counts.iter().sum::<u64>()).max().unwrap_or(0).max(1) as f64;
     let step = 1000.0 / spans.len().max(1) as f64;
     let mut out = format!(
-        "<svg class=\"chart\" viewBox=\"0 0 1000 230\" role=\"img\" aria-label=\"{}\"><line class=\"axis\" x1=\"0\" x2=\"1000\" y1=\"{HEIGHT}\" y2=\"{HEIGHT}\"/>",
+        "<svg class=\"chart\" viewBox=\"0 0 1000 201\" role=\"img\" aria-label=\"{}\"><line class=\"axis\" x1=\"0\" x2=\"1000\" y1=\"{HEIGHT}\" y2=\"{HEIGHT}\"/>",
         escaped(name)
     );
     for (i, (span, counts)) in spans.iter().enumerate() {
@@ -53,22 +53,23 @@ pub fn columns(spans: &[(String, [u64; 3])], name: &str) -> String {
         }
         out.push_str("</g>");
     }
-    if let (Some((first, _)), Some((last, _))) = (spans.first(), spans.last()) {
-        _ = write!(out, "<text x=\"0\" y=\"222\">{}</text>", escaped(first));
-        if spans.len() > 1 {
-            _ = write!(out, "<text x=\"1000\" y=\"222\" text-anchor=\"end\">{}</text>", escaped(last));
-        }
-    }
-    out + "</svg>"
+    let first = spans.first().map_or("", |(first, _)| first);
+    let last = spans.last().map_or("", |(last, _)| last);
+    out + "</svg>" + &ends([first, if spans.len() > 1 { last } else { "" }])
+}
+
+/// What stands under the ends of a chart: as text of the page, it stays readable on a small screen.
+fn ends([first, last]: [&str; 2]) -> String {
+    format!("<p class=\"ends soft\"><span>{}</span><span>{}</span></p>", escaped(first), escaped(last))
 }
 
 /// Columns of one colour, with a name under the first and the last.
-pub fn histogram(bars: &[u64], ends: [&str; 2], name: &str) -> String {
+pub fn histogram(bars: &[u64], names: [&str; 2], name: &str) -> String {
     const HEIGHT: f64 = 140.0;
     let highest = bars.iter().copied().max().unwrap_or(0).max(1) as f64;
     let step = 1000.0 / bars.len().max(1) as f64;
     let mut out = format!(
-        "<svg class=\"chart\" viewBox=\"0 0 1000 170\" role=\"img\" aria-label=\"{}\"><line class=\"axis\" x1=\"0\" x2=\"1000\" y1=\"{HEIGHT}\" y2=\"{HEIGHT}\"/>",
+        "<svg class=\"chart\" viewBox=\"0 0 1000 141\" role=\"img\" aria-label=\"{}\"><line class=\"axis\" x1=\"0\" x2=\"1000\" y1=\"{HEIGHT}\" y2=\"{HEIGHT}\"/>",
         escaped(name)
     );
     for (i, n) in bars.iter().enumerate() {
@@ -82,11 +83,5 @@ pub fn histogram(bars: &[u64], ends: [&str; 2], name: &str) -> String {
             count(*n)
         );
     }
-    _ = write!(
-        out,
-        "<text x=\"0\" y=\"162\">{}</text><text x=\"1000\" y=\"162\" text-anchor=\"end\">{}</text>",
-        escaped(ends[0]),
-        escaped(ends[1])
-    );
-    out + "</svg>"
+    out + "</svg>" + &ends(names)
 }

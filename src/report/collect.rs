@@ -18,7 +18,8 @@ const LENGTH: usize = 300;
 /// Videos that are counted.
 const MAX_VIDEOS: usize = 100_000;
 
-const DATES: [&str; 16] = [
+const DATES: [&str; 17] = [
+    "when",
     "date",
     "publishedat",
     "published",

@@ -271,8 +271,8 @@ fn method(findings: &Findings, language: Language) -> String {
         "<h2>{}</h2><p>{}{dropped}</p>",
         language.say("읽을 때 주의할 점", "How to read this"),
         language.say(
-            "모든 값은 모델이 매긴 것이며, 이 댓글들에 사람이 붙인 정답과 비교하지 않았습니다. 정확도는 레이블이 있는 댓글로 `ko-sentiment eval`을 실행해 확인해 주세요. 댓글을 쓴 사람이 시청자 전체를 대표하지는 않습니다.",
-            "All figures are the model's; they were not compared with labels by people for these comments. Measure accuracy with `ko-sentiment eval` on labelled ones. People who comment do not stand for all viewers."
+            "모든 값은 모델이 매긴 것이며, 이 댓글들에 사람이 붙인 정답과 비교하지 않았습니다. 정확도는 레이블이 있는 댓글로 <code>ko-sentiment eval</code>을 실행해 확인해 주세요. 댓글을 쓴 사람이 시청자 전체를 대표하지는 않습니다.",
+            "All figures are the model's; they were not compared with labels by people for these comments. Measure accuracy with <code>ko-sentiment eval</code> on labelled ones. People who comment do not stand for all viewers."
         )
     )
 }

@@ -2,6 +2,7 @@
 
 mod formats;
 mod interrupted;
+mod report;
 mod rows;
 
 use std::path::{Path, PathBuf};

@@ -80,13 +80,16 @@ pub struct Column {
     pub kind: Kind,
 }
 
+/// A row's names, and where its columns stand.
+type Shape = (Arc<[String]>, Arc<[usize]>);
+
 /// The columns of files, in the order in which they first appear. Two of one name in one row stay two.
 #[derive(Debug, Clone, Default)]
 pub struct Layout {
     columns: Vec<Column>,
     /// By name and how many of it stand before.
     by_name: HashMap<String, Vec<usize>>,
-    last: Option<(Arc<[String]>, Arc<[usize]>)>,
+    last: Option<Shape>,
     files: Vec<PathBuf>,
     rows: u64,
 }
