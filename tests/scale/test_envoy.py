@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle, islice
+from itertools import cycle, takewhile
 
 import pytest
 from cluster import COMMENTS, Cluster, Load, texts_in, until
@@ -75,8 +75,8 @@ def test_a_rolling_restart_costs_no_call(cluster: Cluster) -> None:
 
     def many() -> list[str]:
         """One long `classify_many` over all of it."""
-        items = (Item(comment, Video(id=id)) for comment, id in cycle(zip(COMMENTS * 8, VIDEOS)) if not ended.is_set())
-        paced = (item for item in islice(items, 100_000) if not ended.wait(0.005) or True)
+        items = (Item(comment, Video(id=id)) for comment, id in cycle(zip(COMMENTS * 8, VIDEOS)))
+        paced = takewhile(lambda _: not ended.wait(0.005), items)
         with cluster.client() as client:
             results = list(client.classify_many(paced, window=64))
         assert [result.index for result in results] == list(range(len(results)))
