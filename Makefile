@@ -6,7 +6,7 @@ BASE := models/.cache/gemma-3-270m-q4_k_m.gguf
 ADAPTER := models/ko-gemma3-270m-sentiment
 BINARY := target/release/ko-sentiment
 
-.PHONY: help demo test check storm test-hostile client-python test-client test-examples test-training test-prometheus lint deny build release setup clean
+.PHONY: help demo test check storm test-hostile client-python test-client test-examples test-scale check-deploy test-training test-prometheus lint deny build release setup clean
 
 demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
@@ -59,6 +59,15 @@ test-client: $(MODEL) | build
 test-examples: ## Build and run the programs of docs/clients.md in each language that is installed
 test-examples: test-client
 	@scripts/test-examples.py
+
+PART ?= all
+test-scale: ## Test replicas behind Envoy, Spark and Ray, with faults (PART=short|envoy|spark|ray|streams|all)
+test-scale: $(MODEL) | build
+	@scripts/test-scale.sh $(PART)
+
+check-deploy: ## Build the Kubernetes overlays and check them (needs kubectl or kustomize)
+check-deploy:
+	@scripts/check-deploy.sh
 
 # A Python client for the tests, in a folder of its own.
 .python/.stamp: tests/python/requirements.txt

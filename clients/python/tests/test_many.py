@@ -55,6 +55,16 @@ def test_a_break_is_its_lanes_own() -> None:
         made.handle(Ended("a", None, UNAVAILABLE), 3)
 
 
+def test_a_stream_that_a_proxy_resets_is_opened_again() -> None:
+    made = many(["a"])
+    sent(made, 0)
+    reset = "Stream removed (RST_STREAM (Received RST_STREAM with error code 2))"
+    made.handle(Ended("a", None, KoSentimentError(grpc.StatusCode.INTERNAL, reset)), 0)
+    assert sent(made, 1) == [("a", "0")]
+    with pytest.raises(KoSentimentError, match="a bug"):
+        made.handle(Ended("a", None, KoSentimentError(grpc.StatusCode.INTERNAL, "a bug")), 2)
+
+
 def test_a_silent_lane_is_noticed_beside_a_busy_one() -> None:
     made = many(["a", "b", "b"])
     sent(made, 0)

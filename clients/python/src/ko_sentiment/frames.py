@@ -33,10 +33,10 @@ class Sheet:
         if self._library not in ("pandas", "polars") or type(df).__name__ != "DataFrame":
             kind = f"{type(df).__module__}.{type(df).__name__}"
             raise TypeError(f"{kind} is no DataFrame of pandas or polars; collect or convert it first")
-        self._names = _names(list(map(str, df.columns)))
-        self._comments = [_text(value) for value in self._column(columns.text)]
+        self._names = names_beside(list(map(str, df.columns)))
+        self._comments = [cell_text(value) for value in self._column(columns.text)]
         parts = [
-            [_text(value) or "" for value in self._column(name)] if name else [""] * len(self._comments)
+            [cell_text(value) or "" for value in self._column(name)] if name else [""] * len(self._comments)
             for name in (columns.title, columns.summary, columns.video_id)
         ]
         self._videos = [Video(*row) if any(row) else None for row in zip(*parts, strict=True)]
@@ -99,7 +99,7 @@ class Sheet:
         return values
 
 
-def _names(taken: Sequence[str]) -> dict[str, str]:
+def names_beside(taken: Sequence[str]) -> dict[str, str]:
     """What each of our columns is called beside the caller's."""
     names = {name: f"predicted_{name}" if name in taken else name for name in ADDED}
     twice = [name for name in names.values() if name in taken]
@@ -108,7 +108,7 @@ def _names(taken: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _text(value: Any) -> str | None:
+def cell_text(value: Any) -> str | None:
     """A cell's text; None where it has none (None, NaN, NaT, NA)."""
     if isinstance(value, str):
         return value

@@ -14,8 +14,9 @@ from .errors import KoSentimentError
 class Retry:
     """How failed calls are repeated. All calls are safe to repeat: they compute and change nothing.
 
-    A call is repeated if no server could be reached (UNAVAILABLE), or if the server is full and says when to
-    come back (RESOURCE_EXHAUSTED with RetryInfo). Never beyond the call's deadline.
+    A call is repeated if no server could be reached or the connection to it broke (UNAVAILABLE, or a proxy's reset),
+    or if the server is full and says when to come back (RESOURCE_EXHAUSTED with RetryInfo). Never beyond the call's
+    deadline.
     """
 
     attempts: int = 6
@@ -36,7 +37,7 @@ class Retry:
         if error.retry_delay is not None:
             # Later by up to a quarter: many clients were given the same delay.
             wait = error.retry_delay * random.uniform(1.0, 1.25)
-        elif error.code is grpc.StatusCode.UNAVAILABLE:
+        elif error.code is grpc.StatusCode.UNAVAILABLE or is_reset(error):
             wait = self.backoff(attempt)
         else:
             return None
@@ -51,3 +52,8 @@ class Retry:
         """Exponential, the upper half of it at random."""
         longest = min(self.max_delay, self.first_delay * 2.0 ** min(attempt - 1, 30))
         return longest * random.uniform(0.5, 1.0)
+
+
+def is_reset(error: KoSentimentError) -> bool:
+    """A proxy lost the server after the response began: it can only reset the stream, which gRPC calls INTERNAL."""
+    return error.code is grpc.StatusCode.INTERNAL and not error.reason and "RST_STREAM" in error.message

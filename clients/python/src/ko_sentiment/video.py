@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import unicodedata
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Video:
     id: str = ""
     """Your id of the video; maximum 128 characters. The model never sees it."""
 
-    @property
+    @functools.cached_property
     def routing_key(self) -> str | None:
         """Equal for requests that one replica should answer; None if nothing is known of the video."""
         if self.id:
