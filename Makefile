@@ -13,7 +13,7 @@ demo: $(MODEL)
 	@scripts/demo.sh
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\): ## /\1 /p' $(MAKEFILE_LIST) | while read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\): ## /\1 /p' $(MAKEFILE_LIST) | while read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
 
 test: ## Run all tests
 test: $(MODEL) .python/.stamp
