@@ -21,6 +21,7 @@ mod python;
 mod rpc;
 mod stopping;
 mod storm;
+mod supervised;
 mod support;
 mod transport;
 mod troubleshooting;

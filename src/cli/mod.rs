@@ -40,6 +40,7 @@ mod reference;
 mod run;
 mod serve;
 mod session;
+mod supervisor;
 mod text_args;
 mod token;
 mod transport_args;

@@ -12,6 +12,7 @@ use tracing::info;
 use super::model_args::ModelArgs;
 use super::model_watch::ModelWatch;
 use super::run::{CliResult, block_on};
+use super::supervisor::Supervisor;
 use super::transport_args::TransportArgs;
 use crate::grpc::Server;
 use crate::llama::cpu;
@@ -50,17 +51,24 @@ pub fn run(args: &ServeArgs) -> CliResult {
     block_on(async {
         let mut first = Signals::new()?;
         let mut second = Signals::new()?;
-        let server = Server::bind(classifier, args.transport.options()).await?;
+        let server = Server::bind(classifier.clone(), args.transport.options()).await?;
         for address in server.addresses() {
             info!(address, "serving");
         }
+        let supervisor = Arc::new(Supervisor::from_environment()?);
+        supervisor.ready();
+        let _alive = supervisor.clone().spawn_watchdog(classifier);
         let _reloading = AbortOnDropHandle::new(tokio::spawn(on_hangup(server.reload())?));
         let stop_now = async {
             // This one sees the first signal too.
             second.next().await;
             second.next().await;
         };
-        server.run(or(first.next(), watch.modified()), or(stop_now, watch.modified())).await?;
+        let stop = async {
+            or(first.next(), watch.modified()).await;
+            supervisor.stopping();
+        };
+        server.run(stop, or(stop_now, watch.modified())).await?;
         watch.verdict()?;
         info!("stopped");
         Ok(())
