@@ -28,6 +28,7 @@ mod devices;
 mod eval;
 mod health;
 mod inspect;
+mod man;
 mod model_args;
 mod model_watch;
 pub mod openmp;
@@ -95,6 +96,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Write a shell's completion script.
     Completions(completions::CompletionsArgs),
+    /// Write the man pages.
+    Man(man::ManArgs),
 }
 
 /// Whether a command only failed because its output's reader is gone.
@@ -123,6 +126,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Health(args) => health::run(args),
         Command::Token(args) => token::run(args),
         Command::Completions(args) => completions::run(args, &mut Cli::command()),
+        Command::Man(args) => man::run(args, Cli::command()),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
