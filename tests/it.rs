@@ -19,6 +19,7 @@ mod labels;
 mod layers;
 mod python;
 mod rpc;
+mod security;
 mod stopping;
 mod storm;
 mod supervised;
