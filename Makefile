@@ -8,7 +8,7 @@ BINARY := target/release/ko-sentiment
 IMAGE ?= ko-sentiment:latest
 ENGINE ?= $(firstword $(foreach engine,podman docker buildah,$(if $(shell command -v $(engine)),$(engine))))
 
-.PHONY: help demo test check storm test-hostile client-python test-client test-examples test-training image test-image test-systemd lint lint-deploy deny build release setup clean
+.PHONY: help demo test check storm test-hostile client-python test-client test-examples test-training test-prometheus image test-image test-systemd lint lint-deploy deny build release setup clean
 
 demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
@@ -39,6 +39,11 @@ test-hostile: ## Test files that mean harm, and HOSTILE_MUTATIONS changed copies
 test-hostile: setup
 	HOSTILE_MUTATIONS=$(HOSTILE_MUTATIONS) cargo test --release --test it -- hostile
 	cargo check --manifest-path fuzz/Cargo.toml --locked
+
+# Installs the distribution's package below target/ if it is missing, and skips where that cannot be.
+test-prometheus: ## Test metrics, rules and dashboard with a real Prometheus and a real server
+test-prometheus: $(MODEL) | build
+	@scripts/test-prometheus.py
 
 # The training recipe on a tiny model: torch, transformers and PEFT take 6 GB, so it stands apart.
 test-training: ## Test the training recipe on a tiny model (6 GB of Python packages)

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use ko_sentiment::engine::backend::{Backend, Batch, DecodeError, Limits, SeqId};
 use ko_sentiment::engine::fake::FakeBackend;
 use ko_sentiment::engine::logits::{argmax, log_sum_exp};
-use ko_sentiment::engine::{Engine, EngineConfig, Event, JobSpec};
+use ko_sentiment::engine::{Engine, EngineConfig, Event, JobSpec, Share};
 use ko_sentiment::llama::Model;
 use ko_sentiment::sentiment::answer_cache::{Answer, AnswerCache, Lookup};
 use ko_sentiment::sentiment::input::{Input, RawInput};
@@ -81,6 +81,7 @@ mod step {
                         generation: None,
                         deadline: None,
                         reproducible: false,
+                        share: Share::default(),
                     })
                 })
                 .map(Result::unwrap)

@@ -6,26 +6,32 @@
 //! | room | job | may use |
 //! | --- | --- | --- |
 //! | [`cli`] | one file per subcommand; the only place that prints | everything below |
-//! | [`grpc`] | the API on the wire: validation, status codes, streams | `sentiment`, `engine` |
+//! | [`telemetry`] | logs; metrics and their port | `grpc`, `sentiment`, `engine`, `meter` |
+//! | [`grpc`] | the API on the wire: validation, status codes, streams | `sentiment`, `engine`, `meter` |
 //! | [`load`] | a model file to a running classifier | `sentiment`, `llama`, `engine`, `files` |
-//! | [`telemetry`] | logs | |
 //! | [`load_test`] | what `bench` measures | `engine` |
-//! | [`eval`] | how good the answers are: metrics, calibration, plots | `dataset`, `sentiment`, `files`, `random` |
-//! | [`dataset`] | people's files of comments | `sentiment` |
+//! | [`annotate`] | files of comments with answers added | `ask`, `dataset`, `sentiment`, `files`, `random` |
+//! | [`report`] | a page about an annotated file | `dataset`, `sentiment` |
+//! | [`eval`] | how good the answers are: metrics, calibration, plots | `ask`, `dataset`, `sentiment`, `files`, `random` |
+//! | [`ask`] | comments put to a model, many at a time | `sentiment` |
+//! | [`dataset`] | people's files of comments, read and written | `sentiment` |
 //! | [`convert`] | checkpoint and adapter to GGUF | `convert::*`, `sentiment`, `gguf`, `files`, `text` |
 //! | [`convert::finish`] | the result is read again and asked a question | `sentiment`, `llama`, `gguf` |
 //! | [`convert::merge`] | PEFT adapters | `convert::quantise`, `convert::input`, `text` |
 //! | [`convert::quantise`] | types, mixtures, K-quants, importance matrix, smoothing | `convert::input`, `gguf` |
 //! | [`convert::tokenizer`] | vocabulary and special tokens | `convert::input`, `gguf`, `text` |
 //! | [`convert::input`] | where weights come from: checkpoint, GGUF, hub | `gguf`, `files`, `text` |
-//! | [`sentiment`] | prompt, scores, verdict, reasons | `engine`, `text` |
+//! | [`sentiment`] | prompt, scores, verdict, reasons | `engine`, `text`, `meter` |
 //! | [`llama`] | all that calls llama.cpp at run time; kernels | `engine`, `random`, `gguf`, `files`, `text` |
-//! | [`engine`] | tokens in, scores or tokens out, many requests per step | `random`, `text` |
+//! | [`engine`] | tokens in, scores or tokens out, many requests per step | `random`, `text`, `meter` |
 //! | [`random`] | random numbers that depend on their seed alone | |
 //! | [`gguf`] | the file format; what llama.cpp must not be given | `files`, `text` |
 //! | [`files`] | opening, watching, hashes; outputs that appear whole | |
+//! | [`meter`] | counters, gauges and histograms | |
 //! | [`text`] | tokens and UTF-8; text from outside, escaped | |
 
+pub mod annotate;
+pub mod ask;
 pub mod cli;
 pub mod convert;
 pub mod dataset;
@@ -37,7 +43,9 @@ pub mod grpc;
 pub mod llama;
 pub mod load;
 pub mod load_test;
+pub mod meter;
 pub mod random;
+pub mod report;
 pub mod sentiment;
 pub mod telemetry;
 pub mod text;

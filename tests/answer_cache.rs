@@ -116,7 +116,7 @@ impl Twins {
     fn ask(&self, deadline: Option<Instant>) -> JoinHandle<Result<Classified, EngineError>> {
         let classifier = self.classifier.clone();
         let input = Input::new(RawInput { comment: "쌍둥이", ..RawInput::default() }).unwrap();
-        let options = Options { deadline, reproducible: false };
+        let options = Options { deadline, ..Options::default() };
         tokio::spawn(async move { classifier.classify(&input, options).await })
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
-use ko_sentiment::engine::Guide as _;
+use ko_sentiment::engine::{Guide as _, Share};
 use ko_sentiment::llama::Model;
 use ko_sentiment::load::{LoadOptions, load};
 use ko_sentiment::sentiment::classify::{Classifier, Options, ReasonEvent, ReasonOptions};
@@ -107,8 +107,14 @@ async fn a_video_is_cached_and_changes_no_number_much() {
 #[tokio::test(flavor = "multi_thread")]
 async fn reasons_follow_the_verdict() {
     let classifier = classifier();
-    let options =
-        ReasonOptions { deadline: None, max_tokens: 48, temperature: 0.0, seed: 0, free_answer: false };
+    let options = ReasonOptions {
+        deadline: None,
+        max_tokens: 48,
+        temperature: 0.0,
+        seed: 0,
+        free_answer: false,
+        share: Share::default(),
+    };
     let mut stream = classifier.reason(&input(COMMENTS[0]), options).unwrap();
     let Some(Ok(ReasonEvent::Verdict(verdict))) = stream.next().await else { panic!("no verdict first") };
     let scored = classifier.classify(&input(COMMENTS[0]), Options::default()).await.unwrap();
@@ -156,8 +162,14 @@ fn quotations_are_the_comments_words() {
 async fn hot_sampling_never_splits_a_character() {
     let classifier = classifier();
     for seed in 0..3 {
-        let options =
-            ReasonOptions { deadline: None, max_tokens: 64, temperature: 2.0, seed, free_answer: true };
+        let options = ReasonOptions {
+            deadline: None,
+            max_tokens: 64,
+            temperature: 2.0,
+            seed,
+            free_answer: true,
+            share: Share::default(),
+        };
         let mut stream = classifier.reason(&input("👨‍👩‍👧‍👦 쀍 똠방각하 🫠"), options).unwrap();
         let mut text = String::new();
         while let Some(event) = stream.next().await {

@@ -6,6 +6,7 @@
 #![allow(clippy::too_many_lines)]
 
 mod access;
+mod annotate;
 mod answer_cache;
 mod attention;
 mod bulk;
@@ -24,5 +25,6 @@ mod stopping;
 mod storm;
 mod supervised;
 mod support;
+mod telemetry;
 mod transport;
 mod troubleshooting;

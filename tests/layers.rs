@@ -229,5 +229,5 @@ fn llama_cpp_the_wire_and_the_terminal_have_one_place_each() {
     check(&llama, &["llama_cpp_2", "llama_cpp_sys_2"]);
     check(&["grpc/"], &["tonic", "pb::"]);
     check(&["cli/"], &["println!", "eprintln!", "print!("]);
-    check(&["cli/", "grpc/", "engine/", "sentiment/", "eval/"], &["tokio::"]);
+    check(&["cli/", "grpc/", "engine/", "sentiment/", "ask/", "eval/", "telemetry/"], &["tokio::"]);
 }

@@ -8,10 +8,10 @@ fn document() -> String {
     std::fs::read_to_string(root().join("docs/security.md")).unwrap()
 }
 
-/// Whether a line of code, without its comment, has the word.
+/// Whether a line of code, without its comment, has the word; `unsafe-inline` is another.
 fn is_unsafe(line: &str) -> bool {
     let code = line.split("//").next().unwrap_or_default();
-    let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+    let mut words = code.split(|c: char| !c.is_alphanumeric() && !"_-".contains(c));
     words.any(|word| word == "unsafe")
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ko_sentiment::engine::EngineConfig;
+use ko_sentiment::engine::{EngineConfig, Share};
 use ko_sentiment::load::{LoadOptions, load};
 use ko_sentiment::sentiment::classify::{Classifier, Options, ReasonEvent, ReasonOptions};
 use ko_sentiment::sentiment::input::{Input, RawInput};
@@ -69,8 +69,14 @@ async fn send(classifier: Arc<Classifier>, n: usize) -> Outcome {
         if n % 6 != 5 {
             return classifier.classify(&request(i), Options::default()).await.unwrap().verdict.log_probs;
         }
-        let options =
-            ReasonOptions { deadline: None, max_tokens: 8, temperature: 0.0, seed: 0, free_answer: false };
+        let options = ReasonOptions {
+            deadline: None,
+            max_tokens: 8,
+            temperature: 0.0,
+            seed: 0,
+            free_answer: false,
+            share: Share::default(),
+        };
         let mut stream = classifier.reason(&request(i), options).unwrap();
         let mut log_probs = None;
         while let Some(event) = stream.next().await {

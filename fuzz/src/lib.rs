@@ -12,6 +12,8 @@ pub mod engine;
 pub mod files;
 #[path = "../../src/gguf/mod.rs"]
 pub mod gguf;
+#[path = "../../src/meter.rs"]
+pub mod meter;
 #[path = "../../src/random.rs"]
 pub mod random;
 pub mod sentiment;

@@ -74,7 +74,7 @@ pub fn run(args: &CalibrateArgs) -> CliResult {
         )
         .into());
     }
-    let data = args.data.read()?;
+    let mut data = args.data.read()?;
     data.warn_refused();
     check_labels(&data.labels())?;
     let embedded = embedded_profile(model)?;
@@ -83,13 +83,14 @@ pub fn run(args: &CalibrateArgs) -> CliResult {
         check_target(&target, fs::metadata(&target)?.len(), true)?;
     }
     let answers = answers(args, &data)?;
+    data.refuse(&answers.refused);
     let change = Recalibration::of(&answers.predictions, fit.balance.balance.unwrap_or(0.0))?;
     let mut profile = Profile::from_toml(&embedded)?;
     let old = profile.calibration.clone();
     let abstain_below = fit.abstain_below.unwrap_or(old.abstain_below);
     profile.calibration = Calibration { abstain_below, ..change.fitted.clone() };
     profile.check()?;
-    println!("data   {}\n\n{}", data.words, change.with_thresholds());
+    println!("data   {}\n\n{}", data.words(), change.with_thresholds());
     print!("{}", changes(&old, &profile.calibration, &answers.predictions));
     if fit.dry_run {
         println!("{} is left as it is", model.display());
@@ -108,13 +109,13 @@ pub fn run(args: &CalibrateArgs) -> CliResult {
 /// The model's answers. It is closed again: a file in use cannot be replaced everywhere.
 fn answers(args: &CalibrateArgs, data: &Data) -> Result<Answers, Failure> {
     let (fit, file) = (&args.fit.ask, args.fit.ask.open()?);
-    let taking = Taking { mode: Mode::Score, reproducible: fit.reproducible, max_tokens: 1 };
+    let taking = Taking { mode: Mode::Score, reproducible: fit.pace.reproducible, max_tokens: 1 };
     block_on(async {
         let session = Session::open(&args.answerer).await?;
         if matches!(session, Session::Remote(_)) {
             return Err("calibrate writes into a model file: it cannot use --endpoint".into());
         }
-        Ok(ask(&session, taking, data, Keeping { file, in_flight: fit.in_flight }).await?)
+        Ok(ask(&session, taking, data, Keeping { file, in_flight: fit.pace.in_flight }).await?)
     })?
 }
 

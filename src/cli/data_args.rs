@@ -1,12 +1,16 @@
 //! A labelled data set on the command line.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::dataset::{self, Columns, Counts, Encoding, Format, LabelMap, ReadOptions, RefusedRows, Row};
+use crate::dataset::{
+    self, Columns, Counts, Encoding, Format, LabelMap, Place, ReadOptions, Refused, RefusedRows, Row,
+};
+use crate::eval::run::Refusal;
 use crate::sentiment::labels::Sentiment;
 
 /// A labelled data set.
@@ -89,6 +93,22 @@ fn delimiter(text: &str) -> Result<u8, String> {
 }
 
 impl ReadArgs {
+    /// The flags that were given, and their values.
+    pub fn named(&self) -> BTreeMap<String, String> {
+        let text = |value: &Option<String>| value.clone();
+        let flags = [
+            ("--comment-column", text(&self.comment_column)),
+            ("--video-title-column", text(&self.video_title_column)),
+            ("--video-summary-column", text(&self.video_summary_column)),
+            ("--format", self.format.map(|format| format!("{format:?}").to_lowercase())),
+            ("--encoding", self.encoding.map(|encoding| format!("{encoding:?}").to_lowercase())),
+            ("--delimiter", self.delimiter.map(|byte| format!("{:?}", char::from(byte)))),
+            ("--sheet", text(&self.sheet)),
+            ("--html", self.html.then(|| "yes".to_owned())),
+        ];
+        flags.into_iter().filter_map(|(flag, value)| Some((flag.to_owned(), value?))).collect()
+    }
+
     /// What the flags say, without labels.
     pub fn options(&self) -> ReadOptions {
         let columns = Columns {
@@ -114,10 +134,12 @@ impl ReadArgs {
 pub struct Data {
     /// The rows to answer.
     pub rows: Arc<[Row]>,
+    /// Where each of them stands in the file.
+    places: Vec<Place>,
     /// Of all rows of the file.
     pub fingerprint: String,
-    /// The data set in words.
-    pub words: String,
+    /// The file's name.
+    name: String,
     /// Rows of the file.
     pub counts: Counts,
     /// Rows of the file that cannot be used.
@@ -135,6 +157,30 @@ impl Data {
     /// Tells on standard error which rows cannot be used.
     pub fn warn_refused(&self) {
         warn_refused(self.counts, &self.refused);
+    }
+
+    /// The data set in words.
+    pub fn words(&self) -> String {
+        let Counts { read, refused } = self.counts;
+        let used = self.rows.len();
+        let first = if used < self.places.len() { format!(", the first {used} used") } else { String::new() };
+        format!("{}, {} rows: {read} read, {refused} refused{first}", self.name, self.counts.total())
+    }
+
+    /// Counts rows that the model refuses as refused, and tells which on standard error.
+    pub fn refuse(&mut self, refusals: &[Refusal]) {
+        let mut refused = RefusedRows::default();
+        for (row, reason) in refusals {
+            let place = self.places.get(*row).copied().unwrap_or(Place::Row(*row as u64 + 1));
+            refused.add(Refused::new(place, reason.clone()));
+            self.refused.add(Refused::new(place, reason.clone()));
+        }
+        self.counts.read -= refused.count;
+        self.counts.refused += refused.count;
+        warn_refused(
+            Counts { read: self.rows.len() as u64 - refused.count, refused: refused.count },
+            &refused,
+        );
     }
 
     /// The file's rows as figures for a program.
@@ -182,10 +228,7 @@ impl DataArgs {
             name if name == "-" => "standard input".into(),
             _ => self.data.display().to_string(),
         };
-        let used = dataset.rows.len();
-        let first = if used < all { format!(", the first {used} used") } else { String::new() };
-        let words = format!("{name}, {} rows: {all} read, {} refused{first}", counts.total(), counts.refused);
         let (rows, fingerprint, refused) = (dataset.rows.into(), dataset.fingerprint, dataset.refused);
-        Ok(Data { rows, fingerprint, words, counts, refused, limit: self.limit })
+        Ok(Data { rows, places: dataset.places, fingerprint, name, counts, refused, limit: self.limit })
     }
 }

@@ -98,7 +98,7 @@ impl MeasureArgs {
                 "--calibrate and --against need probabilities, which free answers do not have; use --mode score",
             ),
             (
-                free && self.ask.reproducible,
+                free && self.ask.pace.reproducible,
                 "--reproducible is for scores, not for free answers; leave it out, or use --mode score",
             ),
             (
@@ -116,7 +116,7 @@ impl MeasureArgs {
     fn taking(&self) -> Taking {
         Taking {
             mode: self.mode,
-            reproducible: self.ask.reproducible,
+            reproducible: self.ask.pace.reproducible,
             max_tokens: self.max_tokens.unwrap_or(DEFAULT_TOKENS),
         }
     }
@@ -145,13 +145,13 @@ fn cannot_draw(folder: &Path, error: &std::io::Error) -> String {
 pub fn run(args: &EvalArgs) -> CliResult {
     let measure = &args.eval;
     measure.check()?;
-    let data = args.data.read()?;
+    let mut data = args.data.read()?;
     data.warn_refused();
     if measure.calibrate {
         check_labels(&data.labels())?;
     }
     let ready = Ready::new(measure, &data)?;
-    let Measured { mut report, predictions, compared } = block_on(measured(args, &data, ready))??;
+    let Measured { mut report, predictions, compared } = block_on(measured(args, &mut data, ready))??;
     // What was measured is shown even where nothing can be fitted, compared or drawn.
     let balance = measure.balance.balance.unwrap_or(0.0);
     let fitted = measure.calibrate.then(|| Recalibration::of(&predictions, balance)).transpose();
@@ -180,19 +180,23 @@ struct Measured {
     compared: Result<(), Failure>,
 }
 
-async fn measured(args: &EvalArgs, data: &Data, ready: Ready) -> Result<Measured, Failure> {
+async fn measured(args: &EvalArgs, data: &mut Data, ready: Ready) -> Result<Measured, Failure> {
     let measure = &args.eval;
     let session = Session::open(&args.answerer).await?;
-    let keeping = Keeping { file: ready.file, in_flight: measure.ask.in_flight };
+    let keeping = Keeping { file: ready.file, in_flight: measure.ask.pace.in_flight };
     let answers = ask(&session, measure.taking(), data, keeping).await?;
+    data.refuse(&answers.refused);
     let mut report = report_of(describe(&args.answerer, &answers.model), data, &answers);
     let mut compared = Ok(());
     if let (Some(against), Session::Local(classifier)) = (ready.against, session) {
         let calibration = classifier.profile().calibration.clone();
         // One model in memory at a time.
         drop(classifier);
-        let asking =
-            Asking { answerer: &args.answerer, taking: measure.taking(), in_flight: measure.ask.in_flight };
+        let asking = Asking {
+            answerer: &args.answerer,
+            taking: measure.taking(),
+            in_flight: measure.ask.pace.in_flight,
+        };
         match compare(&asking, against, data, (&answers, &calibration)).await {
             Ok(comparison) => report.fidelity = Some(comparison),
             Err(error) => compared = Err(error),
@@ -206,7 +210,7 @@ fn report_of(model: String, data: &Data, answers: &Answers) -> Report {
     let scored = predictions::probabilities(predictions);
     Report {
         model,
-        data: data.words.clone(),
+        data: data.words(),
         identity: identity.clone(),
         limit: data.limit,
         confusion: Confusion::of(predictions.iter().map(|p| (p.label, p.predicted))),

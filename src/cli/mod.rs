@@ -14,6 +14,8 @@ macro_rules! println {
     ($format:literal $($rest:tt)*) => { print!("{}\n", format_args!($format $($rest)*)) };
 }
 
+mod annotate;
+mod annotate_args;
 mod answerer_args;
 mod bench;
 mod calibrate;
@@ -28,6 +30,7 @@ mod devices;
 mod eval;
 mod health;
 mod inspect;
+mod interrupt;
 mod man;
 mod model_args;
 mod model_watch;
@@ -35,21 +38,26 @@ pub mod openmp;
 mod out;
 mod predict;
 mod profile_arg;
+mod progress;
 mod ranges;
 mod reason;
 mod reference;
+mod report;
 mod run;
 mod serve;
 mod session;
+mod subject;
 mod supervisor;
 mod text_args;
 mod token;
 mod transport_args;
+mod watch_args;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use self::run::Failure;
 use crate::telemetry::{self, LogFormat};
 use crate::text::escape;
 
@@ -78,6 +86,10 @@ enum Command {
     Classify(classify::ClassifyArgs),
     /// Classify one comment and tell why, token by token.
     Reason(reason::ReasonArgs),
+    /// Add answers to a file of comments: CSV, Excel, JSON, Parquet.
+    Annotate(annotate::AnnotateArgs),
+    /// Make a page about an annotated file: shares, over time, by video, words.
+    Report(report::ReportArgs),
     /// Merge a Hugging Face checkpoint and its LoRA adapter into a quantised GGUF file.
     ConvertModel(convert::ConvertArgs),
     /// Tell what a GGUF file holds.
@@ -100,12 +112,36 @@ enum Command {
     Man(man::ManArgs),
 }
 
+impl Command {
+    fn run(&self) -> Result<ExitCode, Failure> {
+        let done = match self {
+            Self::Serve(args) => serve::run(args),
+            Self::Classify(args) => classify::run(args),
+            Self::Reason(args) => reason::run(args),
+            Self::Annotate(args) => return annotate::run(args),
+            Self::Report(args) => report::run(args),
+            Self::ConvertModel(args) => convert::run(args).map_err(Into::into),
+            Self::Inspect(args) => inspect::run(args),
+            Self::Eval(args) => eval::run(args),
+            Self::Calibrate(args) => calibrate::run(args),
+            Self::Bench(args) => bench::run(args),
+            Self::Devices(args) => devices::run(args),
+            Self::Health(args) => health::run(args),
+            Self::Token(args) => token::run(args),
+            Self::Completions(args) => completions::run(args, &mut Cli::command()),
+            Self::Man(args) => man::run(args, Cli::command()),
+        };
+        done.map(|()| ExitCode::SUCCESS)
+    }
+}
+
 /// Whether a command only failed because its output's reader is gone.
 fn nobody_reads(error: &(dyn std::error::Error + 'static)) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// Runs a parsed command line. The code is 0, or 1 on a failure (and 2, from the parser, on a wrong usage).
+/// Runs a parsed command line. The code is 0, or 1 on a failure (and 2, from the parser, on a wrong usage); `annotate`
+/// has more.
 pub fn run(cli: Cli) -> ExitCode {
     let level = match (&cli.log_level, &cli.command) {
         (Some(level), _) => level,
@@ -113,23 +149,9 @@ pub fn run(cli: Cli) -> ExitCode {
         (None, _) => "warn",
     };
     let result = telemetry::init(cli.log_format, level).map_err(|e| format!("--log-level: {e}").into());
-    let result = result.and_then(|()| match &cli.command {
-        Command::Serve(args) => serve::run(args),
-        Command::Classify(args) => classify::run(args),
-        Command::Reason(args) => reason::run(args),
-        Command::ConvertModel(args) => convert::run(args).map_err(Into::into),
-        Command::Inspect(args) => inspect::run(args),
-        Command::Eval(args) => eval::run(args),
-        Command::Calibrate(args) => calibrate::run(args),
-        Command::Bench(args) => bench::run(args),
-        Command::Devices(args) => devices::run(args),
-        Command::Health(args) => health::run(args),
-        Command::Token(args) => token::run(args),
-        Command::Completions(args) => completions::run(args, &mut Cli::command()),
-        Command::Man(args) => man::run(args, Cli::command()),
-    });
+    let result = result.and_then(|()| cli.command.run());
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if nobody_reads(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             // Whatever a message has picked up from files, servers and arguments.

@@ -6,18 +6,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::data_args::Data;
+use super::progress;
 use super::ranges::whole;
 use super::session::{Session, SessionError};
-use crate::dataset::Row;
+use super::subject::Subject;
+use crate::ask;
 use crate::eval::identity::{Identity, Mode};
 use crate::eval::predictions::{Prediction, PredictionsError, PredictionsFile};
-use crate::eval::run::{Answer, Predictor, RunError, answer_all};
-use crate::grpc::RemoteReason;
-use crate::sentiment::classify::{ModelCard, ReasonEvent};
-use crate::sentiment::input::RawInput;
+use crate::eval::run::{Refusal, RunError, answer_all};
+use crate::sentiment::classify::ModelCard;
 use crate::sentiment::score::top;
 
 /// How answers are asked for and kept.
@@ -28,6 +27,13 @@ pub struct AskArgs {
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub pace: PaceArgs,
+}
+
+/// How many comments are asked for at a time.
+#[derive(Debug, Clone, Args)]
+pub struct PaceArgs {
     /// Comments asked for at a time.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = whole::<usize>(1..=65_536))]
     pub in_flight: usize,
@@ -54,6 +60,15 @@ pub struct Taking {
     pub reproducible: bool,
     /// Tokens that a free answer may have ([`Mode::Generate`]).
     pub max_tokens: u32,
+}
+
+impl Taking {
+    fn asked(self) -> ask::Taking {
+        match self.mode {
+            Mode::Score => ask::Taking::Scores { reproducible: self.reproducible },
+            Mode::Generate => ask::Taking::Free { max_tokens: self.max_tokens },
+        }
+    }
 }
 
 /// How a calibration is fitted.
@@ -89,6 +104,16 @@ pub enum AskError {
         "the server does not name its profile, so its answers cannot be kept; update it, or leave out --predictions"
     )]
     Anonymous,
+    /// No row has an answer.
+    #[error("the model refuses all {rows} rows; row {first} of the data set: {reason}")]
+    AllRefused {
+        /// How many.
+        rows: usize,
+        /// The first of them, from 1.
+        first: usize,
+        /// Why it is refused.
+        reason: String,
+    },
     /// A server that was started anew.
     #[error("the server's {0} changed while it was asked; ask again, without the answers of this run")]
     ServerChanged(String),
@@ -102,53 +127,10 @@ pub struct Answers {
     pub model: ModelCard,
     /// The answers.
     pub predictions: Vec<Prediction>,
+    /// Rows that the model refuses.
+    pub refused: Vec<Refusal>,
     /// How many of them were computed now, and in what time; the others were in the file.
     pub computed: (usize, Duration),
-}
-
-struct Subject {
-    session: Session,
-    taking: Taking,
-}
-
-impl Predictor for Subject {
-    type Error = SessionError;
-
-    async fn answer(&self, row: &Row) -> Result<Answer, SessionError> {
-        let raw = RawInput {
-            comment: &row.comment,
-            video_id: "",
-            title: row.video_title.as_deref().unwrap_or(""),
-            summary: row.video_summary.as_deref().unwrap_or(""),
-        };
-        let mut session = self.session.clone();
-        let Taking { mode, reproducible, max_tokens } = self.taking;
-        if mode == Mode::Score {
-            let verdict = session.classify(raw, reproducible).await?.verdict;
-            return Ok(Answer {
-                predicted: Some(top(&verdict.probabilities)),
-                abstained: verdict.abstained,
-                log_probs: Some(verdict.log_probs),
-                probabilities: Some(verdict.probabilities),
-                text: None,
-            });
-        }
-        let free = RemoteReason { max_tokens, temperature: 0.0, seed: 0, free_answer: true };
-        let (mut text, mut stated) = (String::new(), None);
-        let on_event = |event| match event {
-            ReasonEvent::Verdict(_) => {}
-            ReasonEvent::Text(piece) => text += &piece,
-            ReasonEvent::Done(done) => stated = done.stated,
-        };
-        session.reason(raw, free, on_event).await?;
-        Ok(Answer {
-            predicted: stated,
-            abstained: false,
-            log_probs: None,
-            probabilities: None,
-            text: Some(text),
-        })
-    }
 }
 
 /// Where answers are kept, and how many are asked for at a time.
@@ -174,7 +156,7 @@ pub async fn ask(
         None => BTreeMap::new(),
     };
     let todo: Vec<usize> = (0..data.rows.len()).filter(|i| !known.contains_key(i)).collect();
-    let bar = ProgressBar::new(todo.len() as u64).with_style(style());
+    let bar = progress::bar(todo.len() as u64);
     let start = Instant::now();
     let keep = |prediction: Prediction| {
         if let Some(file) = &mut file {
@@ -184,18 +166,21 @@ pub async fn ask(
         bar.inc(1);
         Ok(())
     };
-    let subject = Subject { session: session.clone().patient(), taking };
-    answer_all(Arc::new(subject), data.rows.clone(), &todo, in_flight, keep).await?;
-    let computed = (todo.len(), start.elapsed());
+    let subject = Subject::new(session.clone(), taking.asked());
+    let refused = answer_all(Arc::new(subject), &data.rows, &todo, in_flight, keep).await?;
+    let computed = (todo.len() - refused.len(), start.elapsed());
     bar.finish_and_clear();
     same_server(session, taking, data, &identity).await?;
     // The file may hold answers beyond --limit.
     known.retain(|row, _| *row < data.rows.len());
     let mut predictions: Vec<Prediction> = known.into_values().collect();
+    if let (true, Some((row, reason))) = (predictions.is_empty(), refused.first()) {
+        return Err(AskError::AllRefused { rows: refused.len(), first: row + 1, reason: reason.clone() });
+    }
     if let Session::Local(classifier) = session {
         mark_withheld(&mut predictions, classifier.profile().calibration.abstain_below);
     }
-    Ok(Answers { identity, model, predictions, computed })
+    Ok(Answers { identity, model, predictions, refused, computed })
 }
 
 /// Another program's answers may not say whether they are withheld.
@@ -234,14 +219,4 @@ async fn same_server(
         Some(difference) => Err(AskError::ServerChanged(difference.what)),
         None => Ok(()),
     }
-}
-
-fn style() -> ProgressStyle {
-    let speed = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-        // A bar that cannot be drawn is no reason to stop.
-        let _ = write!(out, "{:.1}", state.per_sec());
-    };
-    ProgressStyle::with_template("{bar:30} {pos}/{len} comments, {speed} comments/s, {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .with_key("speed", speed)
 }

@@ -1,5 +1,6 @@
 //! What `eval --against` compares with: another model, or answers that were kept.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::answerer_args::AnswererArgs;
@@ -104,11 +105,14 @@ fn pairs(
     theirs: &[Prediction],
     calibration: &Calibration,
 ) -> Result<Vec<Pair>, Failure> {
+    // A row that one of them refuses is in no pair.
+    let by_row: BTreeMap<usize, &Prediction> = theirs.iter().map(|r| (r.row, r)).collect();
+    let both = ours.iter().filter_map(|p| Some((p, *by_row.get(&p.row)?)));
     let pair = |(p, r): (&Prediction, &Prediction)| {
         let (Some(tested), Some(reference)) = (p.log_probs, r.log_probs) else {
             return Err(format!("row {} has no log-probabilities; use --mode score", p.row + 1).into());
         };
         Ok((p.label, probabilities(tested, calibration), probabilities(reference, calibration)))
     };
-    ours.iter().zip(theirs).map(pair).collect()
+    both.map(pair).collect()
 }

@@ -14,6 +14,7 @@ use super::model_watch::ModelWatch;
 use super::run::{CliResult, block_on};
 use super::supervisor::Supervisor;
 use super::transport_args::TransportArgs;
+use super::watch_args::WatchArgs;
 use crate::grpc::Server;
 use crate::llama::cpu;
 use crate::load::load;
@@ -29,6 +30,9 @@ pub struct ServeArgs {
 
     #[command(flatten)]
     transport: TransportArgs,
+
+    #[command(flatten)]
+    watching: WatchArgs,
 
     #[command(flatten)]
     options: ModelArgs,
@@ -52,21 +56,32 @@ pub fn run(args: &ServeArgs) -> CliResult {
         let mut first = Signals::new()?;
         let mut second = Signals::new()?;
         let server = Server::bind(classifier.clone(), args.transport.options()).await?;
+        let _reloading = AbortOnDropHandle::new(tokio::spawn(on_hangup(server.reload())?));
+        let watching = args.watching.begin(&server, &classifier).await?;
+        let supervisor = Arc::new(Supervisor::from_environment()?);
+        let mut stop = std::pin::pin!(async {
+            or(first.next(), watch.modified()).await;
+            watching.readiness.stopping();
+            supervisor.stopping();
+        });
+        tokio::select! {
+            warm = args.watching.warm_up(&classifier) => warm?,
+            () = &mut stop => {
+                watch.verdict()?;
+                info!("stopped before it was warm");
+                return Ok(());
+            }
+        }
+        watching.readiness.ready();
         for address in server.addresses() {
             info!(address, "serving");
         }
-        let supervisor = Arc::new(Supervisor::from_environment()?);
         supervisor.ready();
         let _alive = supervisor.clone().spawn_watchdog(classifier);
-        let _reloading = AbortOnDropHandle::new(tokio::spawn(on_hangup(server.reload())?));
         let stop_now = async {
             // This one sees the first signal too.
             second.next().await;
             second.next().await;
-        };
-        let stop = async {
-            or(first.next(), watch.modified()).await;
-            supervisor.stopping();
         };
         server.run(stop, or(stop_now, watch.modified())).await?;
         watch.verdict()?;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::answerer_args::AnswererArgs;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Share};
 use crate::grpc::{Client, ClientError, RemoteReason, ServerError};
 use crate::load::{LoadError, load};
 use crate::sentiment::classify::{Classified, Classifier, ModelCard, Options, ReasonEvent, ReasonOptions};
 use crate::sentiment::input::{Input, RawInput, Violation};
+use crate::sentiment::labels::Sentiment;
 
 use super::profile_arg::ProfileArgError;
 
@@ -90,6 +91,16 @@ impl Session {
         }
     }
 
+    /// The labels as the model writes them, in the order of [`Sentiment::ALL`].
+    pub async fn labels(&mut self) -> Result<[String; 3], SessionError> {
+        match self {
+            Self::Local(classifier) => {
+                Ok(Sentiment::ALL.map(|sentiment| classifier.profile().labels.get(sentiment).clone()))
+            }
+            Self::Remote(client) => Ok(client.labels().await?),
+        }
+    }
+
     /// The sentiment of a comment.
     pub async fn classify(
         &mut self,
@@ -122,6 +133,7 @@ impl Session {
                     temperature: options.temperature,
                     seed: options.seed,
                     free_answer: options.free_answer,
+                    share: Share::default(),
                 };
                 let mut events = classifier.reason(&input, options)?;
                 while let Some(event) = events.next().await {

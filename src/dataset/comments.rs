@@ -59,6 +59,7 @@ impl Counts {
 pub struct Comments {
     path: PathBuf,
     records: Records,
+    header: Option<Arc<[String]>>,
     options: ReadOptions,
     labelled: bool,
     shape: Option<(Arc<[String]>, Located)>,
@@ -87,6 +88,7 @@ impl Comments {
         Ok(Self {
             path: name(path),
             records: opened.records,
+            header: opened.names,
             options,
             labelled,
             shape: None,
@@ -198,6 +200,11 @@ impl Comments {
             Some(_) => columns.require(&self.ever, self.names.iter().map(String::as_str), self.labelled),
             None => Ok(()),
         }
+    }
+
+    /// The columns, where the format names them once for all rows.
+    pub fn header(&self) -> Option<&Arc<[String]>> {
+        self.header.as_ref()
     }
 
     /// The file's name in words.

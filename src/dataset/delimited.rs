@@ -65,6 +65,15 @@ impl<R: BufRead> Delimited<R> {
         if let (Some(_), true) = (named, quotes) {
             line = reader.next_line()?.ok_or_else(|| DatasetError::NoRows(path.into()))?;
         }
+        if line.bytes.contains(&b'\r') && !line.bytes.contains(&b'"') {
+            let reason = "its lines end with carriage returns alone, as on old Macs; save it with line feeds, for \
+                          example with tr '\\r' '\\n'";
+            return Err(DatasetError::Broken {
+                path: path.into(),
+                format: reader.format(),
+                reason: reason.into(),
+            });
+        }
         reader.delimiter = dialect.delimiter.or(named).unwrap_or_else(|| delimiter_of(&line.bytes));
         match reader.record(line).map_err(DatasetError::io(path))? {
             Ok((_, fields)) => reader.names = fields.into_iter().map(|f| f.trim().to_owned()).collect(),

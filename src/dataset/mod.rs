@@ -3,7 +3,8 @@
 //!
 //! Each row of a file is read or refused, and a refused one has its place and reason: rows read and rows
 //! refused are the rows in the file. Rows come one after the other ([`Comments`]), so that memory does not
-//! grow with the file; yt-dlp's videos and pages of the Data API are held one at a time.
+//! grow with the file; yt-dlp's videos and pages of the Data API are held one at a time. [`RowWriter`] writes them
+//! again, with columns added.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use crate::sentiment::labels::Sentiment;
 
 mod columns;
 mod comments;
+pub mod dates;
 mod delimited;
 mod encoding;
 mod error;
@@ -25,6 +27,7 @@ mod place;
 mod record;
 mod source;
 mod text;
+mod write;
 mod xlsx;
 mod youtube;
 
@@ -36,6 +39,7 @@ pub use labels::LabelMap;
 pub use place::Place;
 pub use record::{Record, Refused, Value};
 pub use source::{Format, ReadOptions};
+pub use write::{Added, Kind, Layout, OutFormat, RowWriter, WriteError, WriteOptions};
 
 /// Refused rows that are kept with their reasons.
 const KEPT: usize = 10;
@@ -58,6 +62,8 @@ pub struct Row {
 pub struct Dataset {
     /// In the file's order.
     pub rows: Vec<Row>,
+    /// Where each row stands in the file.
+    pub places: Vec<Place>,
     /// SHA-256 of the rows' content, in hexadecimal: equal rows in another format are the same data set.
     pub fingerprint: String,
     /// Rows of the file that cannot be used.
@@ -89,10 +95,11 @@ impl RefusedRows {
 /// See [`DatasetError`]. A row that cannot be used is none: it is counted.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DatasetError> {
     let mut comments = Comments::open(path, options.clone(), true)?;
-    let (mut rows, mut refused) = (Vec::new(), RefusedRows::default());
+    let (mut rows, mut places, mut refused) = (Vec::new(), Vec::new(), RefusedRows::default());
     for comment in comments.by_ref() {
         match comment? {
-            Ok(Comment { text, video_title, video_summary, label: Some(label), .. }) => {
+            Ok(Comment { text, video_title, video_summary, label: Some(label), record }) => {
+                places.push(record.place);
                 rows.push(Row { comment: text, video_title, video_summary, label });
             }
             Ok(Comment { record, .. }) => refused.add(Refused::new(record.place, "the label is missing")),
@@ -104,7 +111,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DatasetError>
         return Err(no_rows(comments.name().into(), &refused));
     }
     let fingerprint = fingerprint(&rows);
-    Ok(Dataset { rows, fingerprint, refused })
+    Ok(Dataset { rows, places, fingerprint, refused })
 }
 
 /// Why a file without rows has none.

@@ -4,14 +4,16 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parquet::basic::Type as Physical;
+use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::record::reader::RowIter;
 use parquet::schema::types::Type;
+use serde_json::Value as Json;
 
 use super::columns::{Columns, LABEL};
+use super::dates;
 use super::error::DatasetError;
 use super::place::{Place, quoted};
 use super::record::{Record, RecordResult, Refused, Value};
@@ -21,6 +23,7 @@ pub struct ParquetRows {
     path: PathBuf,
     rows: RowIter<'static>,
     names: Arc<[String]>,
+    moments: Vec<Option<Moment>>,
     row: u64,
     failed: bool,
 }
@@ -29,7 +32,7 @@ pub struct ParquetRows {
 pub struct Wanted<'a> {
     /// Where the comment and its like are.
     pub columns: &'a Columns,
-    /// All columns that are not nested; else only those that `columns` finds, and others may hold anything.
+    /// All columns; else only those that `columns` finds, and others may hold anything.
     pub all: bool,
     /// The label is needed.
     pub labelled: bool,
@@ -66,13 +69,14 @@ impl ParquetRows {
         let kept: Vec<Arc<Type>> = fields
             .iter()
             .enumerate()
-            .filter(|(i, field)| places.contains(&Some(*i)) || wanted.all && field.is_primitive())
+            .filter(|(i, _)| wanted.all || places.contains(&Some(*i)))
             .map(|(_, field)| field.clone())
             .collect();
+        let moments = kept.iter().map(|field| Moment::of(field)).collect();
         let names: Vec<String> = kept.iter().map(|field| field.name().to_owned()).collect();
         let projection = Type::group_type_builder(schema.name()).with_fields(kept).build().map_err(broken)?;
         let rows = RowIter::from_file_into(Box::new(reader)).project(Some(projection)).map_err(broken)?;
-        Ok(Self { path: path.into(), rows, names: names.into(), row: 0, failed: false })
+        Ok(Self { path: path.into(), rows, names: names.into(), moments, row: 0, failed: false })
     }
 
     /// The columns' names.
@@ -96,8 +100,9 @@ impl Iterator for ParquetRows {
         let place = Place::Row(self.row);
         match self.rows.next()? {
             Ok(row) => {
+                let fields = row.get_column_iter().map(|(_, field)| field).zip(&self.moments);
                 let values: Result<Vec<Value>, &str> =
-                    row.get_column_iter().map(|(_, field)| value(field)).collect();
+                    fields.map(|(field, moment)| value(field, *moment)).collect();
                 let record = values.map(|values| Record { place, names: self.names.clone(), values });
                 Some(Ok(record.map_err(|reason| Refused::new(place, reason))))
             }
@@ -110,7 +115,43 @@ impl Iterator for ParquetRows {
     }
 }
 
-fn value(field: &Field) -> Result<Value, &'static str> {
+/// A column of moments.
+#[derive(Clone, Copy)]
+struct Moment {
+    per_second: i64,
+    utc: bool,
+}
+
+impl Moment {
+    fn of(field: &Type) -> Option<Self> {
+        let info = field.get_basic_info();
+        let (unit, utc) = match (info.logical_type_ref(), info.converted_type()) {
+            (Some(LogicalType::Timestamp(stamp)), _) => (&stamp.unit, stamp.is_adjusted_to_u_t_c),
+            (None, ConvertedType::TIMESTAMP_MILLIS) => (&TimeUnit::MILLIS, true),
+            (None, ConvertedType::TIMESTAMP_MICROS) => (&TimeUnit::MICROS, true),
+            _ => return None,
+        };
+        let per_second = match unit {
+            TimeUnit::MILLIS => 1_000,
+            TimeUnit::MICROS => 1_000_000,
+            TimeUnit::NANOS => 1_000_000_000,
+        };
+        Some(Self { per_second, utc })
+    }
+
+    /// As pandas writes it: with its zone, if it has one.
+    fn value(self, units: i64) -> Value {
+        let text = dates::moment(units, self.per_second);
+        if self.utc { Value::Text(text + "+00:00") } else { Value::Date(text) }
+    }
+}
+
+fn value(field: &Field, moment: Option<Moment>) -> Result<Value, &'static str> {
+    if let (Some(moment), Field::Long(n) | Field::TimestampMillis(n) | Field::TimestampMicros(n)) =
+        (moment, field)
+    {
+        return Ok(moment.value(*n));
+    }
     Ok(match field {
         Field::Null => Value::Null,
         Field::Str(text) => Value::Text(text.clone()),
@@ -129,6 +170,39 @@ fn value(field: &Field) -> Result<Value, &'static str> {
         Field::UShort(_) | Field::UInt(_) | Field::ULong(_) | Field::Float16(_) | Field::Decimal(_) => {
             Value::Number(field.to_string())
         }
-        other => Value::Text(other.to_string()),
+        Field::Date(days) => Value::Date(dates::date(i64::from(*days))),
+        Field::TimeMillis(n) => Value::Text(dates::time(i64::from(*n), 1_000)),
+        Field::TimeMicros(n) => Value::Text(dates::time(*n, 1_000_000)),
+        Field::TimestampMillis(n) => Value::Text(dates::moment(*n, 1_000) + "+00:00"),
+        Field::TimestampMicros(n) => Value::Text(dates::moment(*n, 1_000_000) + "+00:00"),
+        Field::Group(_) | Field::ListInternal(_) | Field::MapInternal(_) => {
+            Value::Json(json(field)?.to_string())
+        }
+    })
+}
+
+/// A nested value.
+fn json(field: &Field) -> Result<Json, &'static str> {
+    Ok(match field {
+        Field::Group(row) => {
+            let entries = row.get_column_iter().map(|(name, field)| Ok((name.clone(), json(field)?)));
+            Json::Object(entries.collect::<Result<_, &'static str>>()?)
+        }
+        Field::ListInternal(list) => Json::Array(list.elements().iter().map(json).collect::<Result<_, _>>()?),
+        Field::MapInternal(map) => {
+            let entry = |(key, field): &(Field, Field)| {
+                let key = value(key, None)?;
+                Ok((key.text().ok().flatten().unwrap_or_default().to_owned(), json(field)?))
+            };
+            Json::Object(map.entries().iter().map(entry).collect::<Result<_, &'static str>>()?)
+        }
+        plain => match value(plain, None)? {
+            Value::Null => Json::Null,
+            Value::Bool(b) => Json::Bool(b),
+            Value::Number(text) => serde_json::from_str(&text).unwrap_or(Json::Null),
+            Value::Text(text) | Value::Date(text) | Value::Json(text) | Value::Error(text) => {
+                Json::String(text)
+            }
+        },
     })
 }

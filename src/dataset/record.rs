@@ -17,6 +17,8 @@ pub enum Value {
     Number(String),
     /// A truth value.
     Bool(bool),
+    /// A date, or a date and a time: `2025-03-01`, `2025-03-01 12:30:00`.
+    Date(String),
     /// A list or an object, as JSON.
     Json(String),
     /// An error that a spreadsheet shows in place of a value, such as `#REF!`.
@@ -31,7 +33,7 @@ impl Value {
     pub fn text(&self) -> Result<Option<&str>, String> {
         match self {
             Value::Null => Ok(None),
-            Value::Text(text) | Value::Number(text) => Ok(Some(text)),
+            Value::Text(text) | Value::Number(text) | Value::Date(text) => Ok(Some(text)),
             Value::Bool(true) => Ok(Some("true")),
             Value::Bool(false) => Ok(Some("false")),
             Value::Json(_) => Err("a list or an object".into()),

@@ -204,7 +204,7 @@ fn value(cell: &DataRef<'_>) -> Value {
         DataRef::DateTime(date) if date.is_duration() => Value::Number(date.as_f64().to_string()),
         DataRef::DateTime(date) => {
             let (year, month, day, hour, minute, second, _) = date.to_ymd_hms_milli();
-            Value::Text(format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"))
+            Value::Date(format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"))
         }
         DataRef::Error(error) => Value::Error(error.to_string()),
     }

@@ -11,6 +11,16 @@ pub enum EngineError {
         /// When there should be room again, from the queue's length and the measured speed.
         retry_after: Duration,
     },
+    /// What waits already takes longer than the deadline allows.
+    #[error(
+        "the queue takes about {wait:.1?}, which is past the deadline; retry in about {retry_after:.1?}, or allow more time"
+    )]
+    TooLate {
+        /// How long the job would wait, from what is ahead of it and the measured speed.
+        wait: Duration,
+        /// When the wait should be short enough.
+        retry_after: Duration,
+    },
     /// The memory that reproducible requests need apart could not be had.
     #[error("the server has no memory left for reproducible requests; see its log")]
     NoRoomApart,

@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 use super::admission::Permit;
 use super::error::EngineError;
 use super::logits::Sampler;
+use super::meters::Course;
+use super::queue::Share;
 use crate::text::vocabulary::Token;
 
 /// What a caller asks of the engine.
@@ -24,6 +26,8 @@ pub struct JobSpec {
     pub deadline: Option<Instant>,
     /// Compute apart from all other jobs.
     pub reproducible: bool,
+    /// Whose job it is, and how urgent.
+    pub share: Share,
 }
 
 /// From the scores to the tokens that a text begins with.
@@ -66,6 +70,11 @@ impl JobSpec {
     pub fn own_cells(&self) -> usize {
         let generated = self.generation.as_ref().map_or(0, |g| g.begin_tokens + g.max_tokens);
         self.tokens.len() + self.branch_cells().max(generated)
+    }
+
+    /// Tokens that are computed for the job before it can write, if none is cached.
+    pub fn work(&self) -> usize {
+        self.shared.len() + self.tokens.len() + self.branch_cells()
     }
 
     /// Sequences that the job needs: one per branch if any branch has tokens to compute, otherwise one.
@@ -137,6 +146,7 @@ pub(super) struct Job {
     pub spec: JobSpec,
     pub submitted: Instant,
     pub events: mpsc::Sender<Event>,
+    pub course: Course,
     pub _permit: Arc<Permit>,
 }
 
@@ -153,6 +163,7 @@ impl Job {
 
     /// Tells the caller that the job failed. One place in the channel is kept free for this.
     pub fn fail(&self, error: EngineError) {
+        self.course.failed(&error);
         // A closed channel means that nobody wants to know.
         let _ = self.events.try_send(Event::Failed(error));
     }
@@ -165,12 +176,16 @@ impl Job {
         if self.events.capacity() <= 1 && !self.events.is_closed() {
             return Err(EngineError::SlowReader);
         }
+        if matches!(event, Event::Token(_)) {
+            self.course.token();
+        }
         let _ = self.events.try_send(event);
         Ok(())
     }
 
     /// Sends the last event.
     pub fn finish(&self, event: Event) {
+        self.course.done();
         let _ = self.events.try_send(event);
     }
 }

@@ -5,27 +5,35 @@
 //! | `job` | what a caller asks, and the events that answer |
 //! | `admission` | how much may wait |
 //! | `worker` | the one thread that owns the backend |
-//! | `scheduler` | which tokens make the next step |
+//! | `scheduler`, `compose` | which jobs run; which tokens make the next step |
+//! | `queue` | whose turn it is: interactive before bulk, fair shares among callers |
 //! | `prefix` | segments that jobs share |
 //! | `pace` | how many tokens fit a step's time |
+//! | `counts`, `meters` | what it did, for those who watch |
 //! | `logits` | reductions over a row |
 //! | `backend` | what the scheduler needs of llama.cpp |
 //! | `fake` | a deterministic stand-in for tests and load experiments |
 
 mod admission;
 pub mod backend;
+mod counts;
 mod error;
 pub mod fake;
 mod job;
 mod joint;
 pub mod logits;
+mod meters;
 mod pace;
 mod prefix;
+mod queue;
 mod running;
 mod scheduler;
 mod worker;
 
+pub use counts::StepCounts;
 pub use error::{EngineError, StartError};
 pub use job::{Event, Finish, Generation, Guide, JobHandle, JobSpec, Stats};
-pub use scheduler::{MAX_BRANCH_CELLS, StepCounts};
+pub use meters::{Meters, Outcome};
+pub use queue::{Class, Share};
+pub use scheduler::MAX_BRANCH_CELLS;
 pub use worker::{Engine, EngineConfig, EngineState, Purpose};

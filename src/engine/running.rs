@@ -39,6 +39,7 @@ impl Running {
         if self.started.is_none() {
             self.started = Some(now);
             self.stats.queue = now.saturating_duration_since(self.job.submitted);
+            self.job.course.start(self.stats.queue);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Continuous batching: which tokens of which jobs make the next step.
 //!
 //! A step takes, in this order and up to its budget: the next token of every running text,
-//! then prompts, first come first served, in chunks. A prompt whose labels are to be scored
+//! then prompts in chunks, interactive jobs' before bulk jobs'. A prompt whose labels are to be scored
 //! carries one sequence a label; when its last token fits a step, so do the label tokens
 //! (each in its own sequence), and the whole joint score comes out of that one step.
 //!
@@ -10,17 +10,20 @@
 //! - a job admitted has all the cells it may ever need, so no step runs out of room;
 //! - a failed step ends the jobs in it and no others.
 
-use std::collections::VecDeque;
+mod compose;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::backend::{Backend, Batch, BatchToken, SeqId};
+use super::backend::{Backend, Batch, BatchToken, Limits, SeqId};
+use super::counts::{Held, StepCounts};
 use super::error::EngineError;
 use super::job::{Event, Finish, Job, Stats};
 use super::joint::{LogSums, joint_log_prob};
 use super::logits::log_sum_exps;
 use super::pace::Pace;
 use super::prefix::{NodeId, PrefixTree};
+use super::queue::{Class, Place, Queue};
 use super::running::{Running, Stage};
 use crate::text::vocabulary::Token;
 
@@ -32,6 +35,9 @@ const LOOK_AHEAD: usize = 64;
 
 /// Maximum jobs with cached videos that may run ahead of a job that would evict one of those videos.
 const OVERTAKES: usize = 16;
+
+/// How long interactive jobs are expected to go on after the last one. Meanwhile steps of bulk jobs are short.
+const INTERACTIVE_MEMORY: Duration = Duration::from_secs(10);
 
 /// Prompts go on by at least this many tokens a step, however many texts are being written.
 /// A prompt's last token and its label tokens must fit.
@@ -51,21 +57,6 @@ pub struct SchedulerConfig {
     pub step_target: Duration,
     /// Tokens of a step, exactly and always, where results must not depend on measured time.
     pub fixed_step: Option<usize>,
-}
-
-/// What the steps did, summed up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StepCounts {
-    /// Steps.
-    pub steps: u64,
-    /// Tokens computed.
-    pub tokens: u64,
-    /// Rows of logits computed.
-    pub outputs: u64,
-    /// Prompt tokens that were not computed again.
-    pub cached: u64,
-    /// Time in the backend.
-    pub busy: Duration,
 }
 
 /// What a part of the batch is for.
@@ -106,7 +97,9 @@ pub struct Scheduler<B> {
     free_seqs: Vec<SeqId>,
     free_cells: usize,
     tree: PrefixTree,
-    queue: VecDeque<Job>,
+    queue: Queue,
+    /// When the last interactive job came.
+    last_interactive: Option<Instant>,
     /// How many have overtaken the first in the queue.
     overtaken: usize,
     running: Vec<Running>,
@@ -114,6 +107,8 @@ pub struct Scheduler<B> {
     batch: Batch,
     work: Vec<Work>,
     counts: StepCounts,
+    /// Videos evicted, tokens of text computed.
+    evicted_decoded: (u64, u64),
 }
 
 impl<B: Backend> Scheduler<B> {
@@ -152,24 +147,37 @@ impl<B: Backend> Scheduler<B> {
             free_seqs: (1..last).rev().collect(),
             free_cells: limits.cells - pinned.len(),
             tree: PrefixTree::default(),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
+            last_interactive: None,
             overtaken: 0,
             running: Vec::new(),
             pace,
             batch,
             work: Vec::new(),
             counts: StepCounts::default(),
+            evicted_decoded: (0, 0),
         })
     }
 
     /// Queues a job.
     pub fn push(&mut self, job: Job) {
-        self.queue.push_back(job);
+        if !is_bulk(&job) {
+            self.last_interactive = Some((self.clock)());
+        }
+        self.queue.push(job);
     }
 
     /// What the steps did so far.
     pub fn counts(&self) -> StepCounts {
         self.counts
+    }
+
+    /// What the KV cache holds.
+    pub(super) fn held(&self) -> Held {
+        let Limits { cells, batch, .. } = self.backend.limits();
+        let (evicted, decoded) = self.evicted_decoded;
+        let (used_cells, (_, evictable_cells)) = (cells - self.free_cells, self.tree.idle(None));
+        Held { cells, used_cells, evictable_cells, batch, videos: self.tree.len(), evicted, decoded }
     }
 
     /// The measured speed.
@@ -200,6 +208,8 @@ impl<B: Backend> Scheduler<B> {
         self.counts.busy += elapsed;
         let result = match result {
             Ok(()) => {
+                let writes = self.work.iter().filter(|work| matches!(work, Work::Write { .. }));
+                self.evicted_decoded.1 += writes.count() as u64;
                 self.counts.tokens += self.batch.len() as u64;
                 self.counts.outputs += self.batch.outputs as u64;
                 self.pace.record(self.batch.len(), elapsed);
@@ -238,26 +248,33 @@ impl<B: Backend> Scheduler<B> {
     /// Moves jobs from the queue to the running ones while there is room.
     fn admit(&mut self) {
         while self.running.len() < self.config.parallel {
-            let place = self.next_in_queue();
-            let Some(job) = self.queue.remove(place) else { break };
+            let Some(place) = self.next_in_queue() else { break };
+            let Some(job) = self.queue.take(place) else { break };
+            let (share, work) = (job.spec.share, job.spec.work());
             if let Err(job) = self.start(job) {
-                self.queue.insert(place, *job);
+                self.queue.put_back(place, *job);
                 break;
             }
-            self.overtaken = if place == 0 { 0 } else { self.overtaken + 1 };
+            self.queue.begin(share);
+            self.queue.charge(share, work);
+            self.overtaken = if place.index == 0 { 0 } else { self.overtaken + 1 };
         }
     }
 
-    /// The place of the job to start next: the first, unless it would push out a video that others in
-    /// the queue still need. Then these gather and go first, up to a bound.
-    fn next_in_queue(&self) -> usize {
+    /// The place of the job to start next: the first of the caller whose turn it is, unless it would push out a
+    /// video that others of theirs still need. Then these gather and go first, up to a bound.
+    fn next_in_queue(&self) -> Option<Place> {
+        let is_bulk_text = |r: &&Running| is_bulk(&r.job) && r.job.spec.generation.is_some();
+        let bulk_texts = self.running.iter().filter(is_bulk_text).count();
+        let first = self.queue.next(bulk_texts >= self.config.parallel - self.config.parallel / 4)?;
         let is_cached = |job: &Job| self.tree.find(&job.spec.shared).is_some();
         let pushes_out =
             |job: &Job| self.wants_node(job) && !is_cached(job) && self.tree.len() >= self.config.videos;
-        if self.overtaken >= OVERTAKES || !self.queue.front().is_some_and(pushes_out) {
-            return 0;
+        if self.overtaken >= OVERTAKES || !self.queue.of_caller(first).next().is_some_and(pushes_out) {
+            return Some(first);
         }
-        self.queue.iter().take(LOOK_AHEAD).position(is_cached).unwrap_or(0)
+        let index = self.queue.of_caller(first).take(LOOK_AHEAD).position(is_cached).unwrap_or(0);
+        Some(first.at(index))
     }
 
     /// Whether a job's shared tokens are worth a node.
@@ -332,6 +349,7 @@ impl<B: Backend> Scheduler<B> {
             || (wants_node && found.is_none() && self.tree.len() >= self.config.videos)
         {
             let Some(node) = self.tree.evict(found) else { break };
+            self.evicted_decoded.0 += 1;
             self.forget(node.seq, node.tokens.len());
         }
         if self.free_cells < new_cells || self.free_seqs.len() < seqs {
@@ -367,95 +385,6 @@ impl<B: Backend> Scheduler<B> {
         }
         r.pos = end;
         r.stage = Stage::Reading { tokens: std::mem::take(&mut r.job.spec.tokens), done: 0 };
-    }
-
-    /// Fills the batch.
-    fn compose(&mut self) {
-        self.batch.clear();
-        self.work.clear();
-        let limits = self.backend.limits();
-        for (slot, r) in self.running.iter().enumerate() {
-            if let Stage::Writing { next } = r.stage {
-                let seqs = vec![r.seqs[0]];
-                let row = self.batch.push(BatchToken { token: next, pos: r.pos, seqs, output: true });
-                self.work.push(Work::Write { slot, row });
-            }
-        }
-        let budget = match self.config.fixed_step {
-            Some(tokens) => tokens.min(limits.batch),
-            None if self.batch.is_empty() => limits.batch,
-            None => self.pace.step_tokens().max(self.batch.len() + MIN_READ).min(limits.batch),
-        };
-        let mut planned_nodes: Vec<NodeId> = Vec::new();
-        for slot in 0..self.running.len() {
-            let room = budget.saturating_sub(self.batch.len());
-            if room == 0 {
-                break;
-            }
-            match &self.running[slot].stage {
-                Stage::Waiting => {
-                    if let Some(id) = self.running[slot].node.filter(|id| !planned_nodes.contains(id)) {
-                        planned_nodes.push(id);
-                        self.plan_node(id, room);
-                    }
-                }
-                Stage::Reading { .. } => self.plan_read(slot, room, limits.outputs),
-                Stage::Writing { .. } => {}
-            }
-        }
-    }
-
-    fn plan_node(&mut self, id: NodeId, room: usize) {
-        let Some(node) = self.tree.get(id) else { return };
-        let start = self.pinned.1 + node.done;
-        let rest = &node.tokens[node.done..];
-        let count = rest.len().min(room);
-        for (i, token) in rest[..count].iter().enumerate() {
-            self.batch.push(BatchToken {
-                token: *token,
-                pos: start + i,
-                seqs: vec![node.seq],
-                output: false,
-            });
-        }
-        self.work.push(Work::Node { id, count });
-    }
-
-    fn plan_read(&mut self, slot: usize, room: usize, max_outputs: usize) {
-        let r = &self.running[slot];
-        let Stage::Reading { tokens, done } = &r.stage else { return };
-        let branches: &[Vec<Token>] = if r.scored { &[] } else { &r.job.spec.branches };
-        let branch_cells: usize = branches.iter().map(|b| b.len().saturating_sub(1)).sum();
-        let rest = &tokens[*done..];
-        let finishes =
-            room >= rest.len() + branch_cells && max_outputs >= self.batch.outputs + 1 + branch_cells;
-        // The last token and the labels go together; until they fit, the last token waits.
-        let count = if finishes { rest.len() } else { room.min(rest.len() - 1) };
-        if count == 0 {
-            return;
-        }
-        let seqs: &[SeqId] = if branch_cells > 0 { &r.seqs } else { &r.seqs[..1] };
-        let mut last = None;
-        for (i, token) in rest[..count].iter().enumerate() {
-            let output = finishes && i + 1 == count;
-            let row =
-                self.batch.push(BatchToken { token: *token, pos: r.pos + i, seqs: seqs.to_vec(), output });
-            last = output.then_some(row);
-        }
-        let mut rows = Vec::new();
-        if finishes {
-            // Without label tokens to compute there is one sequence for all branches, which have no rows then.
-            let own_seqs = r.seqs.iter().cycle();
-            for (branch, seq) in branches.iter().zip(own_seqs) {
-                let known = &branch[..branch.len().saturating_sub(1)];
-                let row = known.iter().enumerate().map(|(i, token)| {
-                    let pos = r.pos + count + i;
-                    self.batch.push(BatchToken { token: *token, pos, seqs: vec![*seq], output: true })
-                });
-                rows.push(row.collect());
-            }
-        }
-        self.work.push(Work::Read { slot, count, last, branches: rows });
     }
 
     /// Takes the step's results to the jobs.
@@ -602,6 +531,7 @@ impl<B: Backend> Scheduler<B> {
 
     fn remove_ended(&mut self) {
         for r in self.running.extract_if(.., |r| r.ended) {
+            self.queue.charge(r.job.spec.share, r.stats.generated_tokens);
             for seq in r.seqs {
                 self.backend.truncate(seq, 0);
                 self.free_seqs.push(seq);
@@ -612,6 +542,10 @@ impl<B: Backend> Scheduler<B> {
             }
         }
     }
+}
+
+fn is_bulk(job: &Job) -> bool {
+    job.spec.share.class == Class::Bulk
 }
 
 #[cfg(test)]

@@ -8,11 +8,13 @@ use proptest::prelude::*;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::engine::admission::{Admission, Bounds};
+use crate::engine::admission::{Admission, Bounds, Load};
 use crate::engine::backend::Limits;
 use crate::engine::fake::FakeBackend;
 use crate::engine::job::{Generation, Guide, JobSpec};
 use crate::engine::logits::Sampler;
+use crate::engine::meters::Course;
+use crate::engine::queue::Share;
 
 const VOCABULARY: usize = 50;
 const PINNED: [Token; 5] = [1, 2, 3, 4, 5];
@@ -71,10 +73,16 @@ impl Bench {
     }
 
     fn push_with_room(&mut self, spec: JobSpec, room: usize) -> mpsc::Receiver<Event> {
-        let permit = Admission::new(Bounds { jobs: 1, tokens: 0 }).enter(0).unwrap();
+        let permit = Admission::new(Bounds { jobs: 1, tokens: 0 }).enter(Load::default()).unwrap();
         let (events, receiver) = mpsc::channel(room);
         let submitted = self.start + self.clock.elapsed();
-        self.scheduler.push(Job { spec, submitted, events, _permit: Arc::new(permit) });
+        self.scheduler.push(Job {
+            spec,
+            submitted,
+            events,
+            course: Course::begin(Arc::default(), Class::Interactive, Duration::ZERO),
+            _permit: Arc::new(permit),
+        });
         receiver
     }
 
@@ -90,7 +98,7 @@ impl Bench {
     /// All cells and sequences are free again, but for the pinned prefix and the videos kept.
     fn check_nothing_leaks(&self) {
         let s = &self.scheduler;
-        assert!(s.running.is_empty() && s.queue.is_empty());
+        assert!(s.running.is_empty() && s.queue.next(false).is_none());
         let limits = s.backend.limits();
         let mut kept = 0;
         let mut busy = vec![0];
@@ -120,6 +128,7 @@ fn score(shared: &[Token], tokens: &[Token], branches: &[Vec<Token>]) -> JobSpec
         generation: None,
         deadline: None,
         reproducible: false,
+        share: Share::default(),
     }
 }
 
@@ -419,6 +428,58 @@ fn a_failed_step_ends_its_own_jobs_only() {
     bench.check_nothing_leaks();
 }
 
+const BULK: Share = Share { class: Class::Bulk, caller: 1, weight: 1.0 };
+
+#[test]
+fn an_interactive_job_does_not_wait_for_the_bulk_before_it() {
+    let mut bench = Bench::plain();
+    let bulk: Vec<_> =
+        (0..40).map(|i| bench.push(JobSpec { share: BULK, ..score(&[], &[10 + i], &labels()) })).collect();
+    bench.scheduler.step().unwrap();
+    let mut interactive = bench.push(score(&[], &[9], &labels()));
+    // Those that run go on; it is the next to start.
+    bench.scheduler.step().unwrap();
+    assert!(matches!(events(&mut interactive)[..], [Event::Scored(..), Event::Done(..)]));
+    bench.run();
+    assert!(
+        bulk.into_iter().all(|mut job| matches!(events(&mut job)[..], [Event::Scored(..), Event::Done(..)]))
+    );
+    bench.check_nothing_leaks();
+}
+
+#[test]
+fn steps_of_bulk_jobs_are_short_while_interactive_ones_come() {
+    let mut bench = Bench::new(LIMITS, CONFIG, Duration::from_millis(10), Vec::new());
+    let bulk = |bench: &mut Bench| bench.push(JobSpec { share: BULK, ..score(&[], &[7; 30], &labels()) });
+    let longest = |bench: &mut Bench| {
+        let _jobs: Vec<_> = (0..4).map(|_| bulk(bench)).collect();
+        bench.steps.lock().unwrap().clear();
+        bench.run();
+        bench.steps.lock().unwrap().iter().copied().max().unwrap()
+    };
+    assert_eq!(longest(&mut bench), LIMITS.batch, "alone, a step is as long as may be");
+    let _interactive = bench.push(score(&[], &[9; 20], &labels()));
+    bench.run();
+    // 200 ms at 10 ms a token.
+    assert!(longest(&mut bench) <= 20 + MIN_READ);
+    bench.clock.advance(Duration::from_secs(11));
+    assert_eq!(longest(&mut bench), LIMITS.batch);
+}
+
+#[test]
+fn texts_of_bulk_jobs_leave_places_for_others() {
+    let mut bench = Bench::plain();
+    let text = |share| JobSpec { share, ..write(score(&[], &[20], &[]), Vec::new(), 40) };
+    let _bulk: Vec<_> = (0..8).map(|_| bench.push(text(BULK))).collect();
+    bench.scheduler.step().unwrap();
+    assert_eq!(bench.scheduler.running.len(), CONFIG.parallel - 1);
+    let _interactive = bench.push(text(Share::default()));
+    bench.scheduler.step().unwrap();
+    assert_eq!(bench.scheduler.running.len(), CONFIG.parallel);
+    bench.run();
+    bench.check_nothing_leaks();
+}
+
 #[derive(Debug, Clone)]
 struct Plan {
     video: Option<u8>,
@@ -427,16 +488,24 @@ struct Plan {
     scored: bool,
     cancel_after: Option<usize>,
     arrives: usize,
+    share: Share,
+}
+
+fn share() -> impl Strategy<Value = Share> {
+    let class = prop_oneof![Just(Class::Interactive), Just(Class::Bulk)];
+    (class, 0..3_u64, 0.5..4.0).prop_map(|(class, caller, weight)| Share { class, caller, weight })
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
     let tokens = prop::collection::vec(1..50_i32, 1..40);
     let cancel = prop::option::weighted(0.15, 0..6_usize);
-    (prop::option::of(0..6_u8), tokens, prop::option::of(1..8_usize), any::<bool>(), cancel, 0..8_usize)
-        .prop_map(|(video, tokens, text, scored, cancel_after, arrives)| {
+    let text = prop::option::of(1..8_usize);
+    (prop::option::of(0..6_u8), tokens, text, any::<bool>(), cancel, 0..8_usize, share()).prop_map(
+        |(video, tokens, text, scored, cancel_after, arrives, share)| {
             let scored = scored || text.is_none();
-            Plan { video, tokens, text, scored, cancel_after, arrives }
-        })
+            Plan { video, tokens, text, scored, cancel_after, arrives, share }
+        },
+    )
 }
 
 /// Six videos for three places, one of them too short for a place.
@@ -459,7 +528,8 @@ proptest! {
             for (i, plan) in plans.iter().enumerate() {
                 if plan.arrives == step {
                     let branches = if plan.scored { labels() } else { Vec::new() };
-                    let mut spec = score(&video(plan.video), &plan.tokens, &branches);
+                    let spec = score(&video(plan.video), &plan.tokens, &branches);
+                    let mut spec = JobSpec { share: plan.share, ..spec };
                     if let Some(max) = plan.text {
                         spec = write(spec, if plan.scored { vec![12, 13] } else { Vec::new() }, max);
                     }

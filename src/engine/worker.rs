@@ -7,17 +7,22 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, warn};
 
-use super::admission::{Admission, Bounds};
+use super::admission::{Admission, Bounds, Load};
 use super::backend::{Backend, Limits};
+use super::counts::StepCounts;
 use super::error::{EngineError, StartError};
 use super::job::{Job, JobHandle, JobSpec};
-use super::scheduler::{MAX_BRANCH_CELLS, MIN_READ, Scheduler, SchedulerConfig, StepCounts};
+use super::meters::{Before, Course, Meters};
+use super::queue::Share;
+use super::scheduler::{MAX_BRANCH_CELLS, MIN_READ, Scheduler, SchedulerConfig};
 use crate::text::vocabulary::Token;
 
 /// Steps in a row that may fail before the engine gives up.
 const FAILED_STEPS: u32 = 3;
 /// Tokens of a step of a reproducible job: fixed, so that a text being written waits for no long prompt.
 const REPRODUCIBLE_STEP: usize = 128;
+/// Retries are asked for no sooner than this.
+const SHORTEST_RETRY: Duration = Duration::from_millis(100);
 /// Places of a job's channel besides those for text: scores, the last token's turn, the end.
 const EXTRA_PLACES: usize = 3;
 
@@ -104,6 +109,7 @@ pub struct Engine {
     pinned: usize,
     state: watch::Receiver<EngineState>,
     shared: Arc<Mutex<Shared>>,
+    meters: Arc<Meters>,
 }
 
 /// What the thread tells of itself after each step.
@@ -130,9 +136,11 @@ impl Engine {
         let shared: Arc<Mutex<Shared>> = Arc::default();
         let pinned_len = pinned.len();
         let worker_shared = shared.clone();
+        let meters: Arc<Meters> = Arc::default();
+        let worker_meters = meters.clone();
         std::thread::Builder::new().name("engine".into()).spawn(move || {
             let announce = Announce(state_sender);
-            let worker = Worker::new(config, pinned, make, receiver, worker_shared);
+            let worker = Worker::new(config, pinned, make, receiver, worker_shared, worker_meters);
             match worker {
                 Ok(mut worker) => {
                     let _ = ready_sender.send(Ok(()));
@@ -150,29 +158,46 @@ impl Engine {
             Err(_) => return Err(StartError::Backend("the engine's thread died while it started".into())),
         }
         let bounds = Bounds { jobs: config.max_jobs, tokens: config.max_queued_tokens };
-        Ok(Self { messages, admission: Admission::new(bounds), config, pinned: pinned_len, state, shared })
+        Ok(Self {
+            messages,
+            admission: Admission::new(bounds),
+            config,
+            pinned: pinned_len,
+            state,
+            shared,
+            meters,
+        })
     }
 
     /// Hands a job to the engine.
     ///
     /// # Errors
-    /// [`EngineError::TooLong`], [`EngineError::Overloaded`] or [`EngineError::Stopped`].
+    /// [`EngineError::TooLong`], [`EngineError::TooLate`], [`EngineError::Overloaded`] or [`EngineError::Stopped`].
     pub fn submit(&self, spec: JobSpec) -> Result<JobHandle, EngineError> {
         let tokens = self.pinned + spec.shared.len() + spec.own_cells();
         let limit = self.config.max_request_tokens;
         if tokens > limit || spec.branch_cells() > MAX_BRANCH_CELLS {
             return Err(EngineError::TooLong { tokens, limit });
         }
-        let permit = self.admission.enter(tokens).map_err(|full| {
+        let wait = self.expected_wait(spec.share);
+        check_deadline(spec.deadline, wait)?;
+        let load = Load { tokens, work: spec.tokens.len() + spec.branch_cells(), share: spec.share };
+        let permit = self.admission.enter(load).map_err(|full| {
             let wait = self.seconds_per_token() * full.tokens as f64;
             EngineError::Overloaded { retry_after: Duration::from_secs_f64(wait.clamp(0.1, 60.0)) }
         })?;
         let text = spec.generation.as_ref().map_or(0, |g| g.max_tokens.min(self.config.stream_buffer));
         let (events, receiver) = mpsc::channel(text + EXTRA_PLACES);
         let permit = Arc::new(permit);
-        let job = Job { spec, submitted: Instant::now(), events, _permit: permit.clone() };
+        let course = Course::begin(self.meters.clone(), spec.share.class, wait);
+        let job = Job { spec, submitted: Instant::now(), events, course, _permit: permit.clone() };
         self.messages.send(Message::Job(Box::new(job))).map_err(|_| EngineError::Stopped)?;
         Ok(JobHandle { events: receiver, _permit: permit })
+    }
+
+    /// How long a job of this share would wait for its first step: what is ahead of it, at the measured speed.
+    fn expected_wait(&self, share: Share) -> Duration {
+        Duration::from_secs_f64(self.seconds_per_token() * self.admission.ahead(share) as f64)
     }
 
     /// Tokens of prompt and text that one job may have.
@@ -206,8 +231,23 @@ impl Engine {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).counts
     }
 
+    /// What it does, in numbers that go on.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
     fn seconds_per_token(&self) -> f64 {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).seconds_per_token
+    }
+}
+
+/// Refuses a job that would only wait in vain (the Google SRE book, "Handling Overload").
+fn check_deadline(deadline: Option<Instant>, wait: Duration) -> Result<(), EngineError> {
+    match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+        Some(left) if left < wait => {
+            Err(EngineError::TooLate { wait, retry_after: (wait - left).max(SHORTEST_RETRY) })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -242,6 +282,7 @@ struct Worker<B, F> {
     /// Jobs that want to be computed apart have a scheduler, and so a KV cache, of their own.
     apart: Option<Scheduler<B>>,
     shared: Arc<Mutex<Shared>>,
+    meters: Arc<Meters>,
     failed_steps: u32,
 }
 
@@ -252,6 +293,7 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
         make: F,
         messages: std_mpsc::Receiver<Message>,
         shared: Arc<Mutex<Shared>>,
+        meters: Arc<Meters>,
     ) -> Result<Self, StartError> {
         let backend = make(Purpose::Shared)?;
         check(&config, backend.limits(), pinned.len())?;
@@ -263,7 +305,8 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
         };
         let main = Scheduler::new(backend, scheduler, &pinned, Box::new(Instant::now))
             .map_err(StartError::WarmUp)?;
-        Ok(Self { config, pinned, make, messages, main, apart: None, shared, failed_steps: 0 })
+        meters.hold(main.held());
+        Ok(Self { config, pinned, make, messages, main, apart: None, shared, meters, failed_steps: 0 })
     }
 
     /// Works until no handle is left. `false` if the engine gave up.
@@ -295,18 +338,23 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
     fn step(&mut self) -> bool {
         let mut worked = false;
         for scheduler in std::iter::once(&mut self.main).chain(&mut self.apart) {
-            match scheduler.step() {
+            let before = Before { counts: scheduler.counts(), held: scheduler.held() };
+            let stepped = scheduler.step();
+            self.meters.stepped(before, scheduler.counts(), scheduler.held());
+            match stepped {
                 Ok(did) => {
                     worked |= did;
                     self.failed_steps = if did { 0 } else { self.failed_steps };
                 }
                 Err(error) => {
                     warn!(%error, "a step failed, and the requests in it");
+                    self.meters.failed_steps.one();
                     self.failed_steps += 1;
                     worked = true;
                 }
             }
         }
+        self.meters.hold(self.main.held());
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.counts = self.main.counts();
         shared.seconds_per_token = self.main.pace().time_for(1).as_secs_f64();

@@ -1,33 +1,12 @@
 //! Putting a data set's rows to a model, many at a time.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::JoinError;
 
 use super::predictions::{Prediction, PredictionsError};
+use crate::ask::{Answer, Answerer, AskError, Desk, Question, ask_all};
 use crate::dataset::Row;
-use crate::sentiment::labels::Sentiment;
-
-/// What answers rows: a model in this process, or a server.
-pub trait Predictor: Send + Sync + 'static {
-    /// Why a row has no answer.
-    type Error: std::error::Error + Send + 'static;
-
-    /// Answer one row.
-    fn answer(&self, row: &Row) -> impl Future<Output = Result<Answer, Self::Error>> + Send;
-}
-
-/// One answer; the fields are those of [`Prediction`].
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
-pub struct Answer {
-    pub predicted: Option<Sentiment>,
-    pub abstained: bool,
-    pub log_probs: Option<[f64; 3]>,
-    pub probabilities: Option<[f64; 3]>,
-    pub text: Option<String>,
-}
 
 /// Why a run stopped.
 #[derive(Debug, thiserror::Error)]
@@ -48,36 +27,37 @@ pub enum RunError<E: std::error::Error> {
     Predictions(#[from] PredictionsError),
 }
 
-/// Ask for the answers to the rows of the indices `todo`, `in_flight` at a time, and hand each to
-/// `keep` as it comes, in any order. The first error ends the run; what was kept stays kept.
-///
-/// # Errors
-/// See [`RunError`].
-pub async fn answer_all<P: Predictor>(
-    predictor: Arc<P>,
-    rows: Arc<[Row]>,
-    todo: &[usize],
-    in_flight: usize,
-    mut keep: impl FnMut(Prediction) -> Result<(), PredictionsError>,
-) -> Result<(), RunError<P::Error>> {
-    let mut tasks = JoinSet::new();
-    let mut asked: HashMap<Id, usize> = HashMap::new();
-    let mut waiting = todo.iter().copied();
-    loop {
-        let free = in_flight.max(1) - tasks.len();
-        for index in waiting.by_ref().take(free) {
-            let (predictor, rows) = (predictor.clone(), rows.clone());
-            let task = tasks.spawn(async move { predictor.answer(&rows[index]).await });
-            asked.insert(task.id(), index);
-        }
-        let Some(finished) = tasks.join_next_with_id().await else {
-            return Ok(());
+/// A row that the model refuses, by its index, and why.
+pub type Refusal = (usize, String);
+
+struct RowDesk<'a, K> {
+    rows: &'a [Row],
+    todo: std::slice::Iter<'a, usize>,
+    keep: K,
+    refused: Vec<Refusal>,
+}
+
+impl<K: FnMut(Prediction) -> Result<(), PredictionsError>> Desk for RowDesk<'_, K> {
+    type Error = PredictionsError;
+
+    fn next(&mut self) -> Result<Option<(u64, Question)>, PredictionsError> {
+        Ok(self.todo.next().map(|index| {
+            let Row { comment, video_title, video_summary, .. } = self.rows[*index].clone();
+            (*index as u64, Question { comment, video_title, video_summary })
+        }))
+    }
+
+    fn answered(&mut self, number: u64, answer: Result<Answer, String>) -> Result<(), PredictionsError> {
+        let index = number as usize;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(reason) => {
+                self.refused.push((index, reason));
+                return Ok(());
+            }
         };
-        let (id, answer) = finished?;
-        let index = asked.remove(&id).unwrap_or_default();
-        let answer = answer.map_err(|source| RunError::Row { row: index + 1, source })?;
-        let row = &rows[index];
-        keep(Prediction {
+        let row = &self.rows[index];
+        (self.keep)(Prediction {
             row: index,
             comment: row.comment.clone(),
             label: row.label,
@@ -86,49 +66,70 @@ pub async fn answer_all<P: Predictor>(
             log_probs: answer.log_probs,
             probabilities: answer.probabilities,
             text: answer.text,
-        })?;
+        })
     }
+}
+
+/// Ask for the answers to the rows of the indices `todo`, `in_flight` at a time, and hand each to
+/// `keep` as it comes, in any order. The first error ends the run; what was kept stays kept. A row that the model
+/// refuses is no error: it is returned, in the rows' order.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn answer_all<A: Answerer>(
+    answerer: Arc<A>,
+    rows: &[Row],
+    todo: &[usize],
+    in_flight: usize,
+    keep: impl FnMut(Prediction) -> Result<(), PredictionsError>,
+) -> Result<Vec<Refusal>, RunError<A::Error>> {
+    let mut desk = RowDesk { rows, todo: todo.iter(), keep, refused: Vec::new() };
+    let asked = ask_all(answerer, &mut desk, in_flight).await;
+    asked.map_err(|error| match error {
+        AskError::Answerer(number, source) => RunError::Row { row: number as usize + 1, source },
+        AskError::Desk(error) => RunError::Predictions(error),
+        AskError::Task(error) => RunError::Task(error),
+    })?;
+    let mut refused = desk.refused;
+    refused.sort_unstable_by_key(|(index, _)| *index);
+    Ok(refused)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::time::Duration;
 
     use super::*;
+    use crate::ask::NoAnswer;
+    use crate::sentiment::labels::Sentiment;
 
-    #[derive(Default)]
-    struct Fake {
-        now: AtomicUsize,
-        most: AtomicUsize,
-    }
+    struct Fake;
 
     #[derive(Debug, thiserror::Error)]
-    #[error("too long")]
-    struct TooLong;
+    #[error("broken")]
+    struct Broken;
 
-    impl Predictor for Fake {
-        type Error = TooLong;
+    impl Answerer for Fake {
+        type Error = Broken;
 
-        async fn answer(&self, row: &Row) -> Result<Answer, TooLong> {
-            let now = self.now.fetch_add(1, SeqCst) + 1;
-            self.most.fetch_max(now, SeqCst);
-            tokio::time::sleep(Duration::from_millis(row.comment.len() as u64)).await;
-            self.now.fetch_sub(1, SeqCst);
-            if row.comment.len() > 20 {
-                return Err(TooLong);
+        async fn answer(&self, question: &Question) -> Result<Answer, NoAnswer<Broken>> {
+            let length = question.comment.len();
+            tokio::time::sleep(Duration::from_millis(length as u64)).await;
+            match length {
+                21 => Err(NoAnswer::Refused("too long".into())),
+                22.. => Err(NoAnswer::Failed(Broken)),
+                _ => Ok(Answer {
+                    predicted: Some(Sentiment::ALL[length % 3]),
+                    abstained: false,
+                    log_probs: None,
+                    probabilities: None,
+                    text: Some(question.comment.clone()),
+                }),
             }
-            Ok(Answer {
-                predicted: Some(row.label),
-                abstained: false,
-                log_probs: None,
-                probabilities: None,
-                text: Some(row.comment.clone()),
-            })
         }
     }
 
-    fn rows(lengths: impl IntoIterator<Item = usize>) -> Arc<[Row]> {
+    fn rows(lengths: impl IntoIterator<Item = usize>) -> Vec<Row> {
         lengths
             .into_iter()
             .map(|n| Row {
@@ -142,18 +143,17 @@ mod tests {
 
     #[tokio::test]
     async fn every_row_gets_its_own_answer() {
-        let fake = Arc::new(Fake::default());
-        let rows = rows((1..=20).rev());
-        let todo: Vec<usize> = (0..20).filter(|i| *i != 7).collect();
+        let rows = rows((1..=21).rev());
+        let todo: Vec<usize> = (0..21).filter(|i| *i != 7).collect();
         let mut kept = Vec::new();
         let keep = |prediction| {
             kept.push(prediction);
             Ok(())
         };
-        answer_all(fake.clone(), rows.clone(), &todo, 4, keep).await.unwrap();
-        assert_eq!(fake.most.load(SeqCst), 4);
-        kept.sort_by_key(|p| p.row);
-        assert_eq!(kept.iter().map(|p| p.row).collect::<Vec<_>>(), todo);
+        let refused = answer_all(Arc::new(Fake), &rows, &todo, 4, keep).await.unwrap();
+        assert_eq!(refused, [(0, "too long".to_owned())]);
+        kept.sort_by_key(|p: &Prediction| p.row);
+        assert_eq!(kept.iter().map(|p| p.row).collect::<Vec<_>>(), todo[1..]);
         for p in &kept {
             assert_eq!(p.text.as_ref(), Some(&rows[p.row].comment));
             assert_eq!(p.predicted, Some(rows[p.row].label));
@@ -162,8 +162,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_names_its_row() {
-        let rows = rows([1, 2, 21, 3]);
-        let run = answer_all(Arc::new(Fake::default()), rows, &[0, 1, 2, 3], 2, |_| Ok(()));
-        assert_eq!(run.await.unwrap_err().to_string(), "row 3 of the data set: too long");
+        let rows = rows([1, 2, 22, 3]);
+        let run = answer_all(Arc::new(Fake), &rows, &[0, 1, 2, 3], 2, |_| Ok(()));
+        assert_eq!(run.await.unwrap_err().to_string(), "row 3 of the data set: broken");
     }
 }

@@ -107,11 +107,14 @@ impl Output {
         let temporary =
             tempfile::Builder::new().prefix(&prefix).suffix(SUFFIX).tempfile_in(&folder).map_err(io)?;
         FileExt::lock(temporary.as_file()).map_err(io)?;
-        FileExt::allocate(temporary.as_file(), size).map_err(|source| match source.kind() {
-            io::ErrorKind::StorageFull => OutputError::Space { folder, free: 0, needed: size },
-            _ => OutputError::Io { path: target.to_owned(), source },
-        })?;
-        temporary.as_file().set_len(size).map_err(io)?;
+        // Nothing is reserved for a file whose size is not known.
+        if size > 0 {
+            FileExt::allocate(temporary.as_file(), size).map_err(|source| match source.kind() {
+                io::ErrorKind::StorageFull => OutputError::Space { folder, free: 0, needed: size },
+                _ => OutputError::Io { path: target.to_owned(), source },
+            })?;
+            temporary.as_file().set_len(size).map_err(io)?;
+        }
         Ok(Self { target: target.to_owned(), temporary })
     }
 

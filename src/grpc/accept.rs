@@ -16,9 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::accounting::Accounted;
 use super::connection::{Connection, Io};
 use super::front::Front;
 use super::listen::{Accepted, Listener};
+use super::meters::ServerMeters;
 use super::tls::Tls;
 
 /// Maximum size of a request's headers, in bytes.
@@ -63,7 +65,8 @@ impl Default for ConnectionLimits {
 
 /// What all connections share.
 pub struct Acceptor {
-    front: Front,
+    front: Accounted<Front>,
+    meters: Arc<ServerMeters>,
     tls: Option<Arc<Tls>>,
     limits: ConnectionLimits,
     places: Arc<Semaphore>,
@@ -76,9 +79,15 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// Serves `front` to whoever connects.
-    pub fn new(front: Front, tls: Option<Arc<Tls>>, limits: ConnectionLimits) -> Arc<Self> {
+    pub fn new(
+        front: Front,
+        meters: Arc<ServerMeters>,
+        tls: Option<Arc<Tls>>,
+        limits: ConnectionLimits,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            front,
+            front: Accounted::new(front, meters.clone()),
+            meters,
             tls,
             limits,
             places: Arc::new(Semaphore::new(limits.connections)),
@@ -117,6 +126,7 @@ impl Acceptor {
     fn begin(self: &Arc<Self>, accepted: Accepted) {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             // Closed at once, the client tries another server; in the backlog it would wait for its deadline.
+            self.meters.refused_connections.one();
             warn!(limit = self.limits.connections, "a connection was closed: there are too many");
             return;
         };
@@ -126,11 +136,15 @@ impl Acceptor {
             match tokio::time::timeout(opening, this.open(accepted)).await {
                 Ok(Ok(io)) => {
                     let (connection, ends) = Connection::new(io, opening, place);
+                    this.meters.connections.add(1);
                     this.serve(connection, ends.cut, ends.gone).await;
+                    this.meters.connections.add(-1);
+                    return;
                 }
                 Ok(Err(error)) => debug!(%error, "no TLS connection"),
                 Err(_) => debug!("the TLS handshake took too long"),
             }
+            this.meters.failed_handshakes.one();
         });
     }
 

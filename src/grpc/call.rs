@@ -10,6 +10,7 @@ use tonic::{Code, Request, Response, Status};
 use tracing::{Span, field, info, info_span};
 
 use super::front::REQUEST_ID;
+use super::meters::ServerMeters;
 use super::principal::Admitted;
 use super::status;
 use crate::engine::Stats;
@@ -19,12 +20,18 @@ use crate::engine::Stats;
 pub struct Gate {
     closed: Arc<AtomicBool>,
     inside: watch::Sender<usize>,
+    meters: Arc<ServerMeters>,
 }
 
 impl Gate {
     /// Open, and nobody inside.
-    pub fn new() -> Self {
-        Self { closed: Arc::default(), inside: watch::Sender::new(0) }
+    pub fn new(meters: Arc<ServerMeters>) -> Self {
+        Self { closed: Arc::default(), inside: watch::Sender::new(0), meters }
+    }
+
+    /// Where calls are counted.
+    pub fn meters(&self) -> &ServerMeters {
+        &self.meters
     }
 
     /// Lets nobody in any more.
@@ -83,6 +90,11 @@ impl Call {
         &self.span
     }
 
+    /// Where calls are counted.
+    pub fn meters(&self) -> &ServerMeters {
+        self.gate.meters()
+    }
+
     /// When the request came.
     pub fn begun(&self) -> Instant {
         self.begun
@@ -128,6 +140,7 @@ impl Call {
     /// Ends the request with an error.
     pub fn fail(mut self, mut status: Status) -> Status {
         self.code = Some(status.code());
+        self.gate.meters.refuse(&status);
         status.metadata_mut().insert(REQUEST_ID, self.id.clone());
         status
     }

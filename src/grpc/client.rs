@@ -17,6 +17,7 @@ use super::wire;
 use crate::engine::{Finish, Stats};
 use crate::sentiment::classify::{Classified, ModelCard, ReasonDone, ReasonEvent};
 use crate::sentiment::input::RawInput;
+use crate::sentiment::labels::Sentiment;
 use crate::sentiment::score::{Verdict, top};
 
 /// Maximum size of a response in bytes, decompressed: a full batch's results have less than one MiB.
@@ -149,8 +150,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn model_and_profile(&mut self) -> Result<(ModelCard, String), ClientError> {
-        let request = self.patience.request(pb::GetModelInfoRequest {});
-        let info = self.patience.wait(self.inner.get_model_info(request)).await?.into_inner();
+        let info = self.info().await?;
         let model = info.model.ok_or(ClientError::Incomplete("`model`"))?;
         let card = ModelCard {
             name: model.name,
@@ -163,6 +163,25 @@ impl Client {
             options: info.options.into_iter().collect(),
         };
         Ok((card, info.profile_sha256))
+    }
+
+    async fn info(&mut self) -> Result<pb::GetModelInfoResponse, ClientError> {
+        let request = self.patience.request(pb::GetModelInfoRequest {});
+        Ok(self.patience.wait(self.inner.get_model_info(request)).await?.into_inner())
+    }
+
+    /// The labels as the model writes them, in the order of [`Sentiment::ALL`].
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn labels(&mut self) -> Result<[String; 3], ClientError> {
+        let mut words = Sentiment::ALL.map(|sentiment| sentiment.korean().to_owned());
+        for label in self.info().await?.labels {
+            if let (Some(sentiment), false) = (wire::sentiment(label.sentiment()), label.text.is_empty()) {
+                words[sentiment.index()] = label.text;
+            }
+        }
+        Ok(words)
     }
 
     /// The sentiment of a comment.

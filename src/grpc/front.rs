@@ -13,6 +13,7 @@ use tonic::service::Routes;
 use tracing::info;
 
 use super::connection::Peer;
+use super::meters::ServerMeters;
 use super::principal::Admitted;
 use super::status;
 use super::tokens::Tokens;
@@ -54,12 +55,13 @@ impl Door {
 pub struct Front {
     routes: Routes,
     door: Door,
+    meters: Arc<ServerMeters>,
 }
 
 impl Front {
     /// Puts `routes` behind `door`.
-    pub fn new(routes: Routes, door: Door) -> Self {
-        Self { routes, door }
+    pub fn new(routes: Routes, door: Door, meters: Arc<ServerMeters>) -> Self {
+        Self { routes, door, meters }
     }
 }
 
@@ -82,6 +84,7 @@ impl Service<Request<Body>> for Front {
         let admitted = match self.door.admit(&path, &request) {
             Ok(admitted) => admitted,
             Err(status) => {
+                self.meters.refuse(&status);
                 info!(id = id.to_str().unwrap_or_default(), code = ?status.code(), "not let in");
                 let mut response = status.into_http();
                 response.headers_mut().insert(REQUEST_ID, id);
@@ -92,23 +95,24 @@ impl Service<Request<Body>> for Front {
             request.extensions_mut().insert(admitted);
         }
         let answer = self.routes.call(request);
+        let meters = self.meters.clone();
         Box::pin(async move {
             let mut response = answer.await?;
-            complete(response.headers_mut(), id);
+            if let Some(status) = complete(response.headers_mut(), id) {
+                meters.refuse(&status);
+            }
             Ok(response)
         })
     }
 }
 
-/// Gives an error that did not come from a method, and so has no details, what every error has.
-fn complete(headers: &mut HeaderMap, id: HeaderValue) {
-    if let Some(bare) = Status::from_header_map(headers)
-        && let Some(status) = status::of_transport(&bare)
-    {
-        // It only fails for a message that is no header, and this one is our own.
-        let _ = status.add_header(headers);
-        headers.insert(REQUEST_ID, id);
-    }
+/// Gives an error that did not come from a method, and so has no details, what every error has, and returns it.
+fn complete(headers: &mut HeaderMap, id: HeaderValue) -> Option<Status> {
+    let status = status::of_transport(&Status::from_header_map(headers)?)?;
+    // It only fails for a message that is no header, and this one is our own.
+    let _ = status.add_header(headers);
+    headers.insert(REQUEST_ID, id);
+    Some(status)
 }
 
 /// Most clients offer to read gzip, and most answers are a few hundred bytes, for which it is a waste: only

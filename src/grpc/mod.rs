@@ -4,9 +4,11 @@
 //! | --- | --- |
 //! | `service` | the methods |
 //! | `wire` | between the domain's types and the generated ones |
+//! | `accounting`, `meters` | every call counted; the server's numbers |
 //! | `status` | the one map from errors to gRPC codes |
 //! | `call` | a request's span, count and log line |
 //! | `front` | what every call passes first: its id, who asks |
+//! | `priority` | how urgent a call is |
 //! | `tokens`, `principal` | who may call, and how much |
 //! | `server` | health, reflection, draining |
 //! | `health` | `grpc.health.v1` |
@@ -15,18 +17,23 @@
 //! | `tls`, `x509` | the server's certificates |
 //! | `reload` | files that take effect without a restart |
 //! | `client`, `connect` | the same contract from the other side, for the command line |
+//! | `failure` | what a client's error says of its request |
 
 mod accept;
+mod accounting;
 mod address;
 mod call;
 mod client;
 mod connect;
 mod connection;
+mod failure;
 mod front;
 mod health;
 mod listen;
+mod meters;
 pub mod pb;
 mod principal;
+mod priority;
 mod reload;
 mod server;
 mod service;
@@ -40,7 +47,11 @@ pub use accept::ConnectionLimits;
 pub use address::{AddressError, Listen, Target};
 pub use client::{Client, ClientError, Reasons, RemoteReason};
 pub use connect::{ClientOptions, ClientTls, ConnectError};
+pub use failure::FailureKind;
 pub use listen::sockets_are_passed;
+pub use meters::{CODES, METHODS, MethodMeters, ServerMeters};
+pub use principal::PrincipalUse;
+pub use reload::{Reloaded, Reloads};
 pub use server::{Server, ServerError, ServerOptions};
 pub use tls::{TlsError, TlsFiles};
 pub use tokens::{NewToken, TokensError, new_token};

@@ -1,12 +1,19 @@
 //! Who asks, and how much they may: counts that outlive a reload of the tokens.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::engine::{Class, Share};
+use crate::meter::Counter;
 
 const DAY: u64 = 86_400;
 
 /// When to retry where calls at once are what is limited: nobody knows when one ends.
 const BUSY: Duration = Duration::from_secs(1);
+
+/// The next principal's number.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 /// What one principal may use; no bound where there is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -17,6 +24,8 @@ pub struct Limits {
     pub concurrent: Option<usize>,
     /// Comments a day (UTC).
     pub comments_per_day: Option<u64>,
+    /// Part of the engine's time beside other principals, where several wait; 1 if not given.
+    pub weight: Option<f64>,
 }
 
 /// A limit that a call would exceed.
@@ -34,7 +43,11 @@ pub struct Exceeded {
 #[derive(Debug)]
 pub struct Principal {
     name: String,
+    /// Its number among the engine's callers; 0 stands for callers without a name.
+    number: u64,
     used: Mutex<Used>,
+    calls: Counter,
+    comments: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -49,12 +62,20 @@ struct Used {
 impl Principal {
     /// Who has used nothing yet.
     pub fn new(name: &str) -> Arc<Self> {
-        Arc::new(Self { name: name.to_owned(), used: Mutex::default() })
+        let (calls, comments) = (Counter::default(), Counter::default());
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { name: name.to_owned(), number, used: Mutex::default(), calls, comments })
     }
 
     /// The name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it used since the server's start.
+    pub fn used_in_all(&self) -> PrincipalUse {
+        let (calls, comments) = (self.calls.get(), self.comments.get());
+        PrincipalUse { name: self.name.clone(), calls, comments }
     }
 
     /// Begins a call.
@@ -80,6 +101,7 @@ impl Principal {
             used.allowance = Some((has - 1.0, now));
         }
         used.running += 1;
+        self.calls.one();
         Ok(Admitted(Arc::new(Inside { principal: self.clone(), limits })))
     }
 
@@ -87,6 +109,17 @@ impl Principal {
     fn used(&self) -> MutexGuard<'_, Used> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How much one principal used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrincipalUse {
+    /// Name in the tokens file.
+    pub name: String,
+    /// Calls let in.
+    pub calls: u64,
+    /// Comments taken.
+    pub comments: u64,
 }
 
 /// A call that was let in. Its place is free again when the last clone is dropped.
@@ -111,12 +144,19 @@ impl Admitted {
         self.0.principal.name()
     }
 
+    /// What part of the engine's time the call's jobs get.
+    pub fn share(&self, class: Class) -> Share {
+        Share { class, caller: self.0.principal.number, weight: self.0.limits.weight.unwrap_or(1.0) }
+    }
+
     /// Counts comments of the call.
     ///
     /// # Errors
     /// [`Exceeded`]; none is counted then.
     pub fn spend(&self, comments: usize) -> Result<(), Exceeded> {
-        self.spend_at(comments, SystemTime::now())
+        self.spend_at(comments, SystemTime::now())?;
+        self.0.principal.comments.add(comments as u64);
+        Ok(())
     }
 
     fn spend_at(&self, comments: usize, now: SystemTime) -> Result<(), Exceeded> {

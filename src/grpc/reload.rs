@@ -8,16 +8,56 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use crate::meter::Counter;
+
 /// How often files are looked at.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// For how long a changed file must look the same before it is read: its writer may not be done.
 const SETTLED: Duration = Duration::from_millis(100);
 
+/// What is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reloaded {
+    /// Certificates, their keys and roots.
+    Certificates,
+    /// The tokens file.
+    Tokens,
+}
+
+impl Reloaded {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Certificates, Self::Tokens];
+
+    /// Name in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Certificates => "certificates",
+            Self::Tokens => "tokens",
+        }
+    }
+}
+
+/// How often files were read again.
+#[derive(Debug, Default)]
+pub struct Reloads([[Counter; 2]; Reloaded::ALL.len()]);
+
+impl Reloads {
+    /// Times that it was done.
+    pub fn done(&self, kind: Reloaded) -> &Counter {
+        &self.0[kind as usize][0]
+    }
+
+    /// Times that the files could not be used, and nothing changed.
+    pub fn failed(&self, kind: Reloaded) -> &Counter {
+        &self.0[kind as usize][1]
+    }
+}
+
 /// What is made of files and can be made anew.
 pub trait Reload: Send + Sync {
-    /// What it is, for the log.
-    fn name(&self) -> &'static str;
+    /// What it is.
+    fn kind(&self) -> Reloaded;
 
     /// The files.
     fn files(&self) -> Vec<PathBuf>;
@@ -64,7 +104,7 @@ impl Watched {
         Ok((what.clone(), Self { what, seen }))
     }
 
-    async fn refresh(&mut self, nudged: bool) {
+    async fn refresh(&mut self, nudged: bool, reloads: &Reloads) {
         let files = self.what.files();
         let mut now = look(&files);
         if now == self.seen && !nudged {
@@ -77,22 +117,29 @@ impl Watched {
             settled = before == now;
         }
         self.seen = now;
+        let kind = self.what.kind();
         match self.what.reload() {
-            Ok(()) => info!(what = self.what.name(), "reloaded"),
-            Err(error) => warn!(what = self.what.name(), error, "not reloaded; what was there stays"),
+            Ok(()) => {
+                reloads.done(kind).one();
+                info!(what = kind.name(), "reloaded");
+            }
+            Err(error) => {
+                reloads.failed(kind).one();
+                warn!(what = kind.name(), error, "not reloaded; what was there stays");
+            }
         }
     }
 }
 
 /// Reloads for ever: each of `all` when its files change, and all of them at a `nudge`.
-pub async fn keep_current(mut all: Vec<Watched>, nudge: Arc<Notify>) {
+pub async fn keep_current(mut all: Vec<Watched>, nudge: Arc<Notify>, reloads: Arc<Reloads>) {
     loop {
         let nudged = tokio::select! {
             () = nudge.notified() => true,
             () = tokio::time::sleep(INTERVAL) => false,
         };
         for one in &mut all {
-            one.refresh(nudged).await;
+            one.refresh(nudged, &reloads).await;
         }
     }
 }

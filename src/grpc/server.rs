@@ -20,6 +20,7 @@ use super::call::Gate;
 use super::front::{Door, Front};
 use super::health::Healths;
 use super::listen::{self, Listener};
+use super::meters::ServerMeters;
 use super::pb;
 use super::pb::sentiment_service_server::SentimentServiceServer;
 use super::reload::{self, Watched};
@@ -105,6 +106,7 @@ pub struct Server {
     nudge: Arc<Notify>,
     options: ServerOptions,
     classifier: Arc<Classifier>,
+    meters: Arc<ServerMeters>,
 }
 
 impl Server {
@@ -136,7 +138,8 @@ impl Server {
             listeners
                 .extend(bound.map_err(|source| ServerError::Listen { address: address.clone(), source })?);
         }
-        Ok(Self { listeners, tls, tokens, watched, nudge: Arc::default(), options, classifier })
+        let meters = ServerMeters::of(tls.clone(), tokens.clone());
+        Ok(Self { listeners, tls, tokens, watched, nudge: Arc::default(), options, classifier, meters })
     }
 
     /// The first TCP address, if there is one.
@@ -154,6 +157,11 @@ impl Server {
         self.nudge.clone()
     }
 
+    /// What it does, in numbers that go on while it runs.
+    pub fn meters(&self) -> Arc<ServerMeters> {
+        self.meters.clone()
+    }
+
     /// Serves until `stop`: then reports NOT_SERVING, refuses new calls with UNAVAILABLE, lets running
     /// ones finish within the grace time or until `stop_now`, and ends, whatever health watches are open.
     ///
@@ -165,18 +173,19 @@ impl Server {
         stop_now: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
         self.warn_of_the_open();
-        let gate = Gate::new();
+        let gate = Gate::new(self.meters.clone());
         let health = HealthReporter::new();
         report(&health, ServingStatus::Serving).await;
         let door = Door { tokens: self.tokens.clone(), open_reflection: self.options.open_reflection };
-        let front = Front::new(self.routes(&gate, &health)?, door);
-        let acceptor = Acceptor::new(front, self.tls.clone(), self.options.connections);
+        let front = Front::new(self.routes(&gate, &health)?, door, self.meters.clone());
+        let acceptor = Acceptor::new(front, self.meters.clone(), self.tls.clone(), self.options.connections);
         let listeners = std::mem::take(&mut self.listeners);
         let listening = listeners.into_iter().map(|listener| tokio::spawn(acceptor.clone().listen(listener)));
         let listening: Vec<_> = listening.map(AbortOnDropHandle::new).collect();
         let _current = AbortOnDropHandle::new(tokio::spawn(reload::keep_current(
             std::mem::take(&mut self.watched),
             self.nudge.clone(),
+            self.meters.reloads.clone(),
         )));
         let mut engine = self.classifier.engine().state();
         let died = tokio::select! {

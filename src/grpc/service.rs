@@ -14,8 +14,8 @@ use super::call::{Call, Gate};
 use super::pb::item_result::Outcome;
 use super::pb::{self, sentiment_service_server::SentimentService, stream_reason_response::Event};
 use super::principal::Admitted;
-use super::{status, wire};
-use crate::engine::EngineError;
+use super::{priority, status, wire};
+use crate::engine::{Class, EngineError, Share};
 use crate::sentiment::classify::{Classified, Classifier, Options, ReasonEvent, ReasonOptions, ReasonStream};
 use crate::sentiment::input::{
     DEFAULT_TOKENS, MAX_COMMENT, MAX_ID, MAX_SUMMARY, MAX_TEMPERATURE, MAX_TITLE, MAX_TOKENS, Violation,
@@ -55,49 +55,73 @@ impl Sentiments {
     async fn classify_one(
         &self,
         request: &pb::ClassifyRequest,
-        deadline: Option<Instant>,
-        at_limit: AtLimit,
+        Terms { deadline, share, at_limit }: Terms,
     ) -> Result<Classified, Status> {
         let input = wire::input(&request.comment, request.video.as_ref()).map_err(|v| status::invalid(&v))?;
-        let options = Options { deadline, reproducible: request.reproducible };
+        let options = Options { deadline, reproducible: request.reproducible, share };
         loop {
             match before(deadline, self.classifier.classify(&input, options)).await {
                 Err(EngineError::Overloaded { retry_after }) if at_limit == AtLimit::Wait => {
                     let pause = tokio::time::sleep(retry_after.min(LONGEST_PAUSE));
                     before(deadline, pause.map(Ok)).await.map_err(|e| status::engine_error(&e))?;
                 }
-                answered => return answered.map_err(|e| status::engine_error(&e)),
+                Ok(classified) => {
+                    self.gate.meters().verdict(&classified.verdict);
+                    return Ok(classified);
+                }
+                Err(error) => return Err(status::engine_error(&error)),
             }
         }
     }
 
     /// One of many: an error is a result like any other. While it waits for room, so does what its call
     /// would send behind it.
-    async fn classify_item(&self, request: pb::ClassifyRequest, deadline: Option<Instant>) -> pb::ItemResult {
-        match self.classify_one(&request, deadline, AtLimit::Wait).await {
+    async fn classify_item(&self, request: pb::ClassifyRequest, terms: Terms) -> pb::ItemResult {
+        match self.classify_one(&request, terms).await {
             Ok(classified) => {
                 let response = wire::classified(&classified, self.model.clone());
                 pb::ItemResult { outcome: Some(Outcome::Response(response)) }
             }
-            Err(status) => item_error(status.code(), status.message().to_owned()),
+            Err(status) => self.failed_item(&status),
         }
+    }
+
+    fn failed_item(&self, status: &Status) -> pb::ItemResult {
+        self.gate.meters().fail_item(status);
+        item_error(status.code(), status.message().to_owned())
     }
 
     /// Begins one of a stream. It has a task of its own: neither its place in the engine nor another
     /// caller who waits for the same answer may depend on how fast this stream is read.
-    fn begin_item(
-        &self,
-        request: pb::ClassifyRequest,
-        deadline: Option<Instant>,
-    ) -> AbortOnDropHandle<pb::ItemResult> {
+    fn begin_item(&self, request: pb::ClassifyRequest, terms: Terms) -> AbortOnDropHandle<pb::ItemResult> {
         let this = self.clone();
-        AbortOnDropHandle::new(tokio::spawn(async move { this.classify_item(request, deadline).await }))
+        AbortOnDropHandle::new(tokio::spawn(async move { this.classify_item(request, terms).await }))
     }
 }
 
 /// Counts comments against the caller's own limit.
 fn spend(admitted: Option<&Admitted>, comments: usize) -> Result<(), Status> {
     admitted.map_or(Ok(()), |a| a.spend(comments)).map_err(|exceeded| status::exceeded(&exceeded))
+}
+
+/// What holds for all comments of a call.
+#[derive(Clone, Copy)]
+struct Terms {
+    deadline: Option<Instant>,
+    share: Share,
+    at_limit: AtLimit,
+}
+
+impl Terms {
+    /// Of a call to a method of this class. A call whose metadata says something else ends here.
+    fn of<T>(call: Call, request: &Request<T>, class: Class) -> Result<(Call, Self), Status> {
+        let deadline = deadline(request.metadata(), call.begun());
+        let at_limit = if class == Class::Bulk { AtLimit::Wait } else { AtLimit::Refuse };
+        match priority::share(request.metadata(), call.admitted(), class) {
+            Ok(share) => Ok((call, Self { deadline, share, at_limit })),
+            Err(status) => Err(call.fail(status)),
+        }
+    }
 }
 
 /// What becomes of a comment that finds the server at its limit.
@@ -133,13 +157,13 @@ impl SentimentService for Sentiments {
         &self,
         request: Request<pb::ClassifyRequest>,
     ) -> Result<Response<pb::ClassifyResponse>, Status> {
-        let mut call = self.gate.enter("Classify", &request)?;
-        let deadline = deadline(request.metadata(), call.begun());
+        let call = self.gate.enter("Classify", &request)?;
+        let (mut call, terms) = Terms::of(call, &request, Class::Interactive)?;
         let span = call.span().clone();
         let allowed = spend(call.admitted(), 1);
         let work = async {
             allowed?;
-            self.classify_one(request.get_ref(), deadline, AtLimit::Refuse).await
+            self.classify_one(request.get_ref(), terms).await
         };
         match work.instrument(span).await {
             Ok(classified) => {
@@ -158,9 +182,9 @@ impl SentimentService for Sentiments {
         request: Request<pb::StreamReasonRequest>,
     ) -> Result<Response<Self::StreamReasonStream>, Status> {
         let call = self.gate.enter("StreamReason", &request)?;
-        let deadline = deadline(request.metadata(), call.begun());
+        let (call, terms) = Terms::of(call, &request, Class::Interactive)?;
         let request = request.get_ref();
-        let begun = reason_options(request, deadline)
+        let begun = reason_options(request, terms)
             .and_then(|options| Ok((wire::input(&request.comment, request.video.as_ref())?, options)))
             .map_err(|violations| status::invalid(&violations))
             .and_then(|(input, options)| {
@@ -170,7 +194,8 @@ impl SentimentService for Sentiments {
         match begun {
             Ok(reasons) => {
                 let response = call.respond(());
-                let events = ReasonEvents { reasons, call, model: self.model.clone(), deadline };
+                let events =
+                    ReasonEvents { reasons, call, model: self.model.clone(), deadline: terms.deadline };
                 Ok(response_with(response, events.stream()))
             }
             Err(status) => Err(call.fail(status)),
@@ -181,8 +206,8 @@ impl SentimentService for Sentiments {
         &self,
         request: Request<pb::ClassifyBatchRequest>,
     ) -> Result<Response<pb::ClassifyBatchResponse>, Status> {
-        let mut call = self.gate.enter("ClassifyBatch", &request)?;
-        let deadline = deadline(request.metadata(), call.begun());
+        let call = self.gate.enter("ClassifyBatch", &request)?;
+        let (mut call, terms) = Terms::of(call, &request, Class::Bulk)?;
         let pb::ClassifyBatchRequest { comments, video } = request.into_inner();
         if !(1..=MAX_BATCH).contains(&comments.len()) {
             let description = format!("must hold 1 to {MAX_BATCH} comments, and holds {}", comments.len());
@@ -193,7 +218,7 @@ impl SentimentService for Sentiments {
         }
         let items = comments.into_iter().map(|comment| {
             let request = pb::ClassifyRequest { comment, video: video.clone(), reproducible: false };
-            self.classify_item(request, deadline)
+            self.classify_item(request, terms)
         });
         let span = call.span().clone();
         let results: Vec<_> = stream::iter(items).buffered(IN_FLIGHT).collect().instrument(span).await;
@@ -208,19 +233,19 @@ impl SentimentService for Sentiments {
         request: Request<Streaming<pb::ClassifyStreamRequest>>,
     ) -> Result<Response<Self::ClassifyStreamStream>, Status> {
         let call = self.gate.enter("ClassifyStream", &request)?;
-        let deadline = deadline(request.metadata(), call.begun());
+        let (call, terms) = Terms::of(call, &request, Class::Bulk)?;
         let response = call.respond(());
         let (this, admitted) = (self.clone(), call.admitted().cloned());
         let results = request.into_inner().map(move |item| {
             let begun = item.map(|pb::ClassifyStreamRequest { id, request }| {
                 let task = check_item(&id, admitted.as_ref())
-                    .map(|()| this.begin_item(request.unwrap_or_default(), deadline));
-                (id, task)
+                    .map(|()| this.begin_item(request.unwrap_or_default(), terms));
+                (id, task.map_err(|status| this.failed_item(&status)))
             });
             async move {
                 let (id, task) = begun.map_err(|bare| status::of_transport(&bare).unwrap_or(bare))?;
                 let result = match task {
-                    Err(status) => item_error(status.code(), status.message().to_owned()),
+                    Err(failed) => failed,
                     Ok(task) => {
                         let failed = |_| item_error(Code::Internal, "the item's task failed".into());
                         task.await.unwrap_or_else(failed)
@@ -308,6 +333,7 @@ impl ReasonEvents {
         let message = |event| Ok(pb::StreamReasonResponse { event: Some(event) });
         match event {
             ReasonEvent::Verdict(classified) => {
+                self.call.meters().verdict(&classified.verdict);
                 let verdict = wire::classified(&classified, self.model.clone());
                 (vec![message(Event::Verdict(verdict))], Some(self))
             }
@@ -329,7 +355,7 @@ impl ReasonEvents {
 /// Checks what a request for reasons says of their writing.
 fn reason_options(
     request: &pb::StreamReasonRequest,
-    deadline: Option<Instant>,
+    Terms { deadline, share, .. }: Terms,
 ) -> Result<ReasonOptions, Vec<Violation>> {
     let mut violations = Vec::new();
     if request.max_tokens > MAX_TOKENS {
@@ -350,6 +376,7 @@ fn reason_options(
         temperature: request.temperature,
         seed: request.seed,
         free_answer: request.free_answer,
+        share,
     })
 }
 
@@ -410,7 +437,8 @@ mod tests {
     fn sampling_is_checked() {
         let check = |max_tokens, temperature, expect: &[&str]| {
             let request = pb::StreamReasonRequest { max_tokens, temperature, ..Default::default() };
-            let fields: Vec<_> = match reason_options(&request, None) {
+            let terms = Terms { deadline: None, share: Share::default(), at_limit: AtLimit::Refuse };
+            let fields: Vec<_> = match reason_options(&request, terms) {
                 Ok(_) => Vec::new(),
                 Err(v) => v.iter().map(|v| v.field).collect(),
             };

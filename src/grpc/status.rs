@@ -1,6 +1,7 @@
 //! The one map from errors to gRPC codes with `google.rpc` details.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -16,6 +17,7 @@ const DOMAIN: &str = "ko-sentiment";
 pub fn engine_error(error: &EngineError) -> Status {
     let (code, reason) = match error {
         EngineError::Overloaded { .. } => (Code::ResourceExhausted, "OVERLOADED"),
+        EngineError::TooLate { .. } => (Code::ResourceExhausted, "DEADLINE_TOO_SHORT"),
         EngineError::NoRoomApart => (Code::ResourceExhausted, "NO_ROOM_APART"),
         EngineError::TooLong { .. } => (Code::InvalidArgument, "PROMPT_TOO_LONG"),
         EngineError::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
@@ -25,13 +27,25 @@ pub fn engine_error(error: &EngineError) -> Status {
         EngineError::Stopped => (Code::Unavailable, "ENGINE_STOPPED"),
     };
     let mut details = info(reason);
-    if let EngineError::Overloaded { retry_after } = error {
-        details.set_retry_info(Some(*retry_after));
-    }
     if matches!(error, EngineError::TooLong { .. }) {
         details.add_bad_request_violation("comment", error.to_string());
     }
-    Status::with_error_details(code, error.to_string(), details)
+    match error {
+        EngineError::Overloaded { retry_after } | EngineError::TooLate { retry_after, .. } => {
+            retry(code, error.to_string(), details, *retry_after)
+        }
+        _ => Status::with_error_details(code, error.to_string(), details),
+    }
+}
+
+/// An error that passes: when to retry stands in the details for programs, and in the trailer that gRPC's own
+/// retries follow (<https://github.com/grpc/proposal/blob/master/A6-client-retries.md>).
+fn retry(code: Code, message: String, mut details: ErrorDetails, after: Duration) -> Status {
+    details.set_retry_info(Some(after));
+    let mut status = Status::with_error_details(code, message, details);
+    let milliseconds = i32::try_from(after.as_millis()).unwrap_or(i32::MAX);
+    status.metadata_mut().insert("grpc-retry-pushback-ms", milliseconds.into());
+    status
 }
 
 /// Fields that break the contract.
@@ -84,11 +98,9 @@ pub fn method_denied(principal: &str, method: &str) -> Status {
 
 /// A principal's limit.
 pub fn exceeded(exceeded: &Exceeded) -> Status {
-    let mut details = info(exceeded.reason);
-    details.set_retry_info(Some(exceeded.retry_after));
     let message =
         format!("the limit of {} is reached; retry in {:.1?}", exceeded.limit, exceeded.retry_after);
-    Status::with_error_details(Code::ResourceExhausted, message, details)
+    retry(Code::ResourceExhausted, message, info(exceeded.reason), exceeded.retry_after)
 }
 
 /// An error of the transport in our own words, with details. `None` for one that has them.
@@ -126,7 +138,6 @@ fn info(reason: &str) -> ErrorDetails {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn overload_says_when_to_come_back() {
@@ -135,6 +146,7 @@ mod tests {
         let details = status.get_error_details();
         assert_eq!(details.retry_info().unwrap().retry_delay, Some(Duration::from_secs(3)));
         assert_eq!(details.error_info().unwrap().domain, DOMAIN);
+        assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "3000");
     }
 
     #[test]

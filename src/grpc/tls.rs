@@ -10,7 +10,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{Error as RustlsError, RootCertStore, ServerConfig};
 
-use super::reload::Reload;
+use super::reload::{Reload, Reloaded};
 use super::x509::Certificate;
 
 /// The server's certificate, its key, and whose certificates clients need.
@@ -82,7 +82,14 @@ pub enum TlsError {
 /// The configuration of new connections.
 pub struct Tls {
     files: TlsFiles,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<Current>,
+}
+
+/// The configuration made of the files, and when its certificate expires.
+#[derive(Clone)]
+struct Current {
+    config: Arc<ServerConfig>,
+    ends: SystemTime,
 }
 
 impl Tls {
@@ -91,19 +98,24 @@ impl Tls {
     /// # Errors
     /// See [`TlsError`].
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let current = RwLock::new(Arc::new(config(&files)?));
+        let current = RwLock::new(current(&files)?);
         Ok(Self { files, current })
     }
 
     /// What a connection that comes now gets.
     pub fn config(&self) -> Arc<ServerConfig> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).config.clone()
+    }
+
+    /// When the certificate expires.
+    pub fn ends(&self) -> SystemTime {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).ends
     }
 }
 
 impl Reload for Tls {
-    fn name(&self) -> &'static str {
-        "certificates"
+    fn kind(&self) -> Reloaded {
+        Reloaded::Certificates
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -111,16 +123,16 @@ impl Reload for Tls {
     }
 
     fn reload(&self) -> Result<(), String> {
-        let new = config(&self.files).map_err(|e| e.to_string())?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        let new = current(&self.files).map_err(|e| e.to_string())?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }
 }
 
-fn config(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
+fn current(files: &TlsFiles) -> Result<Current, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let certificates = certificates(&files.cert)?;
-    check_time(&files.cert, &certificates)?;
+    let ends = valid_until(&files.cert, &certificates)?;
     let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
         .map_err(|_| TlsError::Pem { path: files.key.clone(), what: "private key" })?;
     let pair = |source| TlsError::Pair { cert: files.cert.clone(), key: files.key.clone(), source };
@@ -137,7 +149,7 @@ fn config(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     };
     let mut config = builder.with_single_cert(certificates, key).map_err(pair)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(config)
+    Ok(Current { config: Arc::new(config), ends })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
@@ -155,13 +167,14 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     found.ok_or_else(|| TlsError::Pem { path: path.to_owned(), what: "certificate" })
 }
 
-fn check_time(path: &Path, certificates: &[CertificateDer<'_>]) -> Result<(), TlsError> {
+/// When the first of `certificates`, which must be valid now, expires.
+fn valid_until(path: &Path, certificates: &[CertificateDer<'_>]) -> Result<SystemTime, TlsError> {
     let now = SystemTime::now();
     let state = match certificates.first().and_then(|c| Certificate::read(c)) {
         None => return Err(TlsError::Pem { path: path.to_owned(), what: "readable certificate" }),
         Some(c) if c.ends < now => "is expired",
         Some(c) if c.begins > now => "is not valid yet",
-        Some(_) => return Ok(()),
+        Some(c) => return Ok(c.ends),
     };
     Err(TlsError::Time { path: path.to_owned(), state })
 }

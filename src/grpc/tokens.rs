@@ -13,8 +13,8 @@ use tonic::Status;
 use tonic::codegen::http::HeaderMap;
 use tracing::warn;
 
-use super::principal::{Admitted, Limits, Principal};
-use super::reload::Reload;
+use super::principal::{Admitted, Limits, Principal, PrincipalUse};
+use super::reload::{Reload, Reloaded};
 use super::x509::{at, unix_days};
 use super::{status, tls};
 
@@ -145,14 +145,22 @@ impl Tokens {
         admitted.map_err(|exceeded| status::exceeded(&exceeded))
     }
 
+    /// What each principal used, by name.
+    pub fn principals(&self) -> Vec<PrincipalUse> {
+        let entries = self.entries();
+        let by_name: BTreeMap<&str, &Principal> =
+            entries.iter().map(|entry| (entry.principal.name(), &*entry.principal)).collect();
+        by_name.into_values().map(Principal::used_in_all).collect()
+    }
+
     fn entries(&self) -> Arc<Vec<Entry>> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Reload for Tokens {
-    fn name(&self) -> &'static str {
-        "tokens"
+    fn kind(&self) -> Reloaded {
+        Reloaded::Tokens
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -243,7 +251,6 @@ impl Row {
             }
             value => Ok(value),
         };
-        above_0("weight", self.weight)?;
         let methods = self.methods.unwrap_or_else(|| METHODS.map(str::to_owned).into());
         if let Some(unknown) = methods.iter().find(|m| !METHODS.contains(&m.as_str())) {
             let unknown: String = unknown.escape_debug().take(MAX_NAME).collect();
@@ -253,6 +260,7 @@ impl Row {
             requests_per_second: above_0("requests_per_second", self.requests_per_second)?,
             concurrent: self.concurrent,
             comments_per_day: self.comments_per_day,
+            weight: above_0("weight", self.weight)?,
         };
         let expires = self.expires.map(|value| expiry(&value).ok_or(EXPIRES)).transpose()?;
         // Reflection, too, is for whoever may call everything.

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::input::Input;
 use crate::engine::EngineError;
+use crate::meter::Counter;
 
 /// Bytes that an answer takes: 80 in the cache's slab, the rest in its index, whose size doubles.
 /// A test holds this against what the cache says of itself.
@@ -35,6 +36,8 @@ pub struct Answer {
 /// Remembers answers, the ones asked for again longest.
 pub struct AnswerCache {
     answers: Answers,
+    hits: Counter,
+    misses: Counter,
 }
 
 /// What the cache knows of an input.
@@ -59,7 +62,8 @@ impl AnswerCache {
         options.ghost_allocation(0.0);
         let options = options.build().ok().filter(|_| capacity > 0)?;
         let (weighter, hasher) = (UnitWeighter, DefaultHashBuilder::default());
-        Some(Self { answers: Cache::with_options(options, weighter, hasher, DefaultLifecycle::default()) })
+        let answers = Cache::with_options(options, weighter, hasher, DefaultLifecycle::default());
+        Some(Self { answers, hits: Counter::default(), misses: Counter::default() })
     }
 
     /// Returns the answer to `input`, waiting if another request is computing it, or else the slot to fill.
@@ -77,9 +81,20 @@ impl AnswerCache {
             }
         };
         Ok(match found {
-            Ok(answer) => Lookup::Known(answer),
-            Err(guard) => Lookup::Unknown(Place(guard)),
+            Ok(answer) => {
+                self.hits.one();
+                Lookup::Known(answer)
+            }
+            Err(guard) => {
+                self.misses.one();
+                Lookup::Unknown(Place(guard))
+            }
         })
+    }
+
+    /// Lookups that found an answer, and those that found none.
+    pub fn lookups(&self) -> (u64, u64) {
+        (self.hits.get(), self.misses.get())
     }
 }
 

@@ -13,7 +13,9 @@ use super::quotes::{self, VerbatimQuotes};
 use super::reasons::ReasonGuide;
 use super::score::Verdict;
 use crate::engine::logits::Sampler;
-use crate::engine::{Engine, EngineError, Event, Finish, Generation, Guide, JobHandle, JobSpec, Stats};
+use crate::engine::{
+    Engine, EngineError, Event, Finish, Generation, Guide, JobHandle, JobSpec, Share, Stats,
+};
 use crate::text::utf8::Utf8Assembler;
 use crate::text::vocabulary::{Token, Vocabulary};
 
@@ -56,6 +58,8 @@ pub struct Options {
     pub deadline: Option<Instant>,
     /// Apart from all other requests, and never from memory, for the same bits on every run.
     pub reproducible: bool,
+    /// Whose request it is, and how urgent.
+    pub share: Share,
 }
 
 /// How to write the reasons.
@@ -71,6 +75,8 @@ pub struct ReasonOptions {
     pub seed: u64,
     /// Let the model answer by itself, and read the verdict from its words.
     pub free_answer: bool,
+    /// Whose request it is, and how urgent.
+    pub share: Share,
 }
 
 /// A part of an explanation.
@@ -142,6 +148,11 @@ impl Classifier {
         &self.profile
     }
 
+    /// Requests that the answer cache answered, and those that it did not.
+    pub fn cache_lookups(&self) -> (u64, u64) {
+        self.answers.as_ref().map_or((0, 0), AnswerCache::lookups)
+    }
+
     /// The sentiment of a comment, from the joint probability of each label's tokens after
     /// the answer's prefix. A repeat is answered from memory, and while the same is being computed for
     /// another caller, from that; an error is never another caller's.
@@ -172,7 +183,8 @@ impl Classifier {
         Ok(Classified { verdict: self.verdict(&answer.log_probs)?, stats, from_cache: true })
     }
 
-    async fn compute(&self, input: &Input, options: Options) -> Result<Classified, EngineError> {
+    /// As [`Self::classify`], never from the answer cache.
+    pub(super) async fn compute(&self, input: &Input, options: Options) -> Result<Classified, EngineError> {
         let prompt = self.prompter.prompt(&input.comment, input.video.as_ref(), AnswerStart::Prefix);
         let mut job = self.engine.submit(JobSpec {
             shared: prompt.video,
@@ -181,6 +193,7 @@ impl Classifier {
             generation: None,
             deadline: options.deadline,
             reproducible: options.reproducible,
+            share: options.share,
         })?;
         match job.next().await {
             Event::Scored(log_probs, stats) => {
@@ -233,6 +246,7 @@ impl Classifier {
             }),
             deadline: options.deadline,
             reproducible: false,
+            share: options.share,
         })?;
         Ok(ReasonStream {
             classifier: self.clone(),

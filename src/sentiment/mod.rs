@@ -11,6 +11,7 @@
 //! | `quotes` | reasons quote only what the comment says |
 //! | `answer_cache` | duplicates served from memory |
 //! | `classify` | the use cases: a verdict; a verdict with its reasons |
+//! | `warm_up` | one comment of each shape, before any client's |
 
 pub mod answer_cache;
 pub mod classify;
@@ -21,3 +22,4 @@ pub mod prompt;
 pub mod quotes;
 pub mod reasons;
 pub mod score;
+pub mod warm_up;

@@ -142,6 +142,12 @@ fn what_lies_beside_is_named() {
 
     fs::write(base.join("pytorch_model.bin"), "pickled").unwrap();
     check_note("pickled weights", &plan(base, None).unwrap(), "pytorch_model.bin is left");
+    fs::copy(base.join("model.safetensors"), base.join("consolidated.safetensors")).unwrap();
+    check_note(
+        "two copies",
+        &plan(base, None).unwrap(),
+        "other safetensors are left: consolidated.safetensors",
+    );
     fs::write(lora.join("adapter_model.bin"), "pickled").unwrap();
     check_note("a pickled adapter", &plan(base, Some(lora)).unwrap(), "adapter_model.bin is left");
 

@@ -101,6 +101,10 @@ fn lines_are_the_files_own() {
     let wrong = |line: u64| format!("!line {line}: label \"모름\" is none of 긍정");
     let csv = "comment,label\r\n좋네요,긍정\r\n\"두\r\n줄\",부정\r\n몇 시?,모름\r\n";
     check("crlf.csv", csv, &usual(), &["좋네요|긍정", "두\r\n줄|부정", &wrong(5)]);
+    let old_mac =
+        read("cr.csv", b"comment,label\r\xec\xa2\x8b\xeb\x84\xa4,\xea\xb8\x8d\xec\xa0\x95\r", &usual())
+            .unwrap_err();
+    assert!(old_mac.contains("carriage returns alone"), "{old_mac}");
     let csv = "\ncomment,label\n\n좋네요,긍정\n\n\r\n몇 시?,모름\n실망,부정";
     check("blank.csv", csv, &usual(), &["좋네요|긍정", &wrong(7), "실망|부정"]);
     let json =

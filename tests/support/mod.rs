@@ -10,7 +10,7 @@ use ko_sentiment::engine::backend::Limits;
 use ko_sentiment::engine::fake::FakeBackend;
 use ko_sentiment::engine::{Engine, EngineConfig};
 use ko_sentiment::grpc::pb::sentiment_service_client::SentimentServiceClient;
-use ko_sentiment::grpc::{Server, ServerError, ServerOptions};
+use ko_sentiment::grpc::{Server, ServerError, ServerMeters, ServerOptions};
 use ko_sentiment::load::LoadOptions;
 use ko_sentiment::sentiment::classify::{Classifier, ModelCard};
 use ko_sentiment::sentiment::profile::{DEFAULT_TOML, Profile};
@@ -81,6 +81,7 @@ impl Fake {
 pub struct TestServer {
     pub address: SocketAddr,
     pub classifier: Arc<Classifier>,
+    pub meters: Arc<ServerMeters>,
     pub stop: oneshot::Sender<()>,
     pub done: JoinHandle<Result<(), ServerError>>,
 }
@@ -96,6 +97,7 @@ impl TestServer {
         options.listen.push("127.0.0.1:0".parse().unwrap());
         let server = Server::bind(classifier.clone(), options).await.unwrap();
         let address = server.address().unwrap();
+        let meters = server.meters();
         let (stop, stopped) = oneshot::channel::<()>();
         let done = tokio::spawn(server.run(
             async {
@@ -106,7 +108,7 @@ impl TestServer {
             },
             std::future::pending(),
         ));
-        Self { address, classifier, stop, done }
+        Self { address, classifier, meters, stop, done }
     }
 
     pub async fn channel(&self) -> Channel {

@@ -98,7 +98,7 @@ class Proxy(grpc.GenericRpcHandler):
         self.failures: list[grpc.StatusCode] = []
         self.cut_after: list[int] = []
         self._channel = grpc.insecure_channel(upstream)
-        self._server = grpc.server(futures.ThreadPoolExecutor(16))
+        self._server = grpc.server(futures.ThreadPoolExecutor(64))
         self._server.add_generic_rpc_handlers((self,))
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()

@@ -241,6 +241,35 @@ def test_headers(proxy: Proxy) -> None:
     assert bearer == ["Bearer first", "Bearer second", "Bearer third"]
 
 
+def test_many_take_one_stream_per_video(proxy: Proxy) -> None:
+    videos = [Video(id="a"), Video(id="b"), JEJU, None]
+    items = [Item(f"{n % 3}번 댓글", videos[n % 4]) for n in range(80)]
+
+    def keys(**options: object) -> list[str]:
+        proxy.headers.clear()
+        results = list(client.classify_many(items, **options))  # type: ignore[arg-type]
+        assert [result.index for result in results] == list(range(80))
+        assert all(result.classification for result in results)
+        return sorted(headers.get("x-ko-sentiment-video", "") for headers in proxy.headers)
+
+    with Client(proxy.address) as client:
+        assert keys() == sorted(["", "a", "b", str(JEJU.routing_key)])
+        assert keys(video=Video(id="c")) == sorted(["a", "b", "c", str(JEJU.routing_key)])
+        assert keys(video=Video(id="c"), routed=False) == ["c"]
+        items = [Item("같은 댓글", Video(id=f"v{n // 2}")) for n in range(80)]
+        assert set(keys(window=2)) == {f"v{n}" for n in range(40)}, "a stream with nothing to do makes room"
+
+
+def test_a_cut_stream_sends_its_own_items_again(proxy: Proxy) -> None:
+    proxy.cut_after = [2]
+    with Client(proxy.address, retry=Retry(first_delay=0.01)) as client:
+        items = [Item("같은 댓글", Video(id=f"v{n % 2}")) for n in range(40)]
+        results = list(client.classify_many(items))
+    assert all(result.classification for result in results)
+    keys = sorted(headers["x-ko-sentiment-video"] for headers in proxy.headers)
+    assert keys in (["v0", "v0", "v1"], ["v0", "v1", "v1"])
+
+
 def test_a_token_is_not_sent_in_the_clear() -> None:
     def check(endpoint: str, rejected: bool, tls: Tls | None = None, allow: bool = False) -> None:
         try:

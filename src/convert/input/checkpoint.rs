@@ -142,6 +142,20 @@ impl Checkpoint {
     }
 
     /// Names what else the folder holds and what of the files is skipped.
+    /// Files of the folder that look like weights of the model and are not read.
+    fn other_safetensors(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(&self.dir) else { return Vec::new() };
+        let paths = entries.flatten().map(|entry| entry.path());
+        let is_left = |path: &PathBuf| {
+            path.extension().is_some_and(|e| e == "safetensors")
+                && !self.files.contains(path)
+                && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("adapter_model"))
+        };
+        let names =
+            paths.filter(is_left).filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+        names.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     fn note_rest(&mut self) {
         if !self.buffers.is_empty() {
             let names: Vec<&String> = self.buffers.iter().collect();
@@ -149,6 +163,10 @@ impl Checkpoint {
         }
         if let Some(pickled) = PICKLED.iter().find(|file| self.dir.join(file).is_file()) {
             self.notes.push(format!("{pickled} is left; the safetensors are converted"));
+        }
+        let others: Vec<String> = self.other_safetensors();
+        if !others.is_empty() {
+            self.notes.push(format!("other safetensors are left: {}", listed(&others)));
         }
         if self.dir.join("adapter_config.json").is_file() {
             let dir = self.dir.file_name().unwrap_or_default().to_string_lossy();

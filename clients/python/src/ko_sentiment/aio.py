@@ -14,7 +14,7 @@ import grpc.aio
 
 from . import errors, frames, many_async, results
 from .client import DEFAULT_TIMEOUT, DEFAULT_WINDOW
-from .connection import Connection, Tls, Token
+from .connection import Connection, Tls, Token, is_unix
 from .many import ManyOptions
 from .results import Classification, Done, ModelInfo, Result
 from .retry import Retry
@@ -79,13 +79,15 @@ class AsyncClient:
         ordered: bool = True,
         window: int = DEFAULT_WINDOW,
         timeout: float | None = None,
+        routed: bool | None = None,
     ) -> AsyncIterator[Result]:
         """Yields a result per comment; see `Client.classify_many`. `items` may be an async iterable."""
         connection = self._connection
-        options = ManyOptions(video, ordered, window, timeout or connection.timeout, connection.retry)
+        routed = not is_unix(connection.endpoint) if routed is None else routed
+        options = ManyOptions(video, ordered, window, timeout or connection.timeout, connection.retry, routed)
 
-        def open_call(requests: AsyncIterator[pb.ClassifyStreamRequest]) -> Any:
-            return self._stub.ClassifyStream(requests, metadata=connection.metadata(video))
+        def open_call(key: str | None, requests: AsyncIterator[pb.ClassifyStreamRequest]) -> Any:
+            return self._stub.ClassifyStream(requests, metadata=connection.routed(key))
 
         return many_async.run(open_call, items, options)
 

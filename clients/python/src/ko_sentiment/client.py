@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import grpc
 
 from . import errors, frames, many_sync, results
-from .connection import Connection, Tls, Token
+from .connection import Connection, Tls, Token, is_unix
 from .many import ManyOptions
 from .results import Classification, Done, Item, ModelInfo, Result
 from .retry import Retry
@@ -86,24 +86,28 @@ class Client:
         ordered: bool = True,
         window: int = DEFAULT_WINDOW,
         timeout: float | None = None,
+        routed: bool | None = None,
     ) -> Iterator[Result]:
-        """Yields a result per comment, over one stream, however many there are.
+        """Yields a result per comment, over one stream per video, however many comments there are.
 
         A comment that cannot be classified has an error in its result. A broken stream is opened again, and
         what had no result yet is sent again.
 
         Args:
             items: The comments. Taken in a thread of its own, at most `window` ahead of the results.
-            video: The video of all items that name none. It also routes the stream.
+            video: The video of all items that name none.
             ordered: Keep the order of `items`; otherwise results come as they finish, with their index.
             window: Maximum items in flight or waiting for an earlier one's result.
-            timeout: Seconds without any result after which the stream has failed; None takes the client's.
+            timeout: Seconds without any result after which a stream has failed; None takes the client's.
+            routed: Send one stream per video, with the header that routes it; otherwise one stream with the
+                header of `video`. None routes unless the endpoint is a Unix socket.
         """
         connection = self._connection
-        options = ManyOptions(video, ordered, window, timeout or connection.timeout, connection.retry)
+        routed = not is_unix(connection.endpoint) if routed is None else routed
+        options = ManyOptions(video, ordered, window, timeout or connection.timeout, connection.retry, routed)
 
-        def open_call(requests: Iterator[pb.ClassifyStreamRequest]) -> Any:
-            return self._stub.ClassifyStream(requests, metadata=connection.metadata(video))
+        def open_call(key: str | None, requests: Iterator[pb.ClassifyStreamRequest]) -> Any:
+            return self._stub.ClassifyStream(requests, metadata=connection.routed(key))
 
         return many_sync.run(open_call, items, options)
 

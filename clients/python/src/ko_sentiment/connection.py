@@ -85,8 +85,11 @@ class Connection:
 
     def metadata(self, video: Video | None) -> Metadata:
         """The headers of one call."""
+        return self.routed(None if video is None else video.routing_key)
+
+    def routed(self, key: str | None) -> Metadata:
+        """The headers of one call with this routing key."""
         headers = []
-        key = video.routing_key if video is not None else None
         if key is not None:
             headers.append((ROUTING_HEADER, key))
         token = self.token() if callable(self.token) else self.token
@@ -95,9 +98,14 @@ class Connection:
         return tuple(headers)
 
 
+def is_unix(endpoint: str) -> bool:
+    """The endpoint is a Unix socket."""
+    return endpoint.startswith(("unix:", "unix-abstract:"))
+
+
 def _is_local(endpoint: str) -> bool:
     """The endpoint can only be this machine."""
-    if endpoint.startswith(("unix:", "unix-abstract:")):
+    if is_unix(endpoint):
         return True
     host = re.sub(r"^(dns:(///)?|ipv[46]:)|:\d+$", "", endpoint).strip("[]")
     try:

@@ -10,36 +10,38 @@ from typing import Any
 import grpc
 
 from . import errors
+from .lanes import Streams
 from .many import Ended, Event, Exhausted, Many, ManyOptions, Received, Taken
 from .results import Item, Result
 from .v1 import sentiment_pb2 as pb
 
 Items = Iterable[Item | str] | AsyncIterable[Item | str]
-Open = Callable[[AsyncIterator[pb.ClassifyStreamRequest]], Any]
+Open = Callable[["str | None", AsyncIterator[pb.ClassifyStreamRequest]], Any]
+FINISH_SECONDS = 1.0
+"""How long streams that are done may take to end as the server expects."""
 
 
 class _Stream:
     """One call of ClassifyStream."""
 
-    def __init__(self, open_call: Open, inbox: asyncio.Queue[Event]) -> None:
+    def __init__(self, open_call: Open, lane: str | None, inbox: asyncio.Queue[Event]) -> None:
+        self._lane = lane
         self._outbox: asyncio.Queue[pb.ClassifyStreamRequest | None] = asyncio.Queue()
         self._inbox = inbox
-        self._call = open_call(self._requests())
-        self._reader = asyncio.create_task(self._read())
+        self._call = open_call(lane, self._requests())
+        self.reader = asyncio.create_task(self._read())
 
     def send(self, request: pb.ClassifyStreamRequest) -> None:
         self._outbox.put_nowait(request)
 
-    async def finish(self) -> None:
-        """Ends it as the server expects, and lets it go if that takes long."""
+    def end(self) -> None:
+        """Sends no more, so that the server ends it."""
         self._outbox.put_nowait(None)
-        await asyncio.wait([self._reader], timeout=1.0)
-        self.cancel()
 
     def cancel(self) -> None:
         self._outbox.put_nowait(None)
         self._call.cancel()
-        self._reader.cancel()
+        self.reader.cancel()
 
     async def _requests(self) -> AsyncIterator[pb.ClassifyStreamRequest]:
         while (request := await self._outbox.get()) is not None:
@@ -48,10 +50,10 @@ class _Stream:
     async def _read(self) -> None:
         try:
             async for response in self._call:
-                self._inbox.put_nowait(Received(self, response))
-            self._inbox.put_nowait(Ended(self, None))
+                self._inbox.put_nowait(Received(self._lane, self, response))
+            self._inbox.put_nowait(Ended(self._lane, self, None))
         except grpc.RpcError as error:
-            self._inbox.put_nowait(Ended(self, errors.from_rpc(error)))
+            self._inbox.put_nowait(Ended(self._lane, self, errors.from_rpc(error)))
 
 
 async def _take(items: Items, room: asyncio.Semaphore, inbox: asyncio.Queue[Event]) -> None:
@@ -82,27 +84,29 @@ async def run(open_call: Open, items: Items, options: ManyOptions) -> AsyncItera
     room = asyncio.Semaphore(options.window)
     source = asyncio.create_task(_take(items, room, inbox))
     many = Many(options)
-    stream: _Stream | None = None
+    streams = Streams(lambda lane: _Stream(open_call, lane, inbox))
     try:
         while True:
             while (result := many.ready()) is not None:
+                given = time.monotonic()
                 yield result
                 room.release()
-                many.resumed(time.monotonic())
+                many.away(time.monotonic() - given)
             if many.finished:
-                if stream is not None:
-                    await stream.finish()
+                if ending := [stream.reader for stream in streams.end_all()]:
+                    await asyncio.wait(ending, timeout=FINISH_SECONDS)
                 return
-            for request in many.sendable(time.monotonic()):
-                stream = stream or _Stream(open_call, inbox)
-                stream.send(request)
+            requests = many.sendable(time.monotonic())
+            for lane in many.idle():
+                streams.end(lane)
+            for lane, request in requests:
+                streams.send(lane, request)
             try:
                 event = await asyncio.wait_for(inbox.get(), many.wait(time.monotonic()))
             except asyncio.TimeoutError:
                 continue
-            if many.handle(event, stream, time.monotonic()):
-                stream = None
+            if streams.takes(event):
+                many.handle(event, time.monotonic())
     finally:
         source.cancel()
-        if stream is not None:
-            stream.cancel()
+        streams.cancel()

@@ -1,7 +1,7 @@
 """Runs a `Many` over blocking gRPC.
 
-Three threads beside the caller's: one takes items from the source, one (gRPC's) sends, one receives. All
-state belongs to the caller's thread; the others only put events into its inbox.
+Threads beside the caller's: one takes items from the source, and for each stream one (gRPC's) sends and one
+receives. All state belongs to the caller's thread; the others only put events into its inbox.
 """
 
 from __future__ import annotations
@@ -15,31 +15,37 @@ from typing import Any
 import grpc
 
 from . import errors
+from .lanes import Streams
 from .many import Ended, Event, Exhausted, Many, ManyOptions, Received, Taken
 from .results import Item, Result
 from .v1 import sentiment_pb2 as pb
 
-Open = Callable[[Iterator[pb.ClassifyStreamRequest]], Any]
+Open = Callable[["str | None", Iterator[pb.ClassifyStreamRequest]], Any]
+FINISH_SECONDS = 1.0
+"""How long streams that are done may take to end as the server expects."""
 
 
 class _Stream:
     """One call of ClassifyStream."""
 
-    def __init__(self, open_call: Open, inbox: queue.SimpleQueue[Event]) -> None:
+    def __init__(self, open_call: Open, lane: str | None, inbox: queue.SimpleQueue[Event]) -> None:
+        self._lane = lane
         self._outbox: queue.SimpleQueue[pb.ClassifyStreamRequest | None] = queue.SimpleQueue()
         self._inbox = inbox
-        self._call = open_call(iter(self._outbox.get, None))
+        self._call = open_call(lane, iter(self._outbox.get, None))
         self._reader = threading.Thread(target=self._read, name="ko-sentiment-read", daemon=True)
         self._reader.start()
 
     def send(self, request: pb.ClassifyStreamRequest) -> None:
         self._outbox.put(request)
 
-    def finish(self) -> None:
-        """Ends it as the server expects, and lets it go if that takes long."""
+    def end(self) -> None:
+        """Sends no more, so that the server ends it."""
         self._outbox.put(None)
-        self._reader.join(timeout=1.0)
-        self.cancel()
+
+    def join(self, seconds: float) -> None:
+        """Waits for its end."""
+        self._reader.join(seconds)
 
     def cancel(self) -> None:
         self._outbox.put(None)
@@ -48,10 +54,10 @@ class _Stream:
     def _read(self) -> None:
         try:
             for response in self._call:
-                self._inbox.put(Received(self, response))
-            self._inbox.put(Ended(self, None))
+                self._inbox.put(Received(self._lane, self, response))
+            self._inbox.put(Ended(self._lane, self, None))
         except grpc.RpcError as error:
-            self._inbox.put(Ended(self, errors.from_rpc(error)))
+            self._inbox.put(Ended(self._lane, self, errors.from_rpc(error)))
 
 
 class _Source:
@@ -90,27 +96,30 @@ def run(open_call: Open, items: Iterable[Item | str], options: ManyOptions) -> I
     inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
     source = _Source(items, options.window, inbox)
     many = Many(options)
-    stream: _Stream | None = None
+    streams = Streams(lambda lane: _Stream(open_call, lane, inbox))
     try:
         while True:
             while (result := many.ready()) is not None:
+                given = time.monotonic()
                 yield result
                 source.given()
-                many.resumed(time.monotonic())
+                many.away(time.monotonic() - given)
             if many.finished:
-                if stream is not None:
-                    stream.finish()
+                deadline = time.monotonic() + FINISH_SECONDS
+                for stream in streams.end_all():
+                    stream.join(max(0.0, deadline - time.monotonic()))
                 return
-            for request in many.sendable(time.monotonic()):
-                stream = stream or _Stream(open_call, inbox)
-                stream.send(request)
+            requests = many.sendable(time.monotonic())
+            for lane in many.idle():
+                streams.end(lane)
+            for lane, request in requests:
+                streams.send(lane, request)
             try:
                 event = inbox.get(timeout=many.wait(time.monotonic()))
             except queue.Empty:
                 continue
-            if many.handle(event, stream, time.monotonic()):
-                stream = None
+            if streams.takes(event):
+                many.handle(event, time.monotonic())
     finally:
         source.close()
-        if stream is not None:
-            stream.cancel()
+        streams.cancel()

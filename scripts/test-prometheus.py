@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Checks metrics, rules and dashboard with a real Prometheus that scrapes a real server.
+
+promtool judges the exposition, the configuration and the rules, and runs the rules' tests. Prometheus then has to
+find the server up, every metric of the documentation's table, no fault in any rule, and an answer to every query of
+the dashboard. Where Prometheus cannot be installed, it says so and skips, unless CI_REQUIRE_PROMETHEUS is set.
+"""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RULES = ROOT / "deploy/prometheus"
+MODEL = ROOT / "models/ko-gemma3-270m-sentiment.gguf"
+BINARY = ROOT / "target/release/ko-sentiment"
+PATIENCE = 120  # seconds for anything to come about
+
+
+def say(text: str) -> None:
+    print(f"test-prometheus: {text}", flush=True)
+
+
+def tools() -> Path:
+    installed = subprocess.run([ROOT / "scripts/install-prometheus.sh"], stdout=subprocess.PIPE, text=True)
+    if installed.returncode == 3 and not os.environ.get("CI_REQUIRE_PROMETHEUS"):
+        say("SKIPPED: no Prometheus here")
+        sys.exit(0)
+    installed.check_returncode()
+    return Path(installed.stdout.strip())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def fetch(url: str, **headers: str) -> str:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+        return answer.read().decode()
+
+
+def wait_for(what: str, check):
+    """What `check` returns, as soon as that is something; the last error if it never is."""
+    end, last = time.monotonic() + PATIENCE, None
+    while time.monotonic() < end:
+        try:
+            if found := check():
+                return found
+        except OSError as error:
+            last = error
+        time.sleep(0.5)
+    sys.exit(f"test-prometheus: FAILED: {what} ({last})")
+
+
+def promtool(bin: Path, *args: str, stdin: str | None = None) -> None:
+    done = subprocess.run([bin / "promtool", *args], input=stdin, text=True, cwd=RULES, capture_output=True)
+    if done.returncode != 0 or done.stderr.strip():
+        sys.exit(f"test-prometheus: FAILED: promtool {' '.join(args)}\n{done.stdout}{done.stderr}")
+    say(f"promtool {' '.join(args)}: clean")
+
+
+def start_server(log) -> tuple[subprocess.Popen, str, str]:
+    """A server, its gRPC endpoint and its metrics address."""
+    flags = ["--log-format", "json", "serve", "--model", str(MODEL)]
+    flags += ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
+    server = subprocess.Popen([BINARY, *flags], stderr=log)
+
+    def addresses():
+        if server.poll() is not None:
+            sys.exit(f"test-prometheus: FAILED: the server ended; see {log.name}")
+        found = {}
+        for line in Path(log.name).read_text().splitlines():
+            entry = json.loads(line)
+            found[entry.get("message")] = entry.get("address")
+        return found if "serving" in found else None
+
+    found = wait_for("the server serves", addresses)
+    return server, found["serving"], found["serving metrics"]
+
+
+def ask(endpoint: str) -> None:
+    """Calls of every kind: well, twice the same, refused, and with reasons."""
+    def call(*args: str) -> int:
+        done = subprocess.run([BINARY, *args, "--endpoint", endpoint], capture_output=True)
+        return done.returncode
+
+    comments = ["정말 재미있어요", "그저 그래요", "시간이 아깝네요", "정말 재미있어요"]
+    codes = [call("classify", comment) for comment in comments]
+    codes += [call("reason", "편집이 깔끔해서 좋았어요")]
+    assert codes == [0] * 5, codes
+    assert call("classify", " ") != 0
+
+
+class Prometheus:
+    """A running Prometheus."""
+
+    def __init__(self, bin: Path, folder: Path, target: str):
+        config = (RULES / "prometheus.yml").read_text()
+        config = config.replace("localhost:9464", target).replace("rules.yml", str(RULES / "rules.yml"))
+        config = re.sub(r"(scrape|evaluation)_interval: 15s", r"\1_interval: 1s", config)
+        (folder / "prometheus.yml").write_text(config)
+        self.base = f"http://127.0.0.1:{free_port()}"
+        flags = ["--storage.tsdb.path", folder / "data", "--web.listen-address", self.base.removeprefix("http://")]
+        flags = [f"--config.file={folder}/prometheus.yml", *map(str, flags)]
+        self.process = subprocess.Popen([bin / "prometheus", *flags], stderr=(folder / "prometheus.log").open("w"))
+
+    def get(self, path: str, **query: str):
+        url = f"{self.base}/api/v1/{path}?{urllib.parse.urlencode(query)}"
+        return json.loads(fetch(url))["data"]
+
+    def value(self, query: str) -> float | None:
+        result = self.get("query", query=query)["result"]
+        return float(result[0]["value"][1]) if result else None
+
+
+def documented() -> list[tuple[str, str]]:
+    """Names and kinds of the documentation's table, which a test of the crate compares with the code."""
+    text = (ROOT / "docs/operations.md").read_text()
+    return re.findall(r"^\| `([a-z_]+)` \|[^|]*\| (counter|gauge|histogram) \|", text, re.M)
+
+
+def check_stored(prometheus: Prometheus) -> None:
+    wait_for("the server is up", lambda: prometheus.value('up{job="ko-sentiment"}') == 1)
+    wanted = {name + ("_bucket" if kind == "histogram" else "") for name, kind in documented()}
+    # Without certificates and tokens these have no samples.
+    wanted -= {name for name in wanted if "principal" in name or "certificate" in name}
+    assert len(wanted) >= 20
+    missing = lambda: wanted - set(prometheus.get("label/__name__/values"))
+    wait_for(f"all metrics are stored", lambda: not missing())
+    say(f"{len(wanted)} metrics are stored")
+    handled = 'sum(grpc_server_handled_total{grpc_method="Classify",grpc_code="%s"})'
+    wait_for("four calls are counted", lambda: prometheus.value(handled % "OK") == 4)
+    wait_for("the refusal is counted", lambda: prometheus.value(handled % "InvalidArgument") == 1)
+    wait_for("the cache hit is counted", lambda: prometheus.value("ko_sentiment_answer_cache_hits_total") == 1)
+
+
+def check_rules(prometheus: Prometheus) -> None:
+    def rules():
+        groups = prometheus.get("rules")["groups"]
+        found = [rule for group in groups for rule in group["rules"]]
+        return found if found and all(rule["health"] != "unknown" for rule in found) else None
+
+    found = wait_for("the rules are evaluated", rules)
+    faults = [(rule["name"], rule.get("lastError")) for rule in found if rule["health"] != "ok"]
+    assert not faults, faults
+    firing = [rule["name"] for rule in found if rule.get("state") == "firing"]
+    assert not firing, f"a healthy server fires {firing}"
+    say(f"{len(found)} rules are evaluated; none fires")
+
+
+def check_dashboard(prometheus: Prometheus) -> None:
+    panels = json.loads((ROOT / "deploy/grafana/dashboard.json").read_text())["panels"]
+    queries = [(panel["title"], target["expr"]) for panel in panels for target in panel.get("targets", [])]
+    answered = 0
+    for title, query in queries:
+        for variable, text in [("$job", ".*"), ("$instance", ".*"), ("$__rate_interval", "1m")]:
+            query = query.replace(variable, text)
+        try:
+            answered += bool(prometheus.get("query", query=query)["result"])
+        except OSError as error:
+            sys.exit(f"test-prometheus: FAILED: the panel {title!r} asks {query!r}: {error}")
+    say(f"{len(queries)} queries of the dashboard are understood, {answered} have data")
+    assert answered * 2 > len(queries), "most panels are empty"
+
+
+def main() -> None:
+    bin = tools()
+    promtool(bin, "check", "config", "prometheus.yml")
+    promtool(bin, "check", "rules", "rules.yml")
+    promtool(bin, "test", "rules", "rules_test.yml")
+    processes = []
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with (Path(folder) / "server.log").open("w") as log:
+                server, endpoint, metrics = start_server(log)
+            processes.append(server)
+            promtool(bin, "check", "metrics", stdin=fetch(f"http://{metrics}/metrics"))
+            prometheus = Prometheus(bin, Path(folder), metrics)
+            processes.append(prometheus.process)
+            wait_for("Prometheus is ready", lambda: fetch(f"{prometheus.base}/-/ready"))
+            wait_for("a first scrape", lambda: prometheus.value('up{job="ko-sentiment"}') == 1)
+            ask(endpoint)
+            promtool(bin, "check", "metrics", stdin=fetch(f"http://{metrics}/metrics"))
+            check_stored(prometheus)
+            check_rules(prometheus)
+            check_dashboard(prometheus)
+        finally:
+            for process in processes:
+                process.terminate()
+                process.wait()
+    say("passed")
+
+
+if __name__ == "__main__":
+    main()

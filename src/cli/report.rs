@@ -1,0 +1,50 @@
+//! `ko-sentiment report`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::data_args::ReadArgs;
+use super::run::CliResult;
+use crate::files::output::{check_target, replace};
+use crate::report::{Language, collect, page};
+
+/// For example: ko-sentiment report answers.csv --out report.html
+///
+/// One HTML file without scripts, which needs no network: shares, over time and by video, comments, words, and how
+/// sure the model is.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// A file that `annotate` wrote.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// The page to write.
+    #[arg(long, short = 'o', value_name = "FILE")]
+    out: PathBuf,
+
+    /// Language of the page.
+    #[arg(long, value_enum, default_value_t)]
+    language: Language,
+
+    /// Column of the date [default: found by the usual names, such as date, published_at, 날짜, 작성일].
+    #[arg(long, value_name = "NAME")]
+    date_column: Option<String>,
+
+    /// Replace the page if it exists.
+    #[arg(long)]
+    force: bool,
+
+    #[command(flatten)]
+    reading: ReadArgs,
+}
+
+pub fn run(args: &ReportArgs) -> CliResult {
+    check_target(&args.out, 0, args.force)?;
+    let findings = collect(&args.file, &args.reading.options(), args.date_column.as_deref())?;
+    let name = args.file.file_name().unwrap_or(args.file.as_os_str()).to_string_lossy();
+    let page = page(&findings, &name, args.language);
+    replace(&args.out, page.as_bytes())?;
+    eprintln!("{}: {} of {} rows", args.out.display(), findings.total(), findings.rows);
+    Ok(())
+}

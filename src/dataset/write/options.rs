@@ -1,0 +1,45 @@
+//! Formats of written files, and how they are written.
+
+use std::path::Path;
+
+/// The format of a written file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutFormat {
+    /// Fields between commas, by RFC 4180.
+    Csv,
+    /// Fields between tabs; a tab or a line break in a field becomes a space.
+    Tsv,
+    /// A JSON object per line.
+    Jsonl,
+    /// Parquet.
+    Parquet,
+    /// An Excel workbook with one sheet.
+    Xlsx,
+}
+
+impl OutFormat {
+    /// The format that a file's name says.
+    pub fn of_name(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        Some(match extension.as_str() {
+            "csv" => Self::Csv,
+            "tsv" | "tab" => Self::Tsv,
+            "jsonl" | "ndjson" => Self::Jsonl,
+            "parquet" => Self::Parquet,
+            "xlsx" => Self::Xlsx,
+            _ => return None,
+        })
+    }
+}
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy)]
+pub struct WriteOptions {
+    /// The format.
+    pub format: OutFormat,
+    /// A byte order mark before CSV and TSV, by which Excel knows UTF-8.
+    pub bom: bool,
+    /// An apostrophe before what a spreadsheet would compute, in CSV and TSV. Cells of a workbook are text and never
+    /// computed.
+    pub escape_formulas: bool,
+}

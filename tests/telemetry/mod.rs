@@ -1,0 +1,6 @@
+//! What operators see of a running server.
+
+mod documents;
+mod exposition;
+mod numbers;
+mod port;
