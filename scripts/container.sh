@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Sourced by the tests of images and units: `build` and `container` run podman as this machine allows.
 # Where no registry can be reached, BASE names a Debian image that is there already.
 

@@ -2,10 +2,12 @@
 """Builds the folder (and the .tar.gz) that is shipped: dist/ko-sentiment-VERSION-TARGET/.
 
 It holds the binary, llama.cpp's libraries and every CPU variant of its backend, which the binary
-looks for beside itself. `--features cuda` (with nvcc) adds the CUDA backend.
+looks for beside itself; man pages, completions, systemd's units, a bill of materials, licences and checksums.
+`--features cuda` (with nvcc) adds the CUDA backend.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -14,6 +16,8 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+
+import release_papers
 
 ROOT = Path(__file__).resolve().parent.parent
 # Of its own, so that the source build's compiled llama.cpp stays.
@@ -52,13 +56,15 @@ def libraries(installed: Path) -> list[Path]:
     return sorted(linked) + loaded
 
 
-def assemble(folder: Path, binary: Path, files: list[Path]) -> None:
+def assemble(folder: Path, binary: Path, files: list[Path], features: list[str], target: str) -> None:
     """Fills a new folder and gives it its name once it is whole."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     for path in [binary, *files, *(ROOT / text for text in TEXTS)]:
         shutil.copy2(path, part / path.name)
+    shutil.copytree(ROOT / "deploy" / "systemd", part / "systemd")
+    release_papers.write(part, ["dynamic-backends", *features], target)
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
 
@@ -69,6 +75,8 @@ def pack(folder: Path) -> Path:
     with tarfile.open(part, "w:gz") as tar:
         tar.add(folder, arcname=folder.name)
     part.rename(archive)
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    archive.with_name(archive.name + ".sha256").write_text(f"{digest}  {archive.name}\n")
     return archive
 
 
@@ -76,12 +84,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--features", default="", help="further cargo features, with commas between: cuda, vulkan")
     args = parser.parse_args()
-    binary, version, installed = build([f for f in args.features.split(",") if f])
+    features = [f for f in args.features.split(",") if f]
+    binary, version, installed = build(features)
     target = re.search(r"host: (\S+)", subprocess.check_output(["rustc", "-vV"], text=True)).group(1)
     folder = ROOT / "dist" / f"ko-sentiment-{version}-{target}"
-    assemble(folder, binary, libraries(installed))
+    assemble(folder, binary, libraries(installed), features, target)
     archive = pack(folder)
-    for path in sorted(folder.iterdir()):
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
         print(f"{path.stat().st_size / 2**20:8.1f} MiB  {path.name}")
     print(f"{folder.relative_to(ROOT)}\n{archive.relative_to(ROOT)}")
 

@@ -31,6 +31,7 @@ mod eval;
 mod health;
 mod inspect;
 mod interrupt;
+mod man;
 mod model_args;
 mod model_watch;
 pub mod openmp;
@@ -46,6 +47,7 @@ mod run;
 mod serve;
 mod session;
 mod subject;
+mod supervisor;
 mod text_args;
 mod token;
 mod transport_args;
@@ -106,6 +108,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Write a shell's completion script.
     Completions(completions::CompletionsArgs),
+    /// Write the man pages.
+    Man(man::ManArgs),
 }
 
 impl Command {
@@ -125,6 +129,7 @@ impl Command {
             Self::Health(args) => health::run(args),
             Self::Token(args) => token::run(args),
             Self::Completions(args) => completions::run(args, &mut Cli::command()),
+            Self::Man(args) => man::run(args, Cli::command()),
         };
         done.map(|()| ExitCode::SUCCESS)
     }

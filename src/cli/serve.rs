@@ -12,6 +12,7 @@ use tracing::info;
 use super::model_args::ModelArgs;
 use super::model_watch::ModelWatch;
 use super::run::{CliResult, block_on};
+use super::supervisor::Supervisor;
 use super::transport_args::TransportArgs;
 use super::watch_args::WatchArgs;
 use crate::grpc::Server;
@@ -57,9 +58,11 @@ pub fn run(args: &ServeArgs) -> CliResult {
         let server = Server::bind(classifier.clone(), args.transport.options()).await?;
         let _reloading = AbortOnDropHandle::new(tokio::spawn(on_hangup(server.reload())?));
         let watching = args.watching.begin(&server, &classifier).await?;
+        let supervisor = Arc::new(Supervisor::from_environment()?);
         let mut stop = std::pin::pin!(async {
             or(first.next(), watch.modified()).await;
             watching.readiness.stopping();
+            supervisor.stopping();
         });
         tokio::select! {
             warm = args.watching.warm_up(&classifier) => warm?,
@@ -73,6 +76,8 @@ pub fn run(args: &ServeArgs) -> CliResult {
         for address in server.addresses() {
             info!(address, "serving");
         }
+        supervisor.ready();
+        let _alive = supervisor.clone().spawn_watchdog(classifier);
         let stop_now = async {
             // This one sees the first signal too.
             second.next().await;

@@ -4,7 +4,7 @@ use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, warn};
 
 use super::admission::{Admission, Bounds, Load};
@@ -94,9 +94,16 @@ pub enum EngineState {
     Died,
 }
 
+/// What a handle sends to the thread.
+enum Message {
+    Job(Box<Job>),
+    /// Answered when the thread comes round to its messages.
+    Pulse(oneshot::Sender<()>),
+}
+
 /// A handle to the engine's thread. The thread ends, after its running jobs, when the last handle is dropped.
 pub struct Engine {
-    jobs: std_mpsc::Sender<Job>,
+    messages: std_mpsc::Sender<Message>,
     admission: Admission,
     config: EngineConfig,
     pinned: usize,
@@ -123,7 +130,7 @@ impl Engine {
         B: Backend + 'static,
         F: Fn(Purpose) -> Result<B, StartError> + Send + 'static,
     {
-        let (jobs, receiver) = std_mpsc::channel();
+        let (messages, receiver) = std_mpsc::channel();
         let (state_sender, state) = watch::channel(EngineState::Running);
         let (ready_sender, ready) = std_mpsc::channel();
         let shared: Arc<Mutex<Shared>> = Arc::default();
@@ -152,7 +159,7 @@ impl Engine {
         }
         let bounds = Bounds { jobs: config.max_jobs, tokens: config.max_queued_tokens };
         Ok(Self {
-            jobs,
+            messages,
             admission: Admission::new(bounds),
             config,
             pinned: pinned_len,
@@ -184,7 +191,7 @@ impl Engine {
         let permit = Arc::new(permit);
         let course = Course::begin(self.meters.clone(), spec.share.class, wait);
         let job = Job { spec, submitted: Instant::now(), events, course, _permit: permit.clone() };
-        self.jobs.send(job).map_err(|_| EngineError::Stopped)?;
+        self.messages.send(Message::Job(Box::new(job))).map_err(|_| EngineError::Stopped)?;
         Ok(JobHandle { events: receiver, _permit: permit })
     }
 
@@ -206,6 +213,17 @@ impl Engine {
     /// Tells when the engine ends.
     pub fn state(&self) -> watch::Receiver<EngineState> {
         self.state.clone()
+    }
+
+    /// Returns once the engine's thread has come round between two steps: a sign of life that a thread stuck
+    /// in a step cannot give.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopped`].
+    pub async fn pulse(&self) -> Result<(), EngineError> {
+        let (here, came_round) = oneshot::channel();
+        self.messages.send(Message::Pulse(here)).map_err(|_| EngineError::Stopped)?;
+        came_round.await.map_err(|_| EngineError::Stopped)
     }
 
     /// What the steps did so far.
@@ -259,7 +277,7 @@ struct Worker<B, F> {
     config: EngineConfig,
     pinned: Arc<[Token]>,
     make: F,
-    jobs: std_mpsc::Receiver<Job>,
+    messages: std_mpsc::Receiver<Message>,
     main: Scheduler<B>,
     /// Jobs that want to be computed apart have a scheduler, and so a KV cache, of their own.
     apart: Option<Scheduler<B>>,
@@ -273,7 +291,7 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
         config: EngineConfig,
         pinned: Arc<[Token]>,
         make: F,
-        jobs: std_mpsc::Receiver<Job>,
+        messages: std_mpsc::Receiver<Message>,
         shared: Arc<Mutex<Shared>>,
         meters: Arc<Meters>,
     ) -> Result<Self, StartError> {
@@ -288,15 +306,15 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
         let main = Scheduler::new(backend, scheduler, &pinned, Box::new(Instant::now))
             .map_err(StartError::WarmUp)?;
         meters.hold(main.held());
-        Ok(Self { config, pinned, make, jobs, main, apart: None, shared, meters, failed_steps: 0 })
+        Ok(Self { config, pinned, make, messages, main, apart: None, shared, meters, failed_steps: 0 })
     }
 
     /// Works until no handle is left. `false` if the engine gave up.
     fn run(&mut self) -> bool {
         let mut connected = true;
         loop {
-            while let Ok(job) = self.jobs.try_recv() {
-                self.push(job);
+            while let Ok(message) = self.messages.try_recv() {
+                self.take(message);
             }
             let worked = self.step();
             if self.failed_steps >= FAILED_STEPS {
@@ -309,8 +327,8 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
             if !connected {
                 return true;
             }
-            match self.jobs.recv() {
-                Ok(job) => self.push(job),
+            match self.messages.recv() {
+                Ok(message) => self.take(message),
                 Err(_) => connected = false,
             }
         }
@@ -341,6 +359,14 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
         shared.counts = self.main.counts();
         shared.seconds_per_token = self.main.pace().time_for(1).as_secs_f64();
         worked
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Job(job) => self.push(*job),
+            // Who asked may be gone.
+            Message::Pulse(here) => _ = here.send(()),
+        }
     }
 
     fn push(&mut self, job: Job) {

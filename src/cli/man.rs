@@ -1,0 +1,21 @@
+//! `ko-sentiment man`
+
+use std::path::PathBuf;
+
+use clap::{Args, Command};
+
+use super::run::CliResult;
+
+/// For example: ko-sentiment man --dir /usr/local/share/man/man1
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Existing folder for the pages, one per subcommand; pages that are there are replaced.
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+}
+
+pub fn run(args: &ManArgs, command: Command) -> CliResult {
+    clap_mangen::generate_to(command, &args.dir)
+        .map_err(|e| format!("cannot write man pages into {}: {e}", args.dir.display()))?;
+    Ok(())
+}
