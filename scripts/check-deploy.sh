@@ -4,13 +4,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$PWD/target/deploy
-requirements=tests/deploy/requirements.txt
 mkdir -p "$work"
-if ! cmp -s "$requirements" "$work/installed.txt"; then
-  python3 -m venv --clear "$work/venv"
-  "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"
-  cp "$requirements" "$work/installed.txt"
-fi
+
+# Two environments: checkov pins packages that the others need newer.
+for tool in checkov schemas; do
+  requirements=tests/deploy/requirements-$tool.txt
+  if ! cmp -s "$requirements" "$work/$tool/installed.txt"; then
+    python3 -m venv --clear "$work/$tool"
+    "$work/$tool/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"
+    cp "$requirements" "$work/$tool/installed.txt"
+  fi
+done
 
 if command -v kubectl >/dev/null; then kustomize="kubectl kustomize"
 elif command -v kustomize >/dev/null; then kustomize="kustomize build"
@@ -23,7 +27,7 @@ for overlay in deploy/kubernetes/overlays/*/; do
   $kustomize "$overlay" >"$work/built/$(basename "$overlay").yaml"
 done
 # Custom resources have no schema there: kubernetes-validate warns of them, and fails for anything else.
-"$work/venv/bin/kubernetes-validate" --strict --quiet --no-warn "$work"/built/*.yaml
-"$work/venv/bin/checkov" --framework kubernetes --skip-download --compact --quiet --skip-check CKV_K8S_11,CKV_K8S_15,CKV_K8S_43 \
+"$work/schemas/bin/kubernetes-validate" --strict --quiet --no-warn "$work"/built/*.yaml
+"$work/checkov/bin/checkov" --framework kubernetes --skip-download --compact --quiet --skip-check CKV_K8S_11,CKV_K8S_15,CKV_K8S_43 \
   --directory "$work/built"
-BUILT="$work/built" "$work/venv/bin/python" -m pytest -q -p no:cacheprovider tests/deploy
+BUILT="$work/built" "$work/schemas/bin/python" -m pytest -q -p no:cacheprovider tests/deploy

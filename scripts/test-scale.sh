@@ -39,13 +39,13 @@ case $part in ray | all) install ray ;; esac
 
 case $part in
   short) run short tests/scale/test_envoy.py -m "not long" ;;
-  envoy) run envoy tests/scale/test_envoy.py -s ;;
+  envoy) run envoy tests/scale/test_envoy.py tests/scale/test_policies.py -s ;;
   spark) run spark tests/scale/test_spark.py ;;
   ray) run ray tests/scale/test_ray.py ;;
   streams) run streams tests/scale/test_streams.py ;;
   all)
     run streams tests/scale/test_streams.py
-    run envoy tests/scale/test_envoy.py -s
+    run envoy tests/scale/test_envoy.py tests/scale/test_policies.py -s
     run spark tests/scale/test_spark.py
     run ray tests/scale/test_ray.py
     ;;

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 BUILT = sorted(Path(os.environ["BUILT"]).glob("*.yaml"))
 KINDS_OF_ALL = {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "ConfigMap", "Namespace"}

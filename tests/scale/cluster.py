@@ -107,10 +107,11 @@ class Replica:
 
 
 class Envoy:
-    """Envoy with deploy/envoy, but for ports, paths and the replicas' addresses."""
+    """Envoy with deploy/envoy, but for ports, paths and the replicas' addresses. `policy` takes another's place."""
 
-    def __init__(self, folder: Path, replicas: list[Replica]) -> None:
+    def __init__(self, folder: Path, replicas: list[Replica], policy: dict[str, Any] | None = None) -> None:
         self.port, self._admin = free_port(), free_port()
+        self._policy = policy
         for name in ("envoy.yaml", "downstream.yaml", "upstream.yaml"):
             text = (REPOSITORY / "deploy/envoy" / name).read_text().replace("/etc/envoy-tls", f"{folder}/tls")
             (folder / name).write_text(text.replace("/etc/envoy/", f"{folder}/"))
@@ -130,6 +131,8 @@ class Envoy:
         listener["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": self.port}
         endpoint = [{"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}} for port in ports]
         cluster["load_assignment"]["endpoints"] = [{"lb_endpoints": [{"endpoint": each} for each in endpoint]}]
+        if self._policy is not None:
+            cluster["load_balancing_policy"]["policies"] = [{"typed_extension_config": self._policy}]
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
         header = {"header": {"key": "x-replica", "value": "%UPSTREAM_HOST%"}}
         manager["route_config"]["virtual_hosts"][0]["response_headers_to_add"] = [header]
@@ -180,6 +183,15 @@ class Cluster:
 
     def all_up(self) -> None:
         until(lambda: self.envoy.up() == self.addresses, 60, "every replica's health")
+
+    def use(self, folder: Path, policy: dict[str, Any] | None) -> None:
+        """Puts another Envoy before the same replicas."""
+        folder.mkdir()
+        shutil.copytree(self.certificates.crt.parent, folder / "tls")
+        self.envoy.process.kill()
+        self.envoy.process.wait()
+        self.envoy = Envoy(folder, self.replicas, policy)
+        self.all_up()
 
     def client(self) -> Client:
         return Client(f"localhost:{self.envoy.port}", tls=self.certificates.tls, timeout=60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import pytest
@@ -285,6 +286,12 @@ def test_a_token_is_not_sent_in_the_clear() -> None:
         check(remote, rejected=True)
         check(remote, rejected=False, tls=Tls())
         check(remote, rejected=False, allow=True)
+
+
+def test_a_unix_socket(tmp_path: Path) -> None:
+    with serving("--listen", f"unix:{tmp_path}/socket"), Client(f"unix:{tmp_path}/socket") as client:
+        assert client.classify("좋아요", video=JEJU).probability > 0
+        assert [result.error for result in client.classify_many(["좋아요", Item("최고", JEJU)])] == [None, None]
 
 
 def test_nobody_listening_is_unavailable() -> None:

@@ -81,6 +81,9 @@ class Connection:
         ]
         if self.tls is not None and self.tls.server_name is not None:
             options.append(("grpc.ssl_target_name_override", self.tls.server_name))
+        elif is_unix(self.endpoint):
+            # gRPC would send the socket's path, which is no authority for HTTP/2 servers that check it.
+            options.append(("grpc.default_authority", "localhost"))
         return options
 
     def metadata(self, video: Video | None) -> Metadata:

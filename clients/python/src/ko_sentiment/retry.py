@@ -56,4 +56,4 @@ class Retry:
 
 def is_reset(error: KoSentimentError) -> bool:
     """A proxy lost the server after the response began: it can only reset the stream, which gRPC calls INTERNAL."""
-    return error.code is grpc.StatusCode.INTERNAL and not error.reason and "RST_STREAM" in error.message
+    return error.code is grpc.StatusCode.INTERNAL and not error.reason and "RST_STREAM with error code 2" in error.message
