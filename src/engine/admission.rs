@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::queue::{Class, Share};
+use super::share::{Class, Share};
 
 /// The bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::admission::Permit;
 use super::error::EngineError;
 use super::logits::Sampler;
 use super::meters::Course;
-use super::queue::Share;
+use super::share::Share;
 use crate::text::vocabulary::Token;
 
 /// What a caller asks of the engine.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::counts::{Held, StepCounts};
 use super::error::EngineError;
-use super::queue::Class;
+use super::share::Class;
 use crate::meter::{Counter, Gauge, Histogram};
 
 /// Seconds that a job may wait for its first step: from none to `--max-queued-tokens` on a slow machine.

@@ -6,7 +6,7 @@
 //! | `admission` | how much may wait |
 //! | `worker` | the one thread that owns the backend |
 //! | `scheduler`, `compose` | which jobs run; which tokens make the next step |
-//! | `queue` | whose turn it is: interactive before bulk, fair shares among callers |
+//! | `share`, `queue` | whose turn it is: interactive before bulk, fair shares among callers |
 //! | `prefix` | segments that jobs share |
 //! | `pace` | how many tokens fit a step's time |
 //! | `counts`, `meters` | what it did, for those who watch |
@@ -28,12 +28,13 @@ mod prefix;
 mod queue;
 mod running;
 mod scheduler;
+mod share;
 mod worker;
 
 pub use counts::StepCounts;
 pub use error::{EngineError, StartError};
 pub use job::{Event, Finish, Generation, Guide, JobHandle, JobSpec, Stats};
 pub use meters::{Meters, Outcome};
-pub use queue::{Class, Share};
 pub use scheduler::MAX_BRANCH_CELLS;
+pub use share::{Class, Share};
 pub use worker::{Engine, EngineConfig, EngineState, Purpose};

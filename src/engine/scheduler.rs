@@ -23,8 +23,9 @@ use super::joint::{LogSums, joint_log_prob};
 use super::logits::log_sum_exps;
 use super::pace::Pace;
 use super::prefix::{NodeId, PrefixTree};
-use super::queue::{Class, Place, Queue};
+use super::queue::{Place, Queue};
 use super::running::{Running, Stage};
+use super::share::Class;
 use crate::text::vocabulary::Token;
 
 /// A shared segment shorter than this is computed with the job: a node of its own would cost more than it saves.

@@ -14,7 +14,7 @@ use crate::engine::fake::FakeBackend;
 use crate::engine::job::{Generation, Guide, JobSpec};
 use crate::engine::logits::Sampler;
 use crate::engine::meters::Course;
-use crate::engine::queue::Share;
+use crate::engine::share::Share;
 
 const VOCABULARY: usize = 50;
 const PINNED: [Token; 5] = [1, 2, 3, 4, 5];

@@ -13,8 +13,8 @@ use super::counts::StepCounts;
 use super::error::{EngineError, StartError};
 use super::job::{Job, JobHandle, JobSpec};
 use super::meters::{Before, Course, Meters};
-use super::queue::Share;
 use super::scheduler::{MAX_BRANCH_CELLS, MIN_READ, Scheduler, SchedulerConfig};
+use super::share::Share;
 use crate::text::vocabulary::Token;
 
 /// Steps in a row that may fail before the engine gives up.
