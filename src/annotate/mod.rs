@@ -1,6 +1,6 @@
 //! Files of comments with a model's answers added.
 //!
-//! A run reads its [`inputs`] three times: to learn their columns and count their rows ([`survey()`]), to ask
+//! A run reads its inputs three times: to learn their columns and count their rows ([`survey()`]), to ask
 //! ([`FileDesk`]), and to write ([`write_all`]). Answers go to a [`Journal`] beside the output as they come, so that
 //! an interrupted run goes on where it stopped; the output is written from inputs and journal, in order. No part of
 //! it holds a file in memory.
