@@ -21,7 +21,7 @@ test: ## Run all tests
 test: $(MODEL) .python/.stamp
 	cargo test --release
 
-check: ## Format, lints, layers and the tests that need no model: under a minute on a warm tree
+check: ## Format, lints, layers and the tests that need no model
 check: setup
 	cargo fmt --check
 	cargo clippy --release --all-targets -- -D warnings
