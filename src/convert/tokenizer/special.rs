@@ -10,8 +10,11 @@ use serde_json::Value as Json;
 use super::error::VocabError;
 use crate::convert::input::error::SourceError;
 use crate::convert::input::json::read_json_if_there;
+use crate::files::open;
 use crate::gguf::{Metadata, Value};
 
+/// Bytes of a chat template at most.
+const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
 /// The kinds of special tokens: their name in Hugging Face's files and in GGUF's keys.
 const KINDS: [(&str, &str); 6] = [
     ("bos", "bos"),
@@ -144,7 +147,7 @@ fn add_chat_template(out: &mut Metadata, dir: &Path, tokenizer_config: &Json) ->
     let template = if let Some(template) = tokenizer_config.get("chat_template") {
         template.clone()
     } else if jinja.is_file() {
-        let text = std::fs::read_to_string(&jinja)
+        let text = open::read_text(&jinja, MAX_TEMPLATE_BYTES)
             .map_err(|source| SourceError::Io { path: jinja.clone(), source })?;
         Json::String(text)
     } else {

@@ -3,19 +3,21 @@
 //! Source: `_create_vocab_sentencepiece` in `conversion/base.py` of llama.cpp. It reads only
 //! `tokenizer.model`; the way over `tokenizer.json`, which many merged uploads have alone, is ours.
 
-use super::error::VocabError;
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::path::Path;
 
 use prost::Message;
 use serde_json::Value as Json;
 
+use super::error::VocabError;
 use super::special;
 use crate::convert::input::error::SourceError;
 use crate::convert::input::json::{read_json, read_json_if_there};
+use crate::files::open;
 use crate::gguf::{Array, Metadata, Value};
 
+/// Bytes of `tokenizer.model` at most: ten times Gemma's.
+const MAX_BYTES: u64 = 64 << 20;
 /// More tokens than any supported model has.
 const MAX_TOKENS: usize = 1 << 22;
 /// Scores of rows that the tokenizer has no piece for, and of added tokens.
@@ -201,7 +203,8 @@ fn read_sentencepiece(dir: &Path) -> Result<Option<Vec<Token>>, VocabError> {
     if !path.is_file() {
         return Ok(None);
     }
-    let bytes = fs::read(&path).map_err(|source| SourceError::Io { path: path.clone(), source })?;
+    let bytes =
+        open::read(&path, MAX_BYTES).map_err(|source| SourceError::Io { path: path.clone(), source })?;
     let pieces = parse_sentencepiece(&bytes).map_err(|reason| VocabError::SentencePiece { path, reason })?;
     Ok(Some(pieces))
 }

@@ -9,7 +9,11 @@ use super::error::PredictionsError;
 use super::prediction::Prediction;
 use crate::dataset::Row;
 use crate::eval::identity::{Identity, Mode};
+use crate::files::open;
 use crate::sentiment::score::top;
+
+/// Bytes of a file to compare with, at most.
+const MAX_BYTES: u64 = 4 << 30;
 
 /// The first line up to version 0.1.
 #[derive(Deserialize)]
@@ -118,7 +122,8 @@ pub struct Reference {
 /// # Errors
 /// See [`PredictionsError`].
 pub fn read_reference(path: &Path) -> Result<Reference, PredictionsError> {
-    let bytes = std::fs::read(path).map_err(|source| PredictionsError::Io { path: path.into(), source })?;
+    let bytes =
+        open::read(path, MAX_BYTES).map_err(|source| PredictionsError::Io { path: path.into(), source })?;
     // Another program may leave the last line without an end.
     let whole =
         match serde_json::from_slice::<Prediction>(bytes.rsplit(|b| *b == b'\n').next().unwrap_or(&[])) {
