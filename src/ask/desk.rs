@@ -1,10 +1,9 @@
 //! The one loop that asks.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
 use super::answer::{Answer, Answerer, NoAnswer, Question};
@@ -53,19 +52,16 @@ pub async fn ask_all<A: Answerer, D: Desk>(
     in_flight: usize,
 ) -> Result<(), AskError<A::Error, D::Error>> {
     let mut tasks = JoinSet::new();
-    let mut asked: HashMap<Id, u64> = HashMap::new();
     loop {
         while tasks.len() < in_flight.max(1) {
             let Some((number, question)) = desk.next().map_err(AskError::Desk)? else { break };
             let answerer = answerer.clone();
-            let task = tasks.spawn(async move { patiently(&*answerer, &question, number).await });
-            asked.insert(task.id(), number);
+            tasks.spawn(async move { (number, patiently(&*answerer, &question, number).await) });
         }
-        let Some(finished) = tasks.join_next_with_id().await else {
+        let Some(finished) = tasks.join_next().await else {
             return Ok(());
         };
-        let (id, answer) = finished.map_err(AskError::Task)?;
-        let number = asked.remove(&id).unwrap_or_default();
+        let (number, answer) = finished.map_err(AskError::Task)?;
         let answer = match answer {
             Ok(answer) => Ok(answer),
             Err(NoAnswer::Refused(reason)) => Err(reason),

@@ -88,18 +88,16 @@ impl Queue {
         let may_start = |job: &Job| {
             !(without_bulk_texts && job.spec.share.class == Class::Bulk && job.spec.generation.is_some())
         };
-        let callers = |class: &ClassQueue| {
-            let first = |(caller, jobs): (&u64, &VecDeque<Job>)| {
-                jobs.front().is_some_and(may_start).then_some(*caller)
-            };
-            class.jobs.iter().filter_map(first).collect::<Vec<_>>()
+        let next_caller = |class: &Class| {
+            let ClassQueue { jobs, callers } = self.classes.get(class)?;
+            callers.next(
+                jobs.iter()
+                    .filter(|(_, jobs)| jobs.front().is_some_and(may_start))
+                    .map(|(caller, _)| *caller),
+            )
         };
-        let waiting: BTreeMap<Class, Vec<u64>> =
-            self.classes.iter().map(|(class, q)| (*class, callers(q))).collect();
-        let class = self
-            .turns
-            .next(waiting.iter().filter(|(_, callers)| !callers.is_empty()).map(|(class, _)| *class))?;
-        let caller = self.classes[&class].callers.next(waiting[&class].iter().copied())?;
+        let class = self.turns.next(Class::ALL.into_iter().filter(|class| next_caller(class).is_some()))?;
+        let caller = next_caller(&class)?;
         Some(Place { class, caller, index: 0 })
     }
 
