@@ -8,7 +8,7 @@ BINARY := target/release/ko-sentiment
 IMAGE ?= ko-sentiment:latest
 ENGINE ?= $(firstword $(foreach engine,podman docker buildah,$(if $(shell command -v $(engine)),$(engine))))
 
-.PHONY: help demo test check storm test-hostile client-python test-client test-examples test-scale test-training test-prometheus image test-image test-systemd lint lint-deploy check-deploy deny build release setup clean
+.PHONY: help demo test check storm test-hostile client-python test-client test-examples test-scale test-training test-prometheus web test-web image test-image test-systemd lint lint-deploy check-deploy deny build release setup clean
 
 demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
@@ -61,6 +61,14 @@ test-client: $(MODEL) | build
 test-examples: ## Build and run the programs of docs/clients.md in each language that is installed
 test-examples: test-client
 	@scripts/test-examples.py
+
+web: ## Build the page of `serve --web` into web/dist (Node)
+web:
+	@scripts/web.sh build
+
+test-web: ## Check that web/dist is what web/ gives, and test the page in Chromium
+test-web: $(MODEL) | build
+	@scripts/web.sh test
 
 PART ?= all
 test-scale: ## Test replicas behind Envoy, Spark and Ray, with faults (PART=short|envoy|spark|ray|streams|all)

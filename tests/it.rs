@@ -28,3 +28,4 @@ mod support;
 mod telemetry;
 mod transport;
 mod troubleshooting;
+mod web;

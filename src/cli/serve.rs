@@ -76,6 +76,9 @@ pub fn run(args: &ServeArgs) -> CliResult {
         for address in server.addresses() {
             info!(address, "serving");
         }
+        for address in server.web_addresses() {
+            info!(address, "serving the page");
+        }
         supervisor.ready();
         let _alive = supervisor.clone().spawn_watchdog(classifier);
         let stop_now = async {

@@ -18,6 +18,11 @@ pub struct TransportArgs {
     #[arg(long, value_name = "ADDR", value_delimiter = ',', env = "KO_SENTIMENT_LISTEN")]
     listen: Vec<Listen>,
 
+    /// Where to serve the page to try it, for browsers: HOST:PORT or unix:/PATH; the same certificates, tokens and
+    /// limits as for gRPC [default: none].
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = page_address, env = "KO_SENTIMENT_WEB")]
+    web: Vec<Listen>,
+
     /// Permissions of Unix sockets, in octal.
     #[arg(long, value_name = "MODE", default_value = "660", value_parser = file_mode, env = "KO_SENTIMENT_UNIX_MODE")]
     unix_mode: u32,
@@ -95,6 +100,7 @@ impl TransportArgs {
         };
         ServerOptions {
             listen,
+            web: self.web.clone(),
             unix_mode: self.unix_mode,
             tls: tls.map(|(cert, key)| TlsFiles { cert, key, client_ca: self.tls_client_ca.clone() }),
             tokens: self.tokens.clone(),
@@ -112,5 +118,13 @@ impl TransportArgs {
             },
             grace: Duration::from_secs(self.grace_seconds),
         }
+    }
+}
+
+/// An address of one's own: systemd's sockets are for gRPC.
+fn page_address(text: &str) -> Result<Listen, String> {
+    match text.parse::<Listen>() {
+        Ok(Listen::Systemd) => Err("systemd's sockets are for gRPC; write HOST:PORT or unix:/PATH".to_owned()),
+        parsed => parsed.map_err(|error| error.to_string()),
     }
 }

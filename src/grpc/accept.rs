@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
@@ -17,11 +17,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::accounting::Accounted;
-use super::connection::{Connection, Io};
+use super::connection::{Connection, Ends, Io};
 use super::front::Front;
 use super::listen::{Accepted, Listener};
 use super::meters::ServerMeters;
 use super::tls::Tls;
+use super::web::{Bounds, Web};
 
 /// Maximum size of a request's headers, in bytes.
 const MAX_HEADERS: u32 = 16 << 10;
@@ -63,9 +64,19 @@ impl Default for ConnectionLimits {
     }
 }
 
+/// What the connections of a listener are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// gRPC.
+    Grpc,
+    /// The page, and grpc-web.
+    Web,
+}
+
 /// What all connections share.
 pub struct Acceptor {
     front: Accounted<Front>,
+    web: Web,
     meters: Arc<ServerMeters>,
     tls: Option<Arc<Tls>>,
     limits: ConnectionLimits,
@@ -85,8 +96,10 @@ impl Acceptor {
         tls: Option<Arc<Tls>>,
         limits: ConnectionLimits,
     ) -> Arc<Self> {
+        let front = Accounted::new(front, meters.clone());
         Arc::new(Self {
-            front: Accounted::new(front, meters.clone()),
+            web: Web::new(front.clone()),
+            front,
             meters,
             tls,
             limits,
@@ -98,14 +111,14 @@ impl Acceptor {
     }
 
     /// Accepts connections until [`Self::finish`].
-    pub async fn listen(self: Arc<Self>, listener: Listener) {
+    pub async fn listen(self: Arc<Self>, listener: Listener, port: Port) {
         loop {
             let accepted = tokio::select! {
                 () = self.finish.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok(accepted) => self.begin(accepted),
+                Ok(accepted) => self.begin(accepted, port),
                 Err(error) => {
                     warn!(%error, %listener, "cannot accept a connection");
                     tokio::time::sleep(PAUSE).await;
@@ -123,7 +136,7 @@ impl Acceptor {
         }
     }
 
-    fn begin(self: &Arc<Self>, accepted: Accepted) {
+    fn begin(self: &Arc<Self>, accepted: Accepted, port: Port) {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             // Closed at once, the client tries another server; in the backlog it would wait for its deadline.
             self.meters.refused_connections.one();
@@ -133,11 +146,11 @@ impl Acceptor {
         let this = self.clone();
         self.connections.spawn(async move {
             let opening = this.limits.handshake;
-            match tokio::time::timeout(opening, this.open(accepted)).await {
+            match tokio::time::timeout(opening, this.open(accepted, port)).await {
                 Ok(Ok(io)) => {
                     let (connection, ends) = Connection::new(io, opening, place);
                     this.meters.connections.add(1);
-                    this.serve(connection, ends.cut, ends.gone).await;
+                    this.serve(connection, ends, port).await;
                     this.meters.connections.add(-1);
                     return;
                 }
@@ -149,18 +162,19 @@ impl Acceptor {
     }
 
     /// A Unix socket has no TLS: who reaches it is on this machine, and the file's permissions say who may.
-    async fn open(&self, accepted: Accepted) -> io::Result<Io> {
+    async fn open(&self, accepted: Accepted, port: Port) -> io::Result<Io> {
         Ok(match (accepted, &self.tls) {
             (Accepted::Unix(stream), _) => Io::Unix(stream),
             (Accepted::Tcp(stream), None) => Io::Tcp(stream),
             (Accepted::Tcp(stream), Some(tls)) => {
-                Io::Tls(Box::new(TlsAcceptor::from(tls.config()).accept(stream).await?))
+                let config = if port == Port::Web { tls.web_config() } else { tls.config() };
+                Io::Tls(Box::new(TlsAcceptor::from(config).accept(stream).await?))
             }
         })
     }
 
-    /// A transport of its own for each connection, since tonic's knows no jitter and no grace for its age.
-    async fn serve(&self, connection: Connection, cut: CancellationToken, gone: CancellationToken) {
+    /// Serves a connection until it ends by itself, is too old, or the server stops.
+    async fn serve(&self, connection: Connection, Ends { cut, gone }: Ends, port: Port) {
         let limits = &self.limits;
         let age = limits.max_age.map(|age| age.mul_f64(1.0 + JITTER * (2.0 * uniform() - 1.0)));
         let old = async {
@@ -170,19 +184,10 @@ impl Acceptor {
             }
         };
         let mut aged = false;
-        let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let incoming = stream::iter([Ok::<_, io::Error>(connection)]).chain(stream::pending());
-        let serving = tonic::transport::Server::builder()
-            .http2_keepalive_interval(Some(limits.keepalive))
-            .http2_keepalive_timeout(Some(limits.keepalive_timeout))
-            .max_concurrent_streams(limits.streams)
-            .http2_max_header_list_size(MAX_HEADERS)
-            .serve_with_incoming_shutdown(self.front.clone(), incoming, async {
-                let _ = ended.await;
-            });
-        let mut serving = std::pin::pin!(serving);
+        let (end, ended) = oneshot::channel::<()>();
+        let mut serving = std::pin::pin!(self.transport(connection, port, ended));
         tokio::select! {
-            _ = &mut serving => return,
+            () = &mut serving => return,
             () = gone.cancelled() => {}
             () = self.finish.cancelled() => {}
             () = old => aged = true,
@@ -192,11 +197,38 @@ impl Acceptor {
             if aged { tokio::time::sleep(limits.max_age_grace).await } else { std::future::pending().await }
         };
         tokio::select! {
-            _ = &mut serving => return,
+            () = &mut serving => return,
             () = late => debug!("a connection was cut at its greatest age"),
             () = self.cut.cancelled() => {}
         }
         cut.cancel();
+        serving.await;
+    }
+
+    /// A transport of its own for each connection, since tonic's knows no jitter and no grace for its age.
+    async fn transport(&self, connection: Connection, port: Port, ended: oneshot::Receiver<()>) {
+        let limits = &self.limits;
+        let ended = async {
+            let _ = ended.await;
+        };
+        if port == Port::Web {
+            let bounds = Bounds {
+                headers: limits.handshake,
+                max_headers: MAX_HEADERS,
+                streams: limits.streams,
+                keepalive: limits.keepalive,
+                keepalive_timeout: limits.keepalive_timeout,
+            };
+            return self.web.clone().serve(connection, bounds, ended).await;
+        }
+        let incoming = stream::iter([Ok::<_, io::Error>(connection)]).chain(stream::pending());
+        let serving = tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(limits.keepalive))
+            .http2_keepalive_timeout(Some(limits.keepalive_timeout))
+            .max_concurrent_streams(limits.streams)
+            .http2_max_header_list_size(MAX_HEADERS)
+            .serve_with_incoming_shutdown(self.front.clone(), incoming, ended);
+        // What ends a connection is its client's business.
         let _ = serving.await;
     }
 }

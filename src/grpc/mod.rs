@@ -13,6 +13,7 @@
 //! | `server` | health, reflection, draining |
 //! | `health` | `grpc.health.v1` |
 //! | `accept`, `connection` | from sockets to served connections, within bounds |
+//! | `web` | the page for browsers, and its calls |
 //! | `listen`, `address` | the sockets; how they are named |
 //! | `tls`, `x509` | the server's certificates |
 //! | `reload` | files that take effect without a restart |
@@ -40,6 +41,7 @@ mod service;
 mod status;
 mod tls;
 mod tokens;
+mod web;
 mod wire;
 mod x509;
 

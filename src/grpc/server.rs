@@ -14,7 +14,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthReporter;
 use tracing::{info, warn};
 
-use super::accept::{Acceptor, ConnectionLimits};
+use super::accept::{Acceptor, ConnectionLimits, Port};
 use super::address::Listen;
 use super::call::Gate;
 use super::front::{Door, Front};
@@ -38,6 +38,8 @@ const FLUSH: Duration = Duration::from_millis(500);
 pub struct ServerOptions {
     /// Where to listen.
     pub listen: Vec<Listen>,
+    /// Where to serve the page and grpc-web; nowhere by default.
+    pub web: Vec<Listen>,
     /// Permissions of Unix sockets' files.
     pub unix_mode: u32,
     /// Certificates; plain text without.
@@ -60,6 +62,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             listen: vec![Listen::Tcp("127.0.0.1".to_owned(), 50051)],
+            web: Vec::new(),
             unix_mode: 0o660,
             tls: None,
             tokens: None,
@@ -76,10 +79,12 @@ impl Default for ServerOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; choose another with --listen")]
+    #[error("cannot listen on {address}: {source}; choose another with {flag}")]
     Listen {
         /// The address.
         address: Listen,
+        /// The flag that names it.
+        flag: &'static str,
         /// The operating system's reason.
         source: std::io::Error,
     },
@@ -100,6 +105,7 @@ pub enum ServerError {
 /// A server that is bound and not yet running.
 pub struct Server {
     listeners: Vec<Listener>,
+    web: Vec<Listener>,
     tls: Option<Arc<Tls>>,
     tokens: Option<Arc<Tokens>>,
     watched: Vec<Watched>,
@@ -129,17 +135,10 @@ impl Server {
             watched.push(watch);
             tokens
         });
-        let mut listeners = Vec::new();
-        for (i, address) in options.listen.iter().enumerate() {
-            if options.listen[..i].contains(address) {
-                continue;
-            }
-            let bound = listen::bind(address, options.unix_mode).await;
-            listeners
-                .extend(bound.map_err(|source| ServerError::Listen { address: address.clone(), source })?);
-        }
+        let listeners = bind(&options.listen, options.unix_mode, "--listen").await?;
+        let web = bind(&options.web, options.unix_mode, "--web").await?;
         let meters = ServerMeters::of(tls.clone(), tokens.clone());
-        Ok(Self { listeners, tls, tokens, watched, nudge: Arc::default(), options, classifier, meters })
+        Ok(Self { listeners, web, tls, tokens, watched, nudge: Arc::default(), options, classifier, meters })
     }
 
     /// The first TCP address, if there is one.
@@ -150,6 +149,11 @@ impl Server {
     /// Where it listens, as clients write it.
     pub fn addresses(&self) -> Vec<String> {
         self.listeners.iter().map(Listener::to_string).collect()
+    }
+
+    /// Where it serves the page, as clients write it.
+    pub fn web_addresses(&self) -> Vec<String> {
+        self.web.iter().map(Listener::to_string).collect()
     }
 
     /// Makes the running server read certificates and tokens again, as a change of the files does.
@@ -179,9 +183,7 @@ impl Server {
         let door = Door { tokens: self.tokens.clone(), open_reflection: self.options.open_reflection };
         let front = Front::new(self.routes(&gate, &health)?, door, self.meters.clone());
         let acceptor = Acceptor::new(front, self.meters.clone(), self.tls.clone(), self.options.connections);
-        let listeners = std::mem::take(&mut self.listeners);
-        let listening = listeners.into_iter().map(|listener| tokio::spawn(acceptor.clone().listen(listener)));
-        let listening: Vec<_> = listening.map(AbortOnDropHandle::new).collect();
+        let listening = self.listen(&acceptor);
         let _current = AbortOnDropHandle::new(tokio::spawn(reload::keep_current(
             std::mem::take(&mut self.watched),
             self.nudge.clone(),
@@ -210,6 +212,14 @@ impl Server {
         if died { Err(ServerError::EngineDied) } else { Ok(()) }
     }
 
+    fn listen(&mut self, acceptor: &Arc<Acceptor>) -> Vec<AbortOnDropHandle<()>> {
+        let listen = |port| {
+            move |listener| AbortOnDropHandle::new(tokio::spawn(acceptor.clone().listen(listener, port)))
+        };
+        let grpc = std::mem::take(&mut self.listeners).into_iter().map(listen(Port::Grpc));
+        grpc.chain(std::mem::take(&mut self.web).into_iter().map(listen(Port::Web))).collect()
+    }
+
     fn routes(&self, gate: &Gate, health: &HealthReporter) -> Result<Routes, ServerError> {
         let service = SentimentServiceServer::new(Sentiments::new(self.classifier.clone(), gate.clone()))
             .max_decoding_message_size(self.options.max_message_bytes)
@@ -228,7 +238,7 @@ impl Server {
 
     /// Says once what anybody on the network could do.
     fn warn_of_the_open(&self) {
-        let open = self.listeners.iter().filter_map(Listener::tcp_address).find(|a| !a.ip().is_loopback());
+        let open = self.listeners.iter().chain(&self.web).filter_map(Listener::tcp_address).find(|a| !a.ip().is_loopback());
         let Some(address) = open else { return };
         let has_client_ca = self.options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         if self.tls.is_none() {
@@ -238,6 +248,23 @@ impl Server {
             warn!(%address, "everybody who reaches this address can use the server; set --tokens or --tls-client-ca");
         }
     }
+}
+
+/// Binds each address once.
+async fn bind(
+    addresses: &[Listen],
+    unix_mode: u32,
+    flag: &'static str,
+) -> Result<Vec<Listener>, ServerError> {
+    let mut listeners = Vec::new();
+    for (i, address) in addresses.iter().enumerate() {
+        if addresses[..i].contains(address) {
+            continue;
+        }
+        let failed = |source| ServerError::Listen { address: address.clone(), flag, source };
+        listeners.extend(listen::bind(address, unix_mode).await.map_err(failed)?);
+    }
+    Ok(listeners)
 }
 
 async fn report(health: &HealthReporter, status: ServingStatus) {

@@ -89,6 +89,8 @@ pub struct Tls {
 #[derive(Clone)]
 struct Current {
     config: Arc<ServerConfig>,
+    /// For browsers, which may not speak HTTP/2.
+    web: Arc<ServerConfig>,
     ends: SystemTime,
 }
 
@@ -105,6 +107,11 @@ impl Tls {
     /// What a connection that comes now gets.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).config.clone()
+    }
+
+    /// What a browser's connection that comes now gets.
+    pub fn web_config(&self) -> Arc<ServerConfig> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).web.clone()
     }
 
     /// When the certificate expires.
@@ -149,7 +156,9 @@ fn current(files: &TlsFiles) -> Result<Current, TlsError> {
     };
     let mut config = builder.with_single_cert(certificates, key).map_err(pair)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Current { config: Arc::new(config), ends })
+    let mut web = config.clone();
+    web.alpn_protocols.push(b"http/1.1".to_vec());
+    Ok(Current { config: Arc::new(config), web: Arc::new(web), ends })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -80,6 +80,8 @@ impl Fake {
 /// A running server.
 pub struct TestServer {
     pub address: SocketAddr,
+    /// Where it serves the page.
+    pub web: Option<SocketAddr>,
     pub classifier: Arc<Classifier>,
     pub meters: Arc<ServerMeters>,
     pub stop: oneshot::Sender<()>,
@@ -97,6 +99,7 @@ impl TestServer {
         options.listen.push("127.0.0.1:0".parse().unwrap());
         let server = Server::bind(classifier.clone(), options).await.unwrap();
         let address = server.address().unwrap();
+        let web = server.web_addresses().first().map(|address| address.parse().unwrap());
         let meters = server.meters();
         let (stop, stopped) = oneshot::channel::<()>();
         let done = tokio::spawn(server.run(
@@ -108,7 +111,7 @@ impl TestServer {
             },
             std::future::pending(),
         ));
-        Self { address, classifier, meters, stop, done }
+        Self { address, web, classifier, meters, stop, done }
     }
 
     pub async fn channel(&self) -> Channel {
