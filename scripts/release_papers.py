@@ -1,5 +1,6 @@
 """What a release folder holds besides programs: man pages, completions, bill of materials, licences, checksums."""
 
+import base64
 import hashlib
 import json
 import re
@@ -92,6 +93,31 @@ def component(crates: Crates, package: dict, hashes: dict) -> dict:
     return made
 
 
+def page_components() -> list[dict]:
+    """What web/dist contains, from the page's lock file."""
+    made = []
+    for path, package in sorted(json.loads((ROOT / "web/package-lock.json").read_text())["packages"].items()):
+        if not path or package.get("dev"):
+            continue
+        name = path.rpartition("node_modules/")[2]
+        address = f"pkg:npm/{name.replace('@', '%40')}@{package['version']}"
+        digest = base64.b64decode(package["integrity"].removeprefix("sha512-")).hex()
+        made.append(
+            {
+                "type": "library",
+                "bom-ref": address,
+                "name": name,
+                "version": package["version"],
+                "scope": "required",
+                "licenses": [{"expression": package["license"].strip("()")}],
+                "purl": address,
+                "hashes": [{"alg": "SHA-512", "content": digest}],
+                "description": "In the page of `serve --web`",
+            }
+        )
+    return made
+
+
 def sbom(crates: Crates) -> dict:
     """CycloneDX 1.5. What only builds has the scope `excluded`. The same build gives the same bytes."""
     hashes = checksums()
@@ -113,6 +139,7 @@ def sbom(crates: Crates) -> dict:
         on = [purl(crates.packages[d]) for d in crates.dependencies(id)]
         on += ["llama.cpp"] if package["name"] == "llama-cpp-sys-2" else []
         depends.append({"ref": purl(package), "dependsOn": sorted(on)})
+    page = page_components()
     bom = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -127,8 +154,8 @@ def sbom(crates: Crates) -> dict:
                 "purl": purl(ours),
             }
         },
-        "components": [llama, *(component(crates, package, hashes) for package in crates.others())],
-        "dependencies": [*depends, {"ref": "llama.cpp", "dependsOn": []}],
+        "components": [llama, *(component(crates, package, hashes) for package in crates.others()), *page],
+        "dependencies": [*depends, *({"ref": c["bom-ref"], "dependsOn": []} for c in [llama, *page])],
     }
     bom["serialNumber"] = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(bom, sort_keys=True))}"
     return bom
@@ -145,10 +172,12 @@ def licences(crates: Crates) -> str:
     shipped = [p for p in crates.others() if p["id"] in crates.runtime]
     rows = [("llama.cpp", f"ggml {version}", "MIT"), ("glyphs of the plots", "", "OFL-1.1")]
     rows += [(p["name"], p["version"], expression(p)) for p in shipped]
+    rows += [(c["name"], c["version"], c["licenses"][0]["expression"]) for c in page_components()]
     carriers = defaultdict(list)
     for text in texts_of(llama):
         carriers[text].append("llama.cpp")
     carriers[(ROOT / "src/eval/glyphs-OFL.txt").read_text().strip()].append("glyphs of the plots")
+    carriers[(ROOT / "web/dist/licences.txt").read_text().strip()].append("the page of `serve --web`")
     for package in shipped:
         for text in texts_of(Path(package["manifest_path"]).parent):
             carriers[text].append(package["name"])

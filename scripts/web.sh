@@ -32,11 +32,8 @@ check() {
   echo "web/dist is what web/ gives"
 }
 
-chromium() {
-  for name in "${CHROMIUM:-}" chromium chromium-browser google-chrome; do
-    if command -v "$name"; then return; fi
-  done
-  return 1
+find_chromium() {
+  type -P "${CHROMIUM:-chromium}" || type -P chromium-browser || type -P google-chrome
 }
 
 skip() {
@@ -56,7 +53,7 @@ check)
 test)
   has_node || skip "there is no Node 20.19, 22.12 or later"
   check
-  CHROMIUM=$(chromium) || skip "there is no Chromium (Debian: apt-get install chromium)"
+  CHROMIUM=$(find_chromium) || skip "there is no Chromium (Debian: apt-get install chromium)"
   export CHROMIUM
   packages tests/web
   node --test tests/web/*.test.js

@@ -147,7 +147,8 @@ async fn the_page_has_its_types_tags_and_a_strict_policy() {
         assert!(String::from_utf8_lossy(&answer.body).contains(contains), "{path}");
         let tag = answer.header("etag").unwrap();
         for (known, status) in [(tag, 304), (&format!("\"x\", W/{tag}"), 304), ("*", 304), ("\"x\"", 200)] {
-            let again = send(address, &format!("GET {path}"), &format!("If-None-Match: {known}\r\n"), b"").await;
+            let again =
+                send(address, &format!("GET {path}"), &format!("If-None-Match: {known}\r\n"), b"").await;
             assert_eq!((again.status, again.body.is_empty()), (status, status == 304), "{path}: {known}");
             assert_eq!(again.header("etag"), Some(tag));
         }
@@ -181,7 +182,8 @@ async fn what_is_not_there_or_not_meant_is_refused() {
         assert_eq!((answer.status, answer.header("allow")), (status, allow), "{line} {headers}");
     };
     let classify = format!("POST {OURS}/Classify");
-    for path in ["/nothing", "/index.html", "/page.js/", "/../page.js", "//", "/metrics", "/web/dist/page.js"] {
+    for path in ["/nothing", "/index.html", "/page.js/", "/../page.js", "//", "/metrics", "/web/dist/page.js"]
+    {
         check(&format!("GET {path}"), "", 404, None).await;
     }
     check("POST /", CALL, 405, Some("GET, HEAD")).await;
@@ -189,7 +191,8 @@ async fn what_is_not_there_or_not_meant_is_refused() {
     check(&format!("GET {OURS}/Classify"), CALL, 405, Some("POST")).await;
     let preflight = "Origin: http://a.example\r\nAccess-Control-Request-Method: POST\r\n";
     check(&format!("OPTIONS {OURS}/Classify"), preflight, 405, Some("POST")).await;
-    for service in ["grpc.health.v1.Health/Check", "grpc.reflection.v1.ServerReflection/ServerReflectionInfo"] {
+    for service in ["grpc.health.v1.Health/Check", "grpc.reflection.v1.ServerReflection/ServerReflectionInfo"]
+    {
         check(&format!("POST /{service}"), CALL, 404, None).await;
     }
     for content_type in
@@ -200,8 +203,13 @@ async fn what_is_not_there_or_not_meant_is_refused() {
     for from in ["Origin: http://b.example", "Origin: null", "Sec-Fetch-Site: cross-site"] {
         check(&classify, &format!("{CALL}{from}\r\n"), 403, None).await;
     }
-    check(&classify, &format!("{CALL}Origin: https://a.example\r\nSec-Fetch-Site: same-origin\r\n"), 200, None)
-        .await;
+    check(
+        &classify,
+        &format!("{CALL}Origin: https://a.example\r\nSec-Fetch-Site: same-origin\r\n"),
+        200,
+        None,
+    )
+    .await;
     // Pages and refusals are no calls.
     let started: u64 = server.meters.methods().map(|(_, method)| method.started.get()).sum();
     assert_eq!(started, 1);
@@ -275,7 +283,8 @@ async fn browsers_choose_their_protocol_under_the_servers_certificate() {
     roots.add(CertificateDer::from_pem_file(authority.path("ca.pem")).unwrap()).unwrap();
     let connect = async |protocol: &[u8]| {
         let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let mut config = config.with_root_certificates(roots.clone()).with_no_client_auth();
         config.alpn_protocols = vec![protocol.to_vec()];
         let stream = TcpStream::connect(address).await.unwrap();
@@ -284,7 +293,8 @@ async fn browsers_choose_their_protocol_under_the_servers_certificate() {
     };
     let stream = connect(b"http/1.1").await;
     // Whoever says goodbye before the last word of TLS has said enough.
-    let answer = over(stream, &request(&format!("POST {OURS}/Classify"), CALL, &comment("네"))).await.unwrap();
+    let answer =
+        over(stream, &request(&format!("POST {OURS}/Classify"), CALL, &comment("네"))).await.unwrap();
     assert_eq!(parse(&answer).code(), "OK");
     let mut stream = connect(b"h2").await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
@@ -352,7 +362,8 @@ async fn clients_that_stop_sending_are_let_go() {
 async fn there_is_no_page_unless_it_is_asked_for() {
     let server = TestServer::start(Fake::default().classifier()).await;
     assert_eq!(server.web, None);
-    for sent in [request("GET /", "", b""), request(&format!("POST {OURS}/Classify"), CALL, &comment("네"))] {
+    for sent in [request("GET /", "", b""), request(&format!("POST {OURS}/Classify"), CALL, &comment("네"))]
+    {
         let stream = TcpStream::connect(server.address).await.unwrap();
         let answer = over(stream, &sent).await.unwrap_or_default();
         assert!(!answer.starts_with(b"HTTP/"), "gRPC's port answers browsers");

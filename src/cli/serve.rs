@@ -73,12 +73,7 @@ pub fn run(args: &ServeArgs) -> CliResult {
             }
         }
         watching.readiness.ready();
-        for address in server.addresses() {
-            info!(address, "serving");
-        }
-        for address in server.web_addresses() {
-            info!(address, "serving the page");
-        }
+        log_addresses(&server);
         supervisor.ready();
         let _alive = supervisor.clone().spawn_watchdog(classifier);
         let stop_now = async {
@@ -91,6 +86,15 @@ pub fn run(args: &ServeArgs) -> CliResult {
         info!("stopped");
         Ok(())
     })?
+}
+
+fn log_addresses(server: &Server) {
+    for address in server.addresses() {
+        info!(address, "serving");
+    }
+    for address in server.web_addresses() {
+        info!(address, "serving the page");
+    }
 }
 
 /// Passes SIGHUP on, for ever.

@@ -124,7 +124,9 @@ impl TransportArgs {
 /// An address of one's own: systemd's sockets are for gRPC.
 fn page_address(text: &str) -> Result<Listen, String> {
     match text.parse::<Listen>() {
-        Ok(Listen::Systemd) => Err("systemd's sockets are for gRPC; write HOST:PORT or unix:/PATH".to_owned()),
+        Ok(Listen::Systemd) => {
+            Err("systemd's sockets are for gRPC; write HOST:PORT or unix:/PATH".to_owned())
+        }
         parsed => parsed.map_err(|error| error.to_string()),
     }
 }

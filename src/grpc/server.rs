@@ -238,7 +238,8 @@ impl Server {
 
     /// Says once what anybody on the network could do.
     fn warn_of_the_open(&self) {
-        let open = self.listeners.iter().chain(&self.web).filter_map(Listener::tcp_address).find(|a| !a.ip().is_loopback());
+        let all = self.listeners.iter().chain(&self.web);
+        let open = all.filter_map(Listener::tcp_address).find(|address| !address.ip().is_loopback());
         let Some(address) = open else { return };
         let has_client_ca = self.options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         if self.tls.is_none() {

@@ -11,7 +11,8 @@ const AXE = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.meta
 let server;
 let browser;
 before(async () => {
-  [server, browser] = await Promise.all([serve(), browse()]);
+  browser = await browse();
+  server = await serve();
 });
 after(async () => {
   await browser?.close();
@@ -256,6 +257,26 @@ describe("a server", () => {
       );
     } finally {
       await guarded.stop();
+    }
+  });
+
+  test("with a certificate is spoken to in HTTP/2", async () => {
+    const [cert, key] = [`${folder}/cert.pem`, `${folder}/key.pem`];
+    const made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    execFileSync("openssl", [...made, "-subj", "/CN=localhost", "-keyout", key, "-out", cert], { stdio: "ignore" });
+    const secure = await serve("--tls-cert", cert, "--tls-key", key);
+    try {
+      const url = secure.url.replace("http:", "https:");
+      await onPage(async (page) => {
+        await page.fill("#comment", "좋아요");
+        await page.click("#ask");
+        await page.locator("#reasons").waitFor();
+        await page.click("#cancel");
+        const protocols = await page.evaluate(() => performance.getEntriesByType("resource").map((entry) => entry.nextHopProtocol));
+        assert.deepEqual([...new Set(protocols)], ["h2"]);
+      }, { ignoreHTTPSErrors: true }, url);
+    } finally {
+      await secure.stop();
     }
   });
 

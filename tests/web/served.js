@@ -30,6 +30,7 @@ export async function serve(...flags) {
     env: environment,
     stdio: ["ignore", "ignore", "pipe"],
   });
+  process.on("exit", () => child.kill("SIGKILL"));
   const ended = new Promise((done) => child.on("exit", done));
   const addresses = {};
   for await (const line of createInterface({ input: child.stderr })) {

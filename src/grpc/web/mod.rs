@@ -20,7 +20,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use tonic::codegen::http::{HeaderMap, Method, Request, Response, StatusCode};
-use tonic::service::{Layered, LayerExt as _};
+use tonic::service::{LayerExt as _, Layered};
 use tonic::transport::server::Connected as _;
 use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tracing::debug;
@@ -185,7 +185,9 @@ mod tests {
         check(&[], true);
         check(&[("origin", "http://localhost:8080")], true);
         check(&[("origin", "https://LOCALHOST:8080"), ("sec-fetch-site", "same-origin")], true);
-        for origin in ["http://localhost", "http://localhost:8081", "http://evil.example", "null", "localhost:8080"] {
+        for origin in
+            ["http://localhost", "http://localhost:8081", "http://evil.example", "null", "localhost:8080"]
+        {
             check(&[("origin", origin)], false);
         }
         for site in ["cross-site", "same-site", "none"] {
