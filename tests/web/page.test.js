@@ -152,6 +152,12 @@ describe("one comment", () => {
 describe("a file", () => {
   const CSV = '번호,댓글,label\r\n1,"최고예요, 정말!",mine\r\n2,"=HYPERLINK(""http://a.example"")",\r\n3,,x\r\n4,별로네요,y\r\n5,남는,칸,있음\r\n';
 
+  /** Chooses a file that can be read. */
+  async function choose(page, name, bytes) {
+    await page.setInputFiles("#file", file(name, bytes));
+    await page.locator("#file-setup").waitFor();
+  }
+
   async function download(page) {
     const [saved] = await Promise.all([page.waitForEvent("download"), page.click("#file-save")]);
     const path = `${folder}/${saved.suggestedFilename()}`;
@@ -161,11 +167,12 @@ describe("a file", () => {
 
   test("comes back with its own columns and the verdicts", () =>
     onPage(async (page) => {
-      await page.setInputFiles("#file", file("댓글.csv", CSV));
+      await choose(page, "댓글.csv", CSV);
       assert.equal(await page.textContent("#file-rows"), "댓글 5개");
       assert.equal(await page.locator("#column-comment option:checked").textContent(), "댓글");
       await page.click("#file-start");
       await page.locator("#file-done").waitFor();
+      assert.equal(await page.textContent("#file-status"), "3개를 분류했습니다.");
       assert.match(await page.textContent("#file-counts"), /^분류 3개 · 판정 보류 \d개 · 오류 2개 · 분류 안 함 0개$/);
       const { name, text } = await download(page);
       assert.equal(name, "댓글.annotated.csv");
@@ -182,7 +189,7 @@ describe("a file", () => {
   test("of an old Windows machine is read, a comment a line", () =>
     onPage(async (page) => {
       const bytes = Buffer.from([0xc1, 0xc1, 0xbe, 0xc6, 0xbf, 0xe4, 0x0d, 0x0a, 0x0d, 0x0a, 0xbd, 0xc8, 0xbe, 0xee, 0xbf, 0xe4]);
-      await page.setInputFiles("#file", file("cp949.txt", bytes));
+      await choose(page, "cp949.txt", bytes);
       assert.deepEqual(await page.locator("#file-preview li").allTextContents(), ["좋아요", "싫어요"]);
     }));
 
@@ -200,6 +207,7 @@ describe("a file", () => {
       assert.match(await page.textContent("#file-progress-label"), /^400개 중 \d+개$/);
       await page.click("#file-cancel");
       await page.locator("#file-done").waitFor();
+      assert.match(await page.textContent("#file-status"), /^멈췄습니다\. 400개 중 \d+개를 분류했습니다\.$/);
       const { text } = await download(page);
       const rows = text.trim().split("\r\n").slice(1);
       const left = rows.filter((row) => row.endsWith(",분류하지 않았습니다")).length;
@@ -218,7 +226,7 @@ describe("a file", () => {
       await check("book.xlsx", Buffer.from("PK\x03\x04\0\0\0"), "텍스트 파일이 아닙니다");
       await check("broken.csv", '댓글\n"끝나지 않는', "따옴표");
       // A file without a usual name asks for the column.
-      await page.setInputFiles("#file", file("odd.csv", "가,나\n1,2\n"));
+      await choose(page, "odd.csv", "가,나\n1,2\n");
       assert.equal(await page.inputValue("#column-comment"), "-1");
       await page.click("#file-start");
       assert.equal(await page.evaluate(() => document.activeElement.id), "column-comment");
@@ -235,6 +243,10 @@ describe("a server", () => {
       await onPage(
         async (page) => {
           await page.locator("#token").waitFor();
+          await page.setInputFiles("#file", file("guarded.txt", "좋아요"));
+          await page.click("#file-start");
+          assert.match(await page.locator("#file-error").textContent(), /토큰이 필요합니다/);
+          assert.equal(await page.isVisible("#file-done"), false);
           assert.match(await page.textContent("#model-error"), /토큰이 필요합니다/);
           await page.fill("#comment", "좋아요");
           await page.click("#ask");
@@ -245,6 +257,7 @@ describe("a server", () => {
           await page.fill("#token-field", token);
           await page.keyboard.press("Enter");
           await verdictOf(page);
+          await page.locator("#file-done").waitFor();
           await page.locator("#model").waitFor();
           assert.equal(await page.isVisible("#model-error"), false);
           const kept = await page.evaluate(() => [JSON.stringify(localStorage), document.cookie, location.href].join());

@@ -70,7 +70,7 @@ export function browse() {
 export async function open(browser, url, options = {}) {
   const context = await browser.newContext({ locale: "ko-KR", viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(180_000);
   const faults = [];
   // A call that is refused shows as a failed resource, too.
   page.on("console", (message) => {

@@ -14,8 +14,10 @@ export interface Item {
 
 /** What becomes of the items. */
 export interface Desk {
-  /** An item has a result, or words why it has none. */
-  take(row: number, result: ItemResult | string): void;
+  /** An item has a result. */
+  take(row: number, result: ItemResult | undefined): void;
+  /** An item can't be asked about, and why. */
+  refuse(row: number, why: string): void;
   /** The server is full; milliseconds until it is asked again. */
   wait(milliseconds: number): void;
 }
@@ -23,7 +25,7 @@ export interface Desk {
 /** Batches at once, so that the server has work while an answer travels. */
 const AT_ONCE = 2;
 /** Items of a batch: so many that it takes about a second. */
-const SIZE = { first: 8, least: 4, most: 256 };
+const SIZE = { first: 4, least: 2, most: 256 };
 const MILLISECONDS = { short: 400, long: 2_000 };
 /** Milliseconds until a batch is given up. */
 const PATIENCE = 300_000;
@@ -77,13 +79,13 @@ async function classify(batch: Item[], desk: Desk, signal: AbortSignal): Promise
   for (let tried = 1; ; tried += 1) {
     try {
       const { results } = await server.classifyBatch(request, { signal, timeoutMs: PATIENCE });
-      batch.forEach((item, i) => desk.take(item.row, results[i] ?? ""));
+      batch.forEach((item, i) => desk.take(item.row, results[i]));
       return;
     } catch (error) {
       const told = failure(error);
       if (told.ofRequest) {
         const words = told.fields.map((field) => field.words()).join("; ") || told.words();
-        for (const item of batch) desk.take(item.row, words);
+        for (const item of batch) desk.refuse(item.row, words);
         return;
       }
       const wait = told.retryAfter;

@@ -1,18 +1,16 @@
 /** A whole file: which columns, progress, and the file with answers. */
 
-import { drawBars, SENTIMENTS } from "./bars.ts";
-import { classifyAll, type Item } from "./bulk.ts";
+import { drawBars } from "./bars.ts";
+import { classifyAll, type Desk, type Item } from "./bulk.ts";
 import { locate, type Role } from "./columns.ts";
 import { any, find, make, show } from "./dom.ts";
-import { Sentiment, type ClassifyResponse, type ItemResult } from "./gen/ko_sentiment/v1/sentiment_pb.ts";
 import { inEachLanguage, language, number, say } from "./language.ts";
-import { labelText } from "./model.ts";
+import { ADDED, Outcomes, without } from "./outcomes.ts";
 import { MAX_MEGABYTES, newNames, read, Unusable, write, type Table } from "./table.ts";
 import { Trouble } from "./trouble.ts";
 
 /** Comments shown of a file. */
 const PREVIEW = 3;
-const ADDED = ["label", "probability", "positive", "neutral", "negative", "abstained", "error"];
 
 const input = find("file", HTMLInputElement);
 const setup = find("file-setup", HTMLFormElement);
@@ -26,11 +24,8 @@ const cancel = find("file-cancel", HTMLButtonElement);
 const progress = find("file-progress", HTMLProgressElement);
 const save = find("file-save", HTMLAnchorElement);
 
-/** What became of a row: an answer, or why there is none. */
-type Outcome = ClassifyResponse | string;
-
 interface Run {
-  outcomes: (Outcome | undefined)[];
+  outcomes: Outcomes;
   begun: number;
   /** When the server is asked again, if it is full. */
   waitsUntil: number;
@@ -41,6 +36,7 @@ let table: Table | undefined;
 let name = "";
 let run: Run | undefined;
 let running: AbortController | undefined;
+let frame: number | undefined;
 let trouble: Trouble;
 
 async function open(file: File): Promise<void> {
@@ -79,22 +75,16 @@ function fillSelects(): void {
 const column = (role: Role): number => Number(selects[role].value);
 
 /** The rows that can be asked about; the others get their error at once. */
-function items(of: Table, outcomes: Run["outcomes"]): Item[] {
+function items(of: Table, outcomes: Outcomes): Item[] {
   const cell = (row: string[], at: number): string => row[at] ?? "";
   return of.rows.flatMap((row, i) => {
     if (of.wide.has(i)) {
-      outcomes[i] = say("wrongWidth");
+      outcomes.refuse(i, say("wrongWidth"));
       return [];
     }
     const [comment, title, summary] = [column("comment"), column("title"), column("summary")];
     return [{ row: i, comment: cell(row, comment), title: cell(row, title), summary: cell(row, summary) }];
   });
-}
-
-function outcome(result: ItemResult | string): Outcome {
-  if (typeof result === "string") return result;
-  if (result.outcome.case === "response") return result.outcome.value;
-  return result.outcome.case === "error" ? result.outcome.value.message : "";
 }
 
 async function classifyFile(): Promise<void> {
@@ -103,76 +93,57 @@ async function classifyFile(): Promise<void> {
   if (column("comment") < 0) return selects.comment.focus();
   const controller = new AbortController();
   running = controller;
-  const mine: Run = { outcomes: [], begun: performance.now(), waitsUntil: 0, ended: false };
+  const outcomes = new Outcomes();
+  const mine: Run = { outcomes, begun: performance.now(), waitsUntil: 0, ended: false };
   run = mine;
   trouble.clear();
   draw();
   cancel.focus();
-  const desk = {
-    take: (row: number, result: ItemResult | string) => {
-      mine.outcomes[row] = outcome(result);
-      mine.waitsUntil = 0;
-      drawProgress();
-    },
-    wait: (milliseconds: number) => {
-      mine.waitsUntil = performance.now() + milliseconds;
-      drawProgress();
-    },
-  };
   try {
-    await classifyAll(items(of, mine.outcomes), desk, controller.signal);
+    await classifyAll(items(of, outcomes), desk(mine), controller.signal);
   } catch (error) {
-    if (run === mine && !controller.signal.aborted) trouble.tell(error, () => void classifyFile());
+    if (run === mine && !controller.signal.aborted) trouble.tell(error, again);
   }
   mine.ended = true;
   if (running === controller) running = undefined;
-  if (run !== mine) return;
+  // Whoever went on to something else stays there.
+  const follows = document.activeElement === cancel && outcomes.done > 0;
   draw();
+  if (run !== mine) return;
   announceEnd(mine, of);
-  save.focus();
+  if (follows) save.focus();
+}
+
+const again = (): void => void classifyFile();
+
+function desk(of: Run): Desk {
+  return {
+    take: (row, result) => {
+      of.outcomes.take(row, result);
+      of.waitsUntil = 0;
+      drawSoon();
+    },
+    refuse: (row, why) => of.outcomes.refuse(row, why),
+    wait: (milliseconds) => {
+      of.waitsUntil = performance.now() + milliseconds;
+      drawSoon();
+    },
+  };
 }
 
 function announceEnd(ended: Run, of: Table): void {
-  const { answered, done } = counts(ended);
+  const { answered, done } = ended.outcomes;
   const whole = done === of.rows.length;
   any("file-status").textContent = whole
     ? say("fileDone", { answered })
     : say("fileStopped", { answered, total: of.rows.length });
 }
 
-function counts(of: Run): { answered: number; abstained: number; failed: number; done: number; by: number[] } {
-  const by = SENTIMENTS.map(() => 0);
-  let [abstained, failed, answered] = [0, 0, 0];
-  for (const got of of.outcomes) {
-    if (got === undefined) continue;
-    if (typeof got === "string") {
-      failed += 1;
-      continue;
-    }
-    answered += 1;
-    const at = SENTIMENTS.findIndex((sentiment) => sentiment === got.sentiment);
-    if (at < 0) abstained += 1;
-    else by[at] = (by[at] ?? 0) + 1;
-  }
-  return { answered, abstained, failed, done: answered + failed, by };
-}
-
-/** The cells that are added to a row. */
-function added(got: Outcome | undefined): string[] {
-  if (got === undefined || typeof got === "string") {
-    return ["", "", "", "", "", "", got === undefined ? say("notClassified") : got];
-  }
-  const shares = got.scores.map((score) => score.probability);
-  const top = SENTIMENTS[shares.indexOf(Math.max(...shares))] ?? Sentiment.UNSPECIFIED;
-  const label = got.sentiment === Sentiment.UNSPECIFIED ? "" : (labelText(got.sentiment) ?? "");
-  const probability = got.scores.find((score) => score.sentiment === top)?.probability ?? 0;
-  return [label, probability.toFixed(6), ...shares.map((p) => p.toFixed(6)), String(got.abstained), ""];
-}
-
 function offer(of: Table, ended: Run): void {
   if (save.href) URL.revokeObjectURL(save.href);
   const names = [...of.names, ...newNames(of.names, ADDED)];
-  const rows = of.rows.map((row, i) => [...row, ...added(ended.outcomes[i])]);
+  const left = without(say("notClassified"));
+  const rows = of.rows.map((row, i) => [...row, ...(ended.outcomes.row(i) ?? left)]);
   save.href = URL.createObjectURL(write(names, rows));
   save.download = `${name.replace(/\.[^.]*$/, "")}.annotated.csv`;
 }
@@ -180,7 +151,7 @@ function offer(of: Table, ended: Run): void {
 function draw(): void {
   show(setup, table !== undefined);
   show(any("file-run"), run !== undefined && !run.ended);
-  show(any("file-done"), run !== undefined && run.ended);
+  show(any("file-done"), run !== undefined && run.ended && run.outcomes.done > 0);
   show(start, running === undefined);
   show(cancel, running !== undefined);
   for (const select of Object.values(selects)) select.disabled = running !== undefined;
@@ -199,10 +170,18 @@ function drawPreview(of: Table): void {
   any("file-preview").replaceChildren(...shown.map((comment) => make("li", "", comment)));
 }
 
+/** Draws once for all results of a frame. */
+function drawSoon(): void {
+  frame ??= requestAnimationFrame(() => {
+    frame = undefined;
+    drawProgress();
+  });
+}
+
 function drawProgress(): void {
   if (!table || !run) return;
   const total = table.rows.length;
-  const { done } = counts(run);
+  const { done } = run.outcomes;
   progress.max = total;
   progress.value = done;
   any("file-progress-label").textContent = say("fileWorking", { total, done });
@@ -220,7 +199,7 @@ function pace(of: Run, done: number, total: number): string {
 }
 
 function drawEnd(of: Table, ended: Run): void {
-  const { answered, abstained, failed, done, by } = counts(ended);
+  const { answered, abstained, failed, done, by } = ended.outcomes;
   const share = (n: number): number => (answered ? n / answered : 0);
   drawBars(any("file-bars"), by.map(share), (i) => ` (${number(by[i] ?? 0)})`);
   any("file-counts").textContent = say("fileCounts", { answered, abstained, failed, left: of.rows.length - done });
@@ -260,7 +239,12 @@ export function begin(): void {
     event.preventDefault();
     void classifyFile();
   });
-  for (const select of Object.values(selects)) select.addEventListener("change", draw);
+  for (const select of Object.values(selects)) {
+    select.addEventListener("change", () => {
+      run = undefined;
+      draw();
+    });
+  }
   cancel.addEventListener("click", () => running?.abort());
   beginDropping();
   inEachLanguage(() => {

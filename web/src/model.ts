@@ -1,5 +1,6 @@
 /** What the model is. */
 
+import { SENTIMENTS } from "./bars.ts";
 import { any, make, show } from "./dom.ts";
 import type { GetModelInfoResponse } from "./gen/ko_sentiment/v1/sentiment_pb.ts";
 import { inEachLanguage, language, number, say } from "./language.ts";
@@ -8,9 +9,10 @@ import { Trouble } from "./trouble.ts";
 
 let info: GetModelInfoResponse | undefined;
 
-/** The labels as the model writes them, by the sentiment's number. */
-export function labelText(sentiment: number): string | undefined {
-  return info?.labels.find((label) => label.sentiment === sentiment)?.text;
+/** A label as the model writes it, by its place among [`SENTIMENTS`]; the usual word if the server doesn't tell. */
+export function labelText(place: number): string {
+  const told = info?.labels.find((label) => label.sentiment === SENTIMENTS[place])?.text;
+  return told ?? ["긍정", "중립", "부정"][place] ?? "";
 }
 
 function size(bytes: bigint): string {
