@@ -141,4 +141,4 @@ $(MODEL): $(BASE) $(wildcard $(ADAPTER)/adapter_*) $(ADAPTER)/profile.toml $(ADA
 clean: ## Remove what was built and downloaded
 clean:
 	cargo clean
-	rm -rf dist .python models/.cache models/*.gguf
+	rm -rf dist .python models/.cache models/*.gguf web/node_modules web/src/gen tests/web/node_modules

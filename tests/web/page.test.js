@@ -245,12 +245,12 @@ describe("a server", () => {
           await page.locator("#token").waitFor();
           await page.setInputFiles("#file", file("guarded.txt", "좋아요"));
           await page.click("#file-start");
-          assert.match(await page.locator("#file-error").textContent(), /토큰이 필요합니다/);
+          await page.locator("#file-error", { hasText: "토큰이 필요합니다" }).waitFor();
           assert.equal(await page.isVisible("#file-done"), false);
           assert.match(await page.textContent("#model-error"), /토큰이 필요합니다/);
           await page.fill("#comment", "좋아요");
           await page.click("#ask");
-          assert.match(await page.locator("#answer-error").textContent(), /토큰이 필요합니다/);
+          await page.locator("#answer-error", { hasText: "토큰이 필요합니다" }).waitFor();
           await page.fill("#token-field", `${token.slice(0, -1)}x`);
           await page.keyboard.press("Enter");
           await page.locator("#answer-error", { hasText: "이 토큰을 모릅니다" }).waitFor();
