@@ -339,6 +339,14 @@ def test_real_comments_are_joined_by_their_hash(tmp_path, profile):
     ]
 
 
+def test_news_comments_are_joined_by_their_hash(tmp_path, profile):
+    (tmp_path / "news.txt").write_text("기자야 일 좀 해라\n모르는 줄\n기자야 일 좀 해라\n", encoding="utf-8")
+    label = f"sha256\tlabel\n{sources.sha256('기자야 일 좀 해라')}\t부정\n"
+    (tmp_path / "news-labels.tsv").write_text(label, encoding="utf-8")
+    comments = sources.news(tmp_path / "news.txt", profile, labels=tmp_path)
+    assert [(c.text, c.label, c.part) for c in comments] == [("기자야 일 좀 해라", 2, "train")]
+
+
 def test_what_of_a_video_is_shown():
     chance = random.Random(3)
     seen = data.Comment("1", "와 대박", 0, title="제목", summary="요약", turns=False)

@@ -4,6 +4,7 @@
     own=data           a folder with videos.tsv and comments.tsv, such as ../training/data
     youtube=FOLDER     the collection's VIDEO.jsonl files, joined with data/youtube-labels.tsv
     3i4k=FILE          3i4K: its questions and commands, as plain 중립
+    news=FILE          BEEP's unlabelled comments under entertainment news, joined with data/news-labels.tsv
     file=PATH          a JSONL, CSV or TSV of your own (see data.py)
 
 A path without a kind is KOTE's TSV, a hub id or a file of your own.
@@ -41,6 +42,7 @@ def read(source: str, profile: Profile) -> list[Comment]:
         "own": own,
         "youtube": youtube,
         "3i4k": intentions,
+        "news": news,
     }
     if kind in ("", "kote", "file"):
         comments = data.read(path, profile)
@@ -119,16 +121,23 @@ def intentions(path: Path, profile: Profile) -> list[Comment]:
     with path.open(encoding="utf-8") as lines:
         pairs = [line.rstrip("\n").split("\t", 1) for line in lines if "\t" in line]
     texts = {normalise(text) for label, text in pairs if label in ("2", "3")}
-    return [_plain(text, "3i4k") for text in sorted(texts) if sha256(text).startswith("0")]
+    chosen = [text for text in sorted(texts) if sha256(text).startswith("0")]
+    return [Comment(f"3i4k/{text}", text, 1, source="3i4k", fixed_part="train") for text in chosen]
+
+
+def news(path: Path, profile: Profile, labels: Path = HERE) -> list[Comment]:
+    """Real comments under entertainment news: labels by the SHA-256 of the line, texts from BEEP's file."""
+    words = {word: index for index, word in enumerate(profile.label_words)}
+    known = {row["sha256"]: words[row["label"]] for row in rows(labels / "news-labels.tsv")}
+    with path.open(encoding="utf-8") as lines:
+        texts = dict.fromkeys(line.rstrip("\n") for line in lines)
+    labelled = [(normalise(text), known[key]) for text in texts if (key := sha256(text)) in known]
+    return [Comment(f"news/{text}", text, label, source="news", fixed_part="train") for text, label in labelled]
 
 
 def sha256(text: str) -> str:
     """The SHA-256 of a comment's text as it stands in the collection, UTF-8, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _plain(text: str, source: str) -> Comment:
-    return Comment(f"{source}/{text}", text, 1, source=source, fixed_part="train")
 
 
 def _with_twins(comments: list[Comment]) -> list[Comment]:
