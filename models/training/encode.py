@@ -13,16 +13,19 @@ class Encoder:
 
     def __init__(self, tokenizer, profile: Profile):
         self.tokenizer, self.profile = tokenizer, profile
-        self.static = self._ids(profile.static_text(), trusted=True)
-        self.labels = [self._ids(word, trusted=True) for word in profile.label_words]
-        self.suffix = self._ids(profile.answer["suffix"], trusted=True)
-        self.end = self._ids(profile.turn["end"], trusted=True)
+        self.rows: dict[int, int] = {}
+        self._encode_answer()
         self._check()
 
     @property
     def first_tokens(self) -> list[int]:
         """The label words' first tokens, in the order of SENTIMENTS; they differ."""
         return [ids[0] for ids in self.labels]
+
+    def count_in(self, rows: dict[int, int]) -> None:
+        """Gives tokens as rows of a narrowed embedding from now on (vocabulary.py)."""
+        self.rows = rows
+        self._encode_answer()
 
     def prompt(self, comment: Comment) -> list[int]:
         """Everything after the static prompt, up to the label."""
@@ -38,13 +41,24 @@ class Encoder:
         """A block with the whole answer: label, suffix, reason, end of turn."""
         prompt = self.prompt(comment)
         answer = self.labels[comment.label] + self.suffix
-        answer = answer + self._ids(" " + reason, trusted=False) + self.end
+        answer = answer + self.reason(reason) + self.end
         return Block(prompt + answer, len(prompt), verdict, marked(comment))
+
+    def reason(self, reason: str) -> list[int]:
+        """A reason as it follows the answer's suffix."""
+        return self._ids(" " + reason, trusted=False)
+
+    def _encode_answer(self) -> None:
+        self.static = self._ids(self.profile.static_text(), trusted=True)
+        self.labels = [self._ids(word, trusted=True) for word in self.profile.label_words]
+        self.suffix = self._ids(self.profile.answer["suffix"], trusted=True)
+        self.end = self._ids(self.profile.turn["end"], trusted=True)
 
     def _ids(self, text: str, trusted: bool) -> list[int]:
         backend = self.tokenizer.backend_tokenizer
         backend.encode_special_tokens = not trusted
-        return backend.encode(text, add_special_tokens=False).ids
+        ids = backend.encode(text, add_special_tokens=False).ids
+        return [self.rows[id] for id in ids] if self.rows else ids
 
     def _check(self) -> None:
         profile = self.profile

@@ -22,6 +22,7 @@ import model as recipe_model
 import packing
 import sources
 import train
+import vocabulary
 from encode import Encoder, verdict_target
 from prompt_profile import Profile, normalise
 from rationale import CUES, NOUNS, rationale, with_particle
@@ -94,6 +95,23 @@ def test_plain_attention_is_untouched(kind, tokenizer):
     logits = model(ids).logits
     model.set_attn_implementation("eager")
     assert torch.allclose(logits, model(ids).logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gemma2", "gemma3"])
+def test_a_narrowed_vocabulary_gives_the_same_logits(kind, tokenizer, profile, kote):
+    comments = data.read(str(kote), profile)[:3]
+    encoder, model = Encoder(tokenizer, profile), tiny_model(kind, len(tokenizer))
+    model.tie_weights()
+
+    def logits() -> torch.Tensor:
+        blocks = [encoder.verdict_block(comment, (1.0, 0.0, 0.0)) for comment in comments]
+        return packing.forward(model, packing.collate(encoder.static, blocks))[0]
+
+    whole = logits()
+    kept = vocabulary.used(encoder, comments, 5, len(tokenizer))
+    assert len(kept) < len(tokenizer) - 5
+    vocabulary.narrow(model, encoder, kept)
+    assert torch.allclose(logits(), whole[:, kept], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["gemma2", "gemma3"])

@@ -24,6 +24,7 @@ import exposure
 import model as models
 import packing
 import sources
+import vocabulary
 from encode import Encoder, verdict_target
 from prompt_profile import DEFAULT_PROFILE, SENTIMENTS, Profile
 from rationale import rationale
@@ -279,6 +280,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rank", type=int, default=8, help="PEFT's r")
     parser.add_argument("--alpha", type=int, default=16)
     parser.add_argument("--dropout", type=float, default=0.05)
+    parser.add_argument("--used-vocabulary", type=int, metavar="N",
+                        help="train over the tokens that the data uses and N others: a third faster on a "
+                        "CPU; not for composed reasons or 4-bit weights")  # fmt: skip
     parser.add_argument("--no-checkpointing", action="store_true", help="faster, more memory")
     parser.add_argument("--compute-dtype", help="of 4-bit weights on CUDA (default: float16; "
                         "bfloat16 for Gemma 3, whose activations overflow float16)")  # fmt: skip
@@ -331,6 +335,9 @@ def train(args: argparse.Namespace) -> None:
     base = models.resolve_base(args.base)
     encoder = Encoder(models.load_tokenizer(base), profile)
     model = models.load_base(base, four_bit=cuda, wanted_dtype=args.compute_dtype)
+    if args.used_vocabulary is not None:
+        size = model.config.vocab_size
+        vocabulary.narrow(model, encoder, vocabulary.used(encoder, comments, args.used_vocabulary, size))
     model = models.prepare(model, checkpointing=not args.no_checkpointing, four_bit=cuda)
     if args.start_from:
         model = models.load_adapter(model, args.start_from, trainable=True)
