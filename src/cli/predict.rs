@@ -114,7 +114,7 @@ pub enum AskError {
         reason: String,
     },
     /// A server that was started anew.
-    #[error("the server's {0} changed while it was asked; ask again, without the answers of this run")]
+    #[error("the server's {0} changed during the run; delete its answers and start again")]
     ServerChanged(String),
 }
 

@@ -109,7 +109,7 @@ impl LlamaContext {
     pub fn new(model: Arc<Model>, options: ContextOptions) -> Result<Self, StartError> {
         if options.sequences > MAX_SEQUENCES {
             let text = format!(
-                "{} sequences are needed, and llama.cpp has {MAX_SEQUENCES}: lower --parallel or --max-videos",
+                "{} sequences are needed, and llama.cpp has {MAX_SEQUENCES}; lower --parallel or --max-videos",
                 options.sequences
             );
             return Err(StartError::Config(text));
