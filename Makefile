@@ -28,14 +28,14 @@ check: setup
 	cargo test --release --quiet --lib
 	cargo test --release --quiet --test it -- layers
 
-storm: ## Storm the engine: evictions, twins, cancels, labels of 1 to 5 tokens (STORM_REQUESTS=2000)
+storm: ## Stress the engine: evictions, duplicates, cancels, labels of 1 to 5 tokens (STORM_REQUESTS=2000)
 storm: $(MODEL)
 	STORM_REQUESTS=$${STORM_REQUESTS:-2000} cargo test --release --test it storm -- --nocapture
 
 HOSTILE_MUTATIONS ?= 10000
 
 # The parsers' fuzz targets are compiled here so that they follow the crate; fuzz/README.md says how to run them.
-test-hostile: ## Test files that mean harm, and HOSTILE_MUTATIONS changed copies of two tiny models
+test-hostile: ## Test hostile files, and HOSTILE_MUTATIONS changed copies of two tiny models
 test-hostile: setup
 	HOSTILE_MUTATIONS=$(HOSTILE_MUTATIONS) cargo test --release --test it -- hostile
 	cargo check --manifest-path fuzz/Cargo.toml --locked
@@ -66,7 +66,7 @@ web: ## Build the page of `serve --web` into web/dist (Node)
 web:
 	@scripts/web.sh build
 
-test-web: ## Check that web/dist is what web/ gives, and test the page in Chromium
+test-web: ## Check that web/dist matches web/, and test the page in Chromium
 test-web: $(MODEL) | build
 	@scripts/web.sh test
 
@@ -84,7 +84,7 @@ check-deploy:
 	python3 -m pip install --quiet --disable-pip-version-check --upgrade --target .python -r $<
 	@touch $@
 
-lint: ## Everything that CI checks beside the tests
+lint: ## Run CI's format and lint checks
 lint: check
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
 	@if command -v npx >/dev/null; then npx --yes @bufbuild/buf@1.50.0 lint proto; fi
@@ -138,7 +138,7 @@ $(MODEL): $(BASE) $(wildcard $(ADAPTER)/adapter_*) $(ADAPTER)/profile.toml $(ADA
 	    --quant Q6_K --tensor-type token_embd=q8_0 --tensor-type 'attn_(v|output)=q8_0' \
 	    --imatrix $(ADAPTER)/imatrix.gguf --smooth --pad --out $@
 
-clean: ## Remove what was built and downloaded
+clean: ## Remove builds and downloads
 clean:
 	cargo clean
 	rm -rf dist .python models/.cache models/*.gguf web/node_modules web/src/gen tests/web/node_modules

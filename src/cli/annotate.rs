@@ -32,38 +32,34 @@ const INTERRUPTED: u8 = 130;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    all rows are answered
-  1    the run failed; its answers so far are kept, and the same command goes on from them
+  0    every row has an answer
+  1    the run failed; the same command resumes from the answers so far
   2    wrong usage
-  3    the output is written, and some of its rows have no answer: their column `error` says why
-  130  interrupted; the same command goes on
+  3    the output is written, but some rows have no answer; their `error` column says why
+  130  interrupted; the same command resumes
 
 More in docs/files.md.";
 
+/// Add sentiment columns to files of comments: CSV, Excel, JSON, Parquet.
+///
 /// For example: ko-sentiment annotate comments.csv --model model.gguf --out answers.csv
 ///
-/// Writes the files' own columns as they are, and beside them label, probability, positive, neutral, negative,
-/// abstained and error. A column of such a name that is there already stays, and ours is called predicted_label
-/// and so on. An interrupted run goes on when the same command is given again.
+/// The output has the input's columns, unchanged, and then label, probability, positive, neutral, negative, abstained
+/// and error. If the input already has a label column, the new one is called predicted_label; likewise for the others.
+/// To resume an interrupted run, give the same command again.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXIT_CODES)]
 pub struct AnnotateArgs {
-    /// Files of comments: .csv, .tsv, .jsonl, .json, .txt, .parquet or .xlsx, also packed with gzip or Zstandard;
+    /// Files of comments: .csv, .tsv, .jsonl, .json, .txt, .parquet or .xlsx, also compressed with gzip or Zstandard;
     /// - reads standard input.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    #[command(flatten)]
-    out: OutArgs,
-
-    #[command(flatten)]
-    rows: RowArgs,
-
-    /// Add the model's reasons, in the column reasons: about a hundred times the work.
+    /// Add a column with the model's reasons; about 100 times the work.
     #[arg(long, conflicts_with = "reproducible")]
     reasons: bool,
 
-    /// Maximum tokens of the reasons of a row.
+    /// Maximum tokens of a row's reasons.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_TOKENS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TOKENS)))]
     max_tokens: u32,
 
@@ -71,10 +67,16 @@ pub struct AnnotateArgs {
     pace: PaceArgs,
 
     #[command(flatten)]
-    answerer: AnswererArgs,
+    out: OutArgs,
+
+    #[command(flatten)]
+    rows: RowArgs,
 
     #[command(flatten)]
     reading: ReadArgs,
+
+    #[command(flatten)]
+    answerer: AnswererArgs,
 }
 
 pub fn run(args: &AnnotateArgs) -> Result<ExitCode, Failure> {

@@ -14,20 +14,20 @@ use crate::sentiment::labels::Sentiment;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output options")]
 pub struct OutArgs {
-    /// File to write: .csv, .tsv, .jsonl, .parquet or .xlsx; - writes to standard output.
+    /// Output file: .csv, .tsv, .jsonl, .parquet or .xlsx; - writes to standard output.
     #[arg(long, short = 'o', value_name = "FILE")]
     out: PathBuf,
 
-    /// Format of the output [default: by its name; csv on standard output].
+    /// Output format [default: by the file's name; csv on standard output].
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub out_format: Option<OutFormat>,
 
-    /// Begin a .csv or .tsv file with a byte order mark, so that Excel reads its Korean text.
+    /// Start a .csv or .tsv file with a byte order mark, which Excel needs for Korean text.
     #[arg(long)]
     pub bom: bool,
 
-    /// Put an apostrophe before texts that a spreadsheet would compute (those that begin with =, +, -, @) in a .csv
-    /// or .tsv file. An .xlsx file needs none: its texts are never computed.
+    /// In a .csv or .tsv file, put an apostrophe before texts that begin with =, +, - or @, so that a spreadsheet does
+    /// not compute them. Not needed for .xlsx.
     #[arg(long)]
     pub escape_formulas: bool,
 
@@ -35,7 +35,7 @@ pub struct OutArgs {
     #[arg(long)]
     pub force: bool,
 
-    /// Start over instead of going on from the answers of an interrupted run.
+    /// Start over instead of resuming an interrupted run.
     #[arg(long)]
     pub restart: bool,
 }
@@ -78,15 +78,16 @@ pub struct RowArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "sample")]
     limit: Option<u64>,
 
-    /// Annotate only N rows, drawn at random.
+    /// Annotate N rows drawn at random.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     sample: Option<u64>,
 
-    /// Seed of the drawing: the same seed draws the same rows.
+    /// Seed of --sample.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
-    /// Write only rows whose answer is one of these labels: positive, neutral, negative, or 긍정, 중립, 부정.
+    /// Write only rows with these verdicts: positive, neutral, negative, or 긍정, 중립, 부정; separate several by
+    /// commas.
     #[arg(long, value_name = "LABEL", value_delimiter = ',', value_parser = label)]
     pub where_label: Vec<Sentiment>,
 }

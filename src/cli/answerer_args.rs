@@ -25,12 +25,13 @@ pub struct AnswererArgs {
 
 /// The same as flags.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Model or server")]
 struct Flags {
-    /// Answer in this process, with this model.
+    /// GGUF file to run in this process.
     #[arg(long, short = 'm', value_name = "FILE", env = "KO_SENTIMENT_MODEL")]
     model: Option<PathBuf>,
 
-    /// Ask the server at this address instead.
+    /// Server to ask instead: HOST:PORT, https://HOST:PORT or unix:/PATH.
     #[arg(long, value_name = "HOST:PORT", value_parser = ranges::endpoint, env = "KO_SENTIMENT_ENDPOINT")]
     endpoint: Option<String>,
 

@@ -20,64 +20,65 @@ use crate::load_test::{Run, Sample, peak_memory};
 use crate::sentiment::classify::{Classifier, ReasonEvent};
 use crate::sentiment::input::{MAX_TOKENS, RawInput};
 
+/// Measure throughput and latency under load.
+///
 /// For example: ko-sentiment bench --model model.gguf --data comments.txt --clients 16
 ///
-/// Closed loop: each of N clients sends its next request when it has an answer. With --rate, open
-/// loop: requests arrive at random (Poisson) at that rate, whatever the answers do.
+/// The default is a closed loop: each client sends its next request when it has an answer. --rate makes it an open
+/// loop: requests arrive at random (Poisson), whether earlier ones are answered or not.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     /// Comments: one per line (.txt), or any file that `eval` reads, with or without labels.
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
 
-    #[command(flatten)]
-    reading: ReadArgs,
-
-    /// Classifications to make; the comments are used again from the first when they run out.
+    /// Classifications to make; if there are fewer comments, they repeat.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = whole::<usize>(0..=100_000_000))]
     requests: usize,
 
-    /// Classifications before them that do not count, of other texts: the first steps find weights and
-    /// caches cold.
+    /// Classifications of other texts to make first, without counting them.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = whole::<usize>(0..=1_000_000))]
     warmup: usize,
 
-    /// Clients that classify at once.
+    /// Concurrent clients.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = whole::<usize>(1..=65_536))]
     clients: usize,
 
-    /// Requests a second on average (open loop) instead of a fixed number of clients.
+    /// Mean requests per second (open loop), instead of a number of clients.
     #[arg(long, value_name = "R", conflicts_with = "clients", value_parser = rate)]
     rate: Option<f64>,
 
-    /// Beside them, this many explanations at once, one after the other, until the classifications
-    /// are done (each once if there are none).
+    /// Concurrent streams of reasons beside the classifications, repeated until these are done; with --requests 0,
+    /// each runs once.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<usize>(0..=65_536))]
     streams: usize,
 
-    /// Tokens of an explanation.
+    /// Maximum tokens of the reasons.
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = whole::<u32>(1..=u64::from(MAX_TOKENS)))]
     max_tokens: u32,
 
-    /// Spread the comments over this many made-up videos, interleaved. [default: the data set's own]
-    #[arg(long, value_name = "K", default_value_t = 0, value_parser = whole::<usize>(0..=1_000_000))]
+    /// Made-up videos to spread the comments over, interleaved; 0 keeps the file's own.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<usize>(0..=1_000_000))]
     videos: usize,
 
-    /// Characters of each video's summary, which is made of comments.
+    /// Length of a made-up video's summary in characters.
     #[arg(long, value_name = "N", default_value_t = 350, value_parser = whole::<usize>(0..=5_000))]
     summary_chars: usize,
 
-    /// Percent of the requests, evenly spread, that repeat an earlier one.
+    /// Percentage of requests that repeat an earlier one.
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=90))]
     duplicates: u8,
 
-    /// With --model: through gRPC on the loopback interface instead of by function calls.
+    /// With --model, call through gRPC on the loopback interface instead of directly.
     #[arg(long)]
     grpc: bool,
 
     /// Print JSON.
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    reading: ReadArgs,
 
     #[command(flatten)]
     answerer: AnswererArgs,

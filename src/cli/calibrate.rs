@@ -22,10 +22,11 @@ use crate::sentiment::labels::Sentiment;
 use crate::sentiment::profile::{Calibration, METADATA_KEY, Profile};
 use crate::sentiment::score::Verdict;
 
+/// Fit a model's temperature and class biases to labelled comments, and write them into its profile.
+///
 /// For example: ko-sentiment calibrate --model model.gguf --data comments.csv
 ///
-/// The fitted values replace the calibration in the model file's profile; prompt, labels and weights stay as they
-/// are. The profile as it was is kept in a file beside the model.
+/// Prompt, labels and weights stay unchanged. The old profile is saved in a file beside the model.
 #[derive(Debug, Args)]
 pub struct CalibrateArgs {
     #[command(flatten)]
@@ -45,16 +46,16 @@ struct FitArgs {
     #[command(flatten)]
     balance: BalanceArgs,
 
-    /// Mark answers whose probability is below this as abstained; 0 turns it off [default: as in the model].
+    /// Probability below which the model abstains, 0 to 1; 0 means never [default: the model's].
     #[arg(long, value_name = "P", value_parser = share)]
     abstain_below: Option<f64>,
 
-    /// Report, but leave the model file as it is.
+    /// Print the report without writing the model file.
     #[arg(long)]
     dry_run: bool,
 
-    /// Write the fitted values even if they do worse on rows that the fit has not seen: a higher log-loss or, with
-    /// --balance, a lower macro F1.
+    /// Write the fitted values even if they do worse on held-out rows: a higher log-loss or, with --balance, a lower
+    /// macro F1.
     #[arg(long)]
     allow_worse: bool,
 

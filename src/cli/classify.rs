@@ -15,13 +15,15 @@ use crate::sentiment::score::Verdict;
 /// Width of a probability of 1 on the terminal.
 const BAR: usize = 40;
 
+/// Classify one comment.
+///
 /// For example: ko-sentiment classify --model model.gguf "정말 감동이었습니다. 눈물이 났어요."
 #[derive(Debug, Args)]
 pub struct ClassifyArgs {
     #[command(flatten)]
     text: TextArgs,
 
-    /// Compute it so that the numbers are the same bit by bit on every run.
+    /// Compute in isolation, for the same bits on every run.
     #[arg(long)]
     reproducible: bool,
 

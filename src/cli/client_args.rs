@@ -12,23 +12,24 @@ use crate::grpc::{ClientOptions, ClientTls, ConnectError};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Client options")]
 pub struct ClientArgs {
-    /// Seconds to wait for a connection and for each answer; eval and bench let answers of a busy server take 300.
+    /// Seconds to wait for a connection and for each answer; annotate, eval, calibrate and bench give a busy server up
+    /// to 300 per answer.
     #[arg(long, value_name = "S", default_value_t = ClientOptions::TIMEOUT.as_secs_f64(), value_parser = seconds, env = "KO_SENTIMENT_TIMEOUT")]
     timeout: f64,
 
-    /// Root certificates to trust, a PEM file [default: the usual public ones].
+    /// Root certificates to trust (PEM) [default: Mozilla's].
     #[arg(long, value_name = "FILE", env = "KO_SENTIMENT_TLS_CA")]
     tls_ca: Option<PathBuf>,
 
-    /// The client's certificate for mutual TLS, a PEM file.
+    /// Client certificate for mutual TLS (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_key", env = "KO_SENTIMENT_CLIENT_TLS_CERT")]
     tls_cert: Option<PathBuf>,
 
-    /// Private key of --tls-cert, a PEM file.
+    /// Private key of --tls-cert (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_cert", env = "KO_SENTIMENT_CLIENT_TLS_KEY")]
     tls_key: Option<PathBuf>,
 
-    /// Name in the server's certificate, if it is not the host's.
+    /// Name to expect in the server's certificate [default: the host of --endpoint].
     #[arg(long, value_name = "NAME", env = "KO_SENTIMENT_TLS_SERVER_NAME")]
     tls_server_name: Option<String>,
 

@@ -5,10 +5,12 @@ use clap_complete::Shell;
 
 use super::run::CliResult;
 
+/// Print the completion script of a shell.
+///
 /// For example: ko-sentiment completions bash > /etc/bash_completion.d/ko-sentiment
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
-    /// The shell.
+    /// Shell that will load the script.
     shell: Shell,
 }
 

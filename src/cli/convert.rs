@@ -27,54 +27,57 @@ use crate::load_test::peak_memory;
 use super::profile_arg::{self, ProfileArgError, read_profile};
 use super::ranges::{THREADS, whole};
 
-/// Convert a Hugging Face checkpoint or a GGUF file, with a PEFT adapter, to a quantised GGUF file
+/// Convert a Hugging Face model and its LoRA adapter to a quantised GGUF file.
 ///
-/// One pass and a few hundred megabytes of memory: no merged checkpoint and no F16 file in between.
-/// The result holds the prompt (the profile) and where it came from, is loaded and asked one
-/// question before it gets its name, and is what llama.cpp's own converter and llama-quantize make.
+/// For example: ko-sentiment convert-model --base owner/name --adapter adapter/ --out model.gguf
+///
+/// Conversion takes one pass and a few hundred megabytes of memory, without a merged checkpoint or an F16 file in
+/// between. The output holds its prompt (the profile) and its origin. It gets its name only after it has been loaded
+/// and has answered a question. Without --adapter, --pad and --smooth, its tensors are those of llama.cpp's converter
+/// and llama-quantize, byte for byte.
 #[derive(Debug, Args)]
 pub struct ConvertArgs {
-    /// Folder with safetensors and config.json, hub id (owner/name or owner/name@revision), or GGUF file
-    #[arg(long)]
+    /// Base model: hub id (owner/name or owner/name@revision), folder with config.json and safetensors, or GGUF file.
+    #[arg(long, value_name = "ID|PATH")]
     base: String,
-    /// PEFT adapter: folder with adapter_config.json and adapter_model.safetensors, or hub id
-    #[arg(long)]
+    /// PEFT adapter: hub id, or folder with adapter_config.json and adapter_model.safetensors.
+    #[arg(long, value_name = "ID|DIR")]
     adapter: Option<String>,
-    /// The GGUF file to write
-    #[arg(long)]
+    /// GGUF file to write.
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Type of the result: Q4_K_M, Q4_K_S, Q4_0, Q5_K_M, Q6_K, Q8_0, BF16, F16 or F32
+    /// Output type: Q4_K_M, Q4_K_S, Q4_0, Q5_K_M, Q6_K, Q8_0, BF16, F16 or F32.
     #[arg(long, value_name = "TYPE", default_value_t)]
     quant: FileType,
-    /// Another type for the weights with PATTERN (a regular expression) in their GGUF names, as in
-    /// ffn_down=q6_k; the first one that fits decides [repeatable; as llama-quantize's]
+    /// Another type for weights whose GGUF name matches PATTERN (a regular expression), as in ffn_down=q6_k. Repeat the
+    /// flag for several; the first match wins, as in llama-quantize.
     #[arg(long, value_name = "PATTERN=TYPE")]
     tensor_type: Vec<TypeOverride>,
-    /// Widen the model by zeros to a multiple of 256, so that every row takes K-quants, whose kernels
-    /// are the fastest: for Gemma 3 270M and 1B. It computes the same; other models stay as they are
+    /// Widen Gemma 3 270M or 1B with zeros to a multiple of 256, so that every row can use K-quants: the same
+    /// function, faster. Other models stay unchanged.
     #[arg(long)]
     pad: bool,
-    /// Importance matrix of llama-imatrix (its GGUF form): which columns the quantisers are to keep
-    /// close. The same bytes as llama-quantize's --imatrix
+    /// Importance matrix from llama-imatrix (GGUF): columns that matter more are rounded more closely. The output has
+    /// the bytes of llama-quantize --imatrix.
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
-    /// Move the outliers of activations into the weights, by the importance matrix: the model computes
-    /// the same, and rounding it loses less
+    /// Move outliers of activations into the weights, by the importance matrix: the same function, with less rounding
+    /// loss.
     #[arg(long, requires = "imatrix")]
     smooth: bool,
-    /// The prompt that the model was trained with: a TOML file, or the name of a bundled one
+    /// Prompt that the model was trained with: a TOML file, or the bundled profile's name.
     #[arg(long, value_name = "NAME|FILE", default_value = profile_arg::BUNDLED)]
     profile: PathBuf,
-    /// Threads that quantise [default: the processor's]
-    #[arg(long, value_parser = whole::<usize>(THREADS))]
+    /// CPU threads [default: one per core].
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(THREADS))]
     threads: Option<usize>,
-    /// Print the plan and the exact size, and write nothing
+    /// Print the plan and the exact size without writing.
     #[arg(long)]
     dry_run: bool,
-    /// Take hub ids from the cache and never ask the hub (as HF_HUB_OFFLINE=1)
+    /// Take hub ids from the cache and never contact the hub (as with HF_HUB_OFFLINE=1).
     #[arg(long)]
     offline: bool,
-    /// Replace the output file
+    /// Replace the output file if it exists.
     #[arg(long)]
     force: bool,
 }

@@ -17,24 +17,23 @@ use crate::sentiment::labels::Sentiment;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Data options")]
 pub struct DataArgs {
-    /// Labelled comments: a .csv, .tsv, .jsonl, .json, .txt, .parquet or .xlsx file, also packed with gzip or
-    /// Zstandard; - reads standard input. Labels are 긍정, 중립, 부정 or positive, neutral, negative, or what
-    /// --labels says.
+    /// Labelled comments: .csv, .tsv, .jsonl, .json, .txt, .parquet or .xlsx, also compressed with gzip or Zstandard;
+    /// - reads standard input. Labels are 긍정, 중립, 부정, or positive, neutral, negative, or those of --labels.
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
 
     #[command(flatten)]
     reading: ReadArgs,
 
-    /// Column of the label [default: found by the usual names, such as label, sentiment, 감정].
+    /// Label column [default: found by the usual names, such as label, sentiment or 감정].
     #[arg(long, value_name = "NAME")]
     label_column: Option<String>,
 
-    /// Meaning of other labels, for example 1=긍정,0=중립,-1=부정.
+    /// Meaning of the data's own labels, for example 1=긍정,0=중립,-1=부정.
     #[arg(long, value_name = "MAP", allow_hyphen_values = true, conflicts_with = "labels_file")]
     labels: Option<LabelMap>,
 
-    /// File with the meaning of other labels, one VALUE=LABEL per line.
+    /// The same as a file, one VALUE=LABEL per line.
     #[arg(long, value_name = "FILE")]
     labels_file: Option<PathBuf>,
 
@@ -45,38 +44,39 @@ pub struct DataArgs {
 
 /// How a file of comments is read.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Data options")]
 pub struct ReadArgs {
-    /// Column of the comment [default: found by the usual names, such as comment, text, content, 댓글, 내용].
+    /// Comment column [default: found by the usual names, such as comment, text, content, 댓글 or 내용].
     #[arg(long, value_name = "NAME")]
     comment_column: Option<String>,
 
-    /// Column of the video's title; an empty name for none [default: video_title, title or 제목, if there].
+    /// Column of the video's title; "" for none [default: video_title, title or 제목, if present].
     #[arg(long, value_name = "NAME")]
     video_title_column: Option<String>,
 
-    /// Column of the video's summary; an empty name for none [default: video_summary, summary or 요약, if there].
+    /// Column of the video's summary; "" for none [default: video_summary, summary or 요약, if present].
     #[arg(long, value_name = "NAME")]
     video_summary_column: Option<String>,
 
-    /// Format of the file [default: told by its first bytes and its name].
+    /// Input format [default: detected from the first bytes and the name].
     #[arg(long, value_name = "FORMAT", value_enum)]
     format: Option<Format>,
 
-    /// Encoding of a text file [default: UTF-8 or UTF-16 by its byte order mark, else UTF-8 or CP949 by its bytes].
+    /// Encoding of a text file [default: detected from the byte order mark, else UTF-8 or CP949 by its bytes].
     #[arg(long, value_name = "ENCODING", value_enum)]
     encoding: Option<Encoding>,
 
-    /// Character between the fields of a .csv or .tsv file, or "tab" [default: in .csv, the one of , ; | and tab
-    /// that the header has most of].
+    /// Field separator of a .csv or .tsv file: one character, or "tab" [default: in .csv, the most frequent of , ; |
+    /// and tab in the header].
     #[arg(long, value_name = "CHAR", value_parser = delimiter)]
     delimiter: Option<u8>,
 
-    /// Sheet of an .xlsx file, by name or by number from 1 [default: the only one with rows].
+    /// Sheet of an .xlsx file, by name or by number from 1 [default: the only one that has rows].
     #[arg(long, value_name = "SHEET")]
     sheet: Option<String>,
 
-    /// Decode HTML in comments and titles (&quot;, &#39;, <br>), as in YouTube's textDisplay. Columns of that name are
-    /// decoded without it.
+    /// Decode HTML in comments and titles (&quot;, &#39;, <br>). A column called textDisplay, as YouTube's, is always
+    /// decoded.
     #[arg(long)]
     html: bool,
 }

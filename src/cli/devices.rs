@@ -6,7 +6,7 @@ use serde_json::json;
 use super::run::CliResult;
 use crate::llama::{backends, cpu, devices, libraries_not_loaded};
 
-/// What llama.cpp computes with here: backends, devices, memory, CPU features in use.
+/// List what llama.cpp computes with on this machine: backends, devices, memory, CPU features.
 #[derive(Debug, Args)]
 pub struct DevicesArgs {
     /// Print JSON.

@@ -25,15 +25,17 @@ use crate::sentiment::input::{DEFAULT_TOKENS, MAX_TOKENS};
 
 const DEFINITIONS: &str = "\
 Definitions (more in docs/evaluation.md):
-  verdict        the most probable label; of equal ones the first of 긍정, 중립, 부정
+  verdict        the most probable label; on a tie, the first of 긍정, 중립, 부정
   macro average  mean over the labels that occur in the data or among the answers, as scikit-learn's
-  accuracy, F1   answers that the model withholds count as answered; a second count leaves them out
+  accuracy, F1   withheld answers count as answered; a second count leaves them out
   log-loss       mean of -ln(probability of the true label), in nats
   Brier          mean squared distance of the three probabilities from the truth, 0 to 2
-  ECE            15 equal bins of the top probability, closed above
+  ECE            15 equal bins of the top probability; a bin includes its upper bound
   95 % intervals percentile bootstrap over the rows, 1,000 samples, fixed seed
   --against      both models under the tested model's calibration; McNemar's exact test";
 
+/// Measure a model on labelled comments.
+///
 /// For example: ko-sentiment eval --model model.gguf --data comments.csv --pictures out
 #[derive(Debug, Args)]
 #[command(after_long_help = DEFINITIONS)]
@@ -52,7 +54,7 @@ pub struct EvalArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Evaluation options")]
 struct MeasureArgs {
-    /// How answers are taken from the model.
+    /// How the model answers.
     #[arg(long, value_enum, default_value_t)]
     mode: Mode,
 
@@ -63,19 +65,19 @@ struct MeasureArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TOKENS)))]
     max_tokens: Option<u32>,
 
-    /// Fit a calibration, and report what it would change; `ko-sentiment calibrate` writes it.
+    /// Fit a calibration and report what it would change; `ko-sentiment calibrate` writes it.
     #[arg(long)]
     calibrate: bool,
 
     #[command(flatten)]
     balance: BalanceArgs,
 
-    /// Compare with a reference: another model, or a predictions file (.jsonl). With --reproducible, only
-    /// the weights differ.
+    /// Reference to compare with: another model, or a predictions file (.jsonl). Add --reproducible so that only the
+    /// weights differ.
     #[arg(long, value_name = "FILE", requires = "model")]
     against: Option<PathBuf>,
 
-    /// Write confusion.svg and reliability.svg into this folder.
+    /// Folder for confusion.svg and reliability.svg.
     #[arg(long, value_name = "DIR")]
     pictures: Option<PathBuf>,
 

@@ -13,14 +13,19 @@ use crate::llama::cpu;
 use crate::sentiment::profile::{self, Profile};
 use crate::text::escape::{self, shown};
 
-/// Architecture, quantisation, profile, origin and hash of a GGUF file, from its header alone; and the
-/// CPU features that would compute it here.
+/// Show what a GGUF file contains.
+///
+/// For example: ko-sentiment inspect model.gguf
+///
+/// Prints architecture, quantisation, profile, origin and hash, and the CPU features that would compute it here. The
+/// model is not loaded.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// The file.
+    /// GGUF file.
+    #[arg(value_name = "FILE")]
     model: PathBuf,
 
-    /// Print the profile only, as TOML: prompt, labels, calibration.
+    /// Print only the profile (prompt, labels, calibration), as TOML.
     #[arg(long, conflicts_with = "json")]
     profile: bool,
 

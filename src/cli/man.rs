@@ -6,10 +6,12 @@ use clap::{Args, Command};
 
 use super::run::CliResult;
 
+/// Write the man pages.
+///
 /// For example: ko-sentiment man --dir /usr/local/share/man/man1
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// Existing folder for the pages, one per subcommand; pages that are there are replaced.
+    /// Existing folder for the pages, one per subcommand; existing pages are replaced.
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
 }

@@ -61,54 +61,43 @@ use self::run::Failure;
 use crate::telemetry::{self, LogFormat};
 use crate::text::escape;
 
-/// How Korean YouTube viewers feel: 긍정 / 중립 / 부정, with probabilities and reasons.
+/// Place of the flags that every subcommand has: after its own, before `--help` (999).
+const LAST: usize = 900;
+
+/// Sentiment of Korean YouTube comments: 긍정, 중립 or 부정, with probabilities and reasons.
 #[derive(Debug, Parser)]
 #[command(name = "ko-sentiment", version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// Lines for people, or JSON for machines.
-    #[arg(long, global = true, value_enum, default_value_t, env = "KO_SENTIMENT_LOG_FORMAT")]
+    /// Log format.
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t, env = "KO_SENTIMENT_LOG_FORMAT", display_order = LAST)]
     log_format: LogFormat,
 
-    /// error, warn, info, debug or trace, or directives such as `info,llama-cpp-2=debug`.
-    /// [default: info for serve, else warn]
-    #[arg(long, global = true, env = "KO_SENTIMENT_LOG_LEVEL")]
+    /// Log level: error, warn, info, debug, trace, or directives such as `info,llama-cpp-2=debug` [default: info for
+    /// serve, else warn].
+    #[arg(long, global = true, value_name = "LEVEL", env = "KO_SENTIMENT_LOG_LEVEL", display_order = LAST)]
     log_level: Option<String>,
 }
 
+// The text of `help SUBCOMMAND` stands at its arguments: a doc comment on a variant would replace it.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the model over gRPC.
     Serve(serve::ServeArgs),
-    /// Classify one comment.
     Classify(classify::ClassifyArgs),
-    /// Classify one comment and tell why, token by token.
     Reason(reason::ReasonArgs),
-    /// Add answers to a file of comments: CSV, Excel, JSON, Parquet.
     Annotate(annotate::AnnotateArgs),
-    /// Make a page about an annotated file: shares, over time, by video, words.
     Report(report::ReportArgs),
-    /// Merge a Hugging Face checkpoint and its LoRA adapter into a quantised GGUF file.
     ConvertModel(convert::ConvertArgs),
-    /// Tell what a GGUF file holds.
     Inspect(inspect::InspectArgs),
-    /// Measure a model on labelled comments.
     Eval(eval::EvalArgs),
-    /// Fit a model's temperature and class biases to labelled comments, and write them into its profile.
     Calibrate(calibrate::CalibrateArgs),
-    /// Measure speed and latency under load.
     Bench(bench::BenchArgs),
-    /// Tell what llama.cpp computes with on this machine.
     Devices(devices::DevicesArgs),
-    /// Check that a server is serving (exit code 0), for probes.
     Health(health::HealthArgs),
-    /// Make tokens for `serve --tokens`.
     Token(token::TokenArgs),
-    /// Write a shell's completion script.
     Completions(completions::CompletionsArgs),
-    /// Write the man pages.
     Man(man::ManArgs),
 }
 

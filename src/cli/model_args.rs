@@ -16,31 +16,31 @@ use super::ranges::{THREADS, whole};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model options")]
 pub struct ModelArgs {
-    /// Prompt and labels, in place of the model's own: a TOML file, or `default` for the model card's.
+    /// Prompt and labels instead of the model's own: a TOML file, or `default` for the bundled profile.
     #[arg(long, value_name = "NAME|FILE", env = "KO_SENTIMENT_PROFILE")]
     profile: Option<PathBuf>,
 
-    /// Layers to compute on the GPU [default: all, where a GPU backend is built in and a GPU is there].
+    /// Layers to offload to the GPU [default: all, if this build and machine have one].
     #[arg(long, value_name = "N", value_parser = whole::<u32>(0..=1_000_000), env = "KO_SENTIMENT_N_GPU_LAYERS")]
     n_gpu_layers: Option<u32>,
 
-    /// CPU threads [default: one a core].
+    /// CPU threads [default: one per core].
     #[arg(long, short = 't', value_name = "N", value_parser = whole::<usize>(THREADS), env = "KO_SENTIMENT_THREADS")]
     threads: Option<usize>,
 
-    /// Tokens that the KV cache holds, of all requests and videos together.
+    /// Size of the KV cache in tokens, shared by all requests and videos.
     #[arg(long, short = 'c', value_name = "N", default_value_t = LoadOptions::default().context, value_parser = whole::<usize>(64..=1 << 24), env = "KO_SENTIMENT_CTX_SIZE")]
     ctx_size: usize,
 
-    /// Tokens computed in one step.
+    /// Maximum tokens computed per step.
     #[arg(long, short = 'b', value_name = "N", default_value_t = LoadOptions::default().batch, value_parser = whole::<usize>(1..=1 << 16), env = "KO_SENTIMENT_BATCH_SIZE")]
     batch_size: usize,
 
-    /// Type of the KV cache's entries.
-    #[arg(long, value_enum, default_value_t, env = "KO_SENTIMENT_CACHE_TYPE")]
+    /// Data type of the KV cache.
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t, env = "KO_SENTIMENT_CACHE_TYPE")]
     cache_type: KvType,
 
-    /// Requests computed at once.
+    /// Maximum requests computed at once.
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().parallel, value_parser = whole::<usize>(1..=256), env = "KO_SENTIMENT_PARALLEL")]
     parallel: usize,
 
@@ -48,19 +48,19 @@ pub struct ModelArgs {
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().videos, value_parser = whole::<usize>(0..=256), env = "KO_SENTIMENT_MAX_VIDEOS")]
     max_videos: usize,
 
-    /// Memory for answers to exact repeats of a comment and its video, in MiB; 0 computes every request.
+    /// Memory for the answers to exact duplicates, in MiB; 0 computes every request.
     #[arg(long, value_name = "MIB", default_value_t = LoadOptions::default().answer_cache >> 20, value_parser = whole::<usize>(0..=1 << 20), env = "KO_SENTIMENT_ANSWER_CACHE_MIB")]
     answer_cache_mib: usize,
 
-    /// Tokens of prompt and answer that one request may have; at most the model's own context.
+    /// Maximum tokens of a request, prompt and answer together; never above the model's own context.
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_request_tokens, value_parser = whole::<usize>(1..=1 << 24), env = "KO_SENTIMENT_MAX_REQUEST_TOKENS")]
     max_request_tokens: usize,
 
-    /// Requests that may run and wait together; beyond it, RESOURCE_EXHAUSTED.
+    /// Maximum requests running and waiting; more get RESOURCE_EXHAUSTED.
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_jobs, value_parser = whole::<usize>(1..=1_000_000), env = "KO_SENTIMENT_MAX_REQUESTS")]
     max_requests: usize,
 
-    /// Tokens that these requests may need together.
+    /// Maximum tokens of the running and waiting requests together.
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_queued_tokens, value_parser = whole::<usize>(1..=1 << 40), env = "KO_SENTIMENT_MAX_QUEUED_TOKENS")]
     max_queued_tokens: usize,
 

@@ -22,8 +22,8 @@ use crate::sentiment::score::top;
 /// How answers are asked for and kept.
 #[derive(Debug, Clone, Args)]
 pub struct AskArgs {
-    /// Append each answer to this file (JSON lines). An interrupted run with the same model, profile, data and
-    /// options resumes from it.
+    /// File to append each answer to (JSON Lines). An interrupted run with the same model, profile, data and options
+    /// resumes from it.
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
 
@@ -34,12 +34,12 @@ pub struct AskArgs {
 /// How many comments are asked for at a time.
 #[derive(Debug, Clone, Args)]
 pub struct PaceArgs {
-    /// Comments asked for at a time.
+    /// Maximum comments in flight.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = whole::<usize>(1..=65_536))]
     pub in_flight: usize,
 
-    /// Compute each comment apart from the others, for the same numbers on every run: slower. Without it,
-    /// a probability moves a little with what shares its step, and verdicts near a border flip.
+    /// Compute each comment in isolation, for the same bits on every run; slower. Without it, other comments in the
+    /// same step shift probabilities slightly, and close verdicts may change.
     #[arg(long)]
     pub reproducible: bool,
 }
@@ -74,9 +74,8 @@ impl Taking {
 /// How a calibration is fitted.
 #[derive(Debug, Args)]
 pub struct BalanceArgs {
-    /// Weight of rare labels in the calibration, 0 to 1. At 0, probabilities are honest for comments like
-    /// these; above it, rare labels are found more often, at the cost of accuracy; at 1, as if the three
-    /// labels were equally frequent [default: 0].
+    /// Weight of rare labels in the calibration, 0 to 1. 0 takes the labels as frequent as they are here; 1, as if
+    /// they were equally frequent. Higher values find more rare labels but lower accuracy [default: 0].
     #[arg(long, value_name = "B", value_parser = share)]
     pub balance: Option<f64>,
 }
@@ -115,7 +114,7 @@ pub enum AskError {
         reason: String,
     },
     /// A server that was started anew.
-    #[error("the server's {0} changed while it was asked; ask again, without the answers of this run")]
+    #[error("the server's {0} changed during the run; delete its answers and start again")]
     ServerChanged(String),
 }
 

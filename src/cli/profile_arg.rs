@@ -17,7 +17,7 @@ const MAX_BYTES: u64 = 1 << 20;
 pub enum ProfileArgError {
     /// The file.
     #[error(
-        "cannot read the profile {}: {source}: give a TOML file, or the bundled profile's name, {BUNDLED}",
+        "cannot read the profile {}: {source}; give a TOML file, or the bundled profile's name, {BUNDLED}",
         path.display()
     )]
     Read {

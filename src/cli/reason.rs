@@ -16,27 +16,29 @@ use crate::grpc::RemoteReason;
 use crate::sentiment::classify::ReasonEvent;
 use crate::sentiment::input::{DEFAULT_TOKENS, MAX_TOKENS};
 
+/// Classify one comment, then stream the reasons.
+///
 /// For example: ko-sentiment reason --model model.gguf "정말 감동이었습니다. 눈물이 났어요."
 ///
-/// With --json, one object a line: the verdict, each piece of text, the end.
+/// With --json, the output is one object per line: the verdict, each piece of text, the end.
 #[derive(Debug, Args)]
 pub struct ReasonArgs {
     #[command(flatten)]
     text: TextArgs,
 
-    /// Tokens to write at most.
+    /// Maximum tokens of the reasons.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_TOKENS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TOKENS)))]
     max_tokens: u32,
 
-    /// 0 takes the most probable token each time; above it, tokens are sampled.
+    /// Sampling temperature; 0 always takes the most probable token.
     #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = temperature)]
     temperature: f32,
 
-    /// Seed of the sampling.
+    /// Sampling seed.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
-    /// Let the model answer by itself, and read the verdict from its words.
+    /// Let the model answer freely, and read the verdict from its words.
     #[arg(long)]
     free_answer: bool,
 

@@ -9,29 +9,31 @@ use super::run::CliResult;
 use crate::files::output::{check_target, replace};
 use crate::report::{Language, collect, page};
 
+/// Make an HTML report of an annotated file.
+///
 /// For example: ko-sentiment report answers.csv --out report.html
 ///
-/// One HTML file without scripts, which needs no network: shares, over time and by video, comments, words, and how
-/// sure the model is.
+/// The report is one file without scripts and needs no network. It shows the share of each sentiment, over time and by
+/// video, the clearest and the most divided comments, telling words, and how sure the model is.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// A file that `annotate` wrote.
+    /// File that `annotate` wrote.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// The page to write.
+    /// HTML file to write.
     #[arg(long, short = 'o', value_name = "FILE")]
     out: PathBuf,
 
-    /// Language of the page.
+    /// Language of the report.
     #[arg(long, value_enum, default_value_t)]
     language: Language,
 
-    /// Column of the date [default: found by the usual names, such as date, published_at, 날짜, 작성일].
+    /// Date column [default: found by the usual names, such as date, published_at, 날짜 or 작성일].
     #[arg(long, value_name = "NAME")]
     date_column: Option<String>,
 
-    /// Replace the page if it exists.
+    /// Replace the output file if it exists.
     #[arg(long)]
     force: bool,
 

@@ -19,12 +19,14 @@ use crate::grpc::Server;
 use crate::llama::cpu;
 use crate::load::load;
 
+/// Serve the model over gRPC.
+///
 /// For example: ko-sentiment serve --model model.gguf --listen 0.0.0.0:50051
 ///
-/// SIGTERM or Ctrl-C: no new requests, running ones finish; a second one stops at once.
+/// On SIGTERM or Ctrl-C, running requests finish and new ones are rejected; a second signal stops at once.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// The model: a GGUF file that `convert-model` made.
+    /// GGUF file from `convert-model`.
     #[arg(long, short = 'm', value_name = "FILE", env = "KO_SENTIMENT_MODEL")]
     model: PathBuf,
 

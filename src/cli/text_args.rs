@@ -13,12 +13,12 @@ pub struct TextArgs {
     #[arg(value_name = "TEXT")]
     text: String,
 
-    /// The video's title.
-    #[arg(long, default_value = "", hide_default_value = true)]
+    /// Title of the video.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     title: String,
 
-    /// What happens in the video.
-    #[arg(long, default_value = "", hide_default_value = true)]
+    /// Summary of the video.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     summary: String,
 
     /// Print JSON.

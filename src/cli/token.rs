@@ -6,7 +6,7 @@ use serde_json::json;
 use super::run::CliResult;
 use crate::grpc::new_token;
 
-/// Tokens for `serve --tokens`.
+/// Make tokens for `serve --tokens`.
 #[derive(Debug, Args)]
 pub struct TokenArgs {
     #[command(subcommand)]
@@ -15,14 +15,15 @@ pub struct TokenArgs {
 
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
-    /// Make a token, and the entry for the tokens file.
     New(NewArgs),
 }
 
+/// Make a token and its entry for the tokens file.
+///
 /// For example: ko-sentiment token new team-a
 #[derive(Debug, Args)]
 struct NewArgs {
-    /// Who is to use it: letters, digits, dots, dashes, underscores.
+    /// Name of the client: letters, digits, dots, dashes, underscores.
     #[arg(value_name = "NAME")]
     name: String,
 

@@ -12,14 +12,14 @@ use crate::grpc::{ConnectionLimits, Listen, ServerOptions, TlsFiles, sockets_are
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Transport options")]
 pub struct TransportArgs {
-    /// Where to listen: HOST:PORT (all addresses of the host; port 0 picks a free port and logs it), unix:/PATH,
-    /// or systemd; several times, or separated by commas [default: systemd's sockets if it passes any, else
+    /// Addresses to listen on: HOST:PORT (every address of HOST; port 0 picks a free port and logs it), unix:/PATH
+    /// or systemd; repeat the flag or use commas for several [default: systemd's sockets if it passes any, else
     /// 127.0.0.1:50051].
     #[arg(long, value_name = "ADDR", value_delimiter = ',', env = "KO_SENTIMENT_LISTEN")]
     listen: Vec<Listen>,
 
-    /// Where to serve the page to try it, for browsers: HOST:PORT or unix:/PATH; the same certificates, tokens and
-    /// limits as for gRPC [default: none].
+    /// Addresses of the web page: HOST:PORT or unix:/PATH, with the certificates, tokens and limits of gRPC
+    /// [default: none].
     #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = page_address, env = "KO_SENTIMENT_WEB")]
     web: Vec<Listen>,
 
@@ -27,19 +27,20 @@ pub struct TransportArgs {
     #[arg(long, value_name = "MODE", default_value = "660", value_parser = file_mode, env = "KO_SENTIMENT_UNIX_MODE")]
     unix_mode: u32,
 
-    /// The server's certificate and its intermediates, a PEM file; read again when it changes and on SIGHUP.
+    /// Server certificate and its intermediates (PEM); read again when it changes and on SIGHUP.
     #[arg(long, value_name = "FILE", requires = "tls_key", env = "KO_SENTIMENT_TLS_CERT")]
     tls_cert: Option<PathBuf>,
 
-    /// Private key of --tls-cert, a PEM file.
+    /// Private key of --tls-cert (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_cert", env = "KO_SENTIMENT_TLS_KEY")]
     tls_key: Option<PathBuf>,
 
-    /// Mutual TLS: clients need a certificate from one of these roots, a PEM file.
+    /// Root certificates (PEM) for mutual TLS: every client needs a certificate from one of them.
     #[arg(long, value_name = "FILE", requires = "tls_cert", env = "KO_SENTIMENT_TLS_CLIENT_CA")]
     tls_client_ca: Option<PathBuf>,
 
-    /// Tokens that clients need, a TOML file (`ko-sentiment token new`); read again when it changes and on SIGHUP.
+    /// Tokens file (TOML; `ko-sentiment token new` makes an entry): clients need a token. Read again when it changes and
+    /// on SIGHUP.
     #[arg(long, value_name = "FILE", env = "KO_SENTIMENT_TOKENS")]
     tokens: Option<PathBuf>,
 
@@ -47,40 +48,39 @@ pub struct TransportArgs {
     #[arg(long, value_parser = switch, env = "KO_SENTIMENT_NO_REFLECTION")]
     no_reflection: bool,
 
-    /// With --tokens: reflection needs no token.
+    /// With --tokens, allow reflection without a token.
     #[arg(long, value_parser = switch, env = "KO_SENTIMENT_OPEN_REFLECTION")]
     open_reflection: bool,
 
-    /// Maximum request size in bytes, decompressed.
+    /// Maximum request size in bytes, after decompression.
     #[arg(long, value_name = "N", default_value_t = ServerOptions::default().max_message_bytes, value_parser = whole::<usize>(1_024..=1 << 30), env = "KO_SENTIMENT_MAX_MESSAGE_BYTES")]
     max_message_bytes: usize,
 
-    /// Maximum connections at once.
+    /// Maximum open connections.
     #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().connections, value_parser = whole::<usize>(1..=1_000_000), env = "KO_SENTIMENT_MAX_CONNECTIONS")]
     max_connections: usize,
 
-    /// Maximum calls at once on one connection.
+    /// Maximum concurrent calls per connection.
     #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().streams, value_parser = whole::<u32>(1..=1_000_000), env = "KO_SENTIMENT_MAX_STREAMS")]
     max_streams: u32,
 
-    /// Seconds for a TLS handshake, and again for HTTP/2's first bytes.
+    /// Maximum seconds for the TLS handshake, and again for the first HTTP/2 bytes.
     #[arg(long, value_name = "S", default_value_t = ConnectionLimits::default().handshake.as_secs(), value_parser = whole::<u64>(1..=3_600), env = "KO_SENTIMENT_HANDSHAKE_SECONDS")]
     handshake_seconds: u64,
 
-    /// Seconds between pings on a connection.
+    /// Seconds between keepalive pings.
     #[arg(long, value_name = "S", default_value_t = ConnectionLimits::default().keepalive.as_secs(), value_parser = whole::<u64>(1..=86_400), env = "KO_SENTIMENT_KEEPALIVE_SECONDS")]
     keepalive_seconds: u64,
 
-    /// Seconds for the answer to a ping, after which the connection is closed.
+    /// Seconds to wait for the answer to a ping before closing the connection.
     #[arg(long, value_name = "S", default_value_t = ConnectionLimits::default().keepalive_timeout.as_secs(), value_parser = whole::<u64>(1..=86_400), env = "KO_SENTIMENT_KEEPALIVE_TIMEOUT_SECONDS")]
     keepalive_timeout_seconds: u64,
 
-    /// Seconds (give or take a tenth) after which a connection is closed once its calls are done, so that
-    /// clients spread over new replicas; 0 for never.
+    /// Maximum age of a connection in seconds (± 10 %), so that clients spread over new replicas; 0 means no limit.
     #[arg(long, value_name = "S", default_value_t = 0, value_parser = whole::<u64>(0..=31_536_000), env = "KO_SENTIMENT_MAX_CONNECTION_AGE")]
     max_connection_age: u64,
 
-    /// Seconds that calls may go on after --max-connection-age.
+    /// Seconds to let running calls finish after --max-connection-age.
     #[arg(long, value_name = "S", default_value_t = ConnectionLimits::default().max_age_grace.as_secs(), value_parser = whole::<u64>(0..=31_536_000), env = "KO_SENTIMENT_MAX_CONNECTION_AGE_GRACE")]
     max_connection_age_grace: u64,
 

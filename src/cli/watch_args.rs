@@ -15,14 +15,14 @@ use crate::telemetry::{Metrics, Port, Readiness};
 
 /// How a server is watched.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Metrics and probes")]
+#[command(next_help_heading = "Monitoring options")]
 pub struct WatchArgs {
-    /// Address and port for /metrics (Prometheus), /livez and /readyz, in plain HTTP for the operator's network;
-    /// port 0 picks a free port and logs it [default: none].
-    #[arg(long, value_name = "ADDR", env = "KO_SENTIMENT_METRICS_LISTEN")]
+    /// Address and port for /metrics (Prometheus), /livez and /readyz, in plain HTTP without authentication; port 0
+    /// picks a free port and logs it [default: none].
+    #[arg(long, value_name = "HOST:PORT", env = "KO_SENTIMENT_METRICS_LISTEN")]
     metrics_listen: Option<String>,
 
-    /// Serve at once, without first running one comment of each shape.
+    /// Serve at once, without the warm-up.
     #[arg(long, value_parser = switch, env = "KO_SENTIMENT_NO_WARM_UP")]
     no_warm_up: bool,
 }

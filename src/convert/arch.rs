@@ -17,7 +17,7 @@ pub enum ArchError {
     #[error("config.json names no architecture: is this a model's folder?")]
     Missing,
     /// The checkpoint is quantised already.
-    #[error("the checkpoint is quantised ({}): convert the original one, in BF16, F16 or F32", shown(.0))]
+    #[error("the checkpoint is quantised ({}); convert the original one, in BF16, F16 or F32", shown(.0))]
     Quantised(String),
     /// A setting that must be there is missing or has the wrong type.
     #[error("config.json: {key} must be {expected}")]

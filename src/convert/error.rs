@@ -123,11 +123,11 @@ pub enum ConvertError {
     },
     /// A Gemma 2 with a head of its own.
     #[error(
-        "the base has an output head (lm_head) apart from its embedding, but llama.cpp's Gemma 2 has one matrix for both: train it with tie_word_embeddings = true, or take Gemma 3"
+        "the base has an output head (lm_head) apart from its embedding, but llama.cpp's Gemma 2 has one matrix for both; train it with tie_word_embeddings = true, or take Gemma 3"
     )]
     UntiedHead,
     /// A GGUF in several files.
-    #[error("the base is one part of a split GGUF: join it first with llama-gguf-split --merge")]
+    #[error("the base is one part of a split GGUF; join it first with llama-gguf-split --merge")]
     SplitGguf,
     /// Stopped by the user.
     #[error("stopped: nothing was left behind")]

@@ -19,7 +19,7 @@ const WRONG: u8 = 0xff;
 /// The encoding of a text file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Encoding {
-    /// UTF-8, with or without byte order mark.
+    /// UTF-8, with or without a byte order mark.
     #[value(name = "utf-8", alias = "utf8")]
     Utf8,
     /// UTF-16, little-endian.
@@ -28,7 +28,7 @@ pub enum Encoding {
     /// UTF-16, big-endian.
     #[value(name = "utf-16be")]
     Utf16Be,
-    /// CP949, also called UHC; EUC-KR is a part of it.
+    /// CP949 (UHC), which includes EUC-KR.
     #[value(name = "cp949", alias = "euc-kr", alias = "euckr", alias = "ms949", alias = "uhc")]
     Cp949,
 }

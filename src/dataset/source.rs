@@ -26,19 +26,19 @@ const OLD_EXCEL: &[u8] = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1";
 /// The format of a file of comments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Fields between commas, semicolons, tabs or bars, by RFC 4180.
+    /// Fields separated by commas, semicolons, tabs or bars (RFC 4180).
     Csv,
-    /// Fields between tabs, without quoting.
+    /// Fields separated by tabs, without quoting.
     Tsv,
-    /// A JSON object per line.
+    /// One JSON object per line.
     Jsonl,
-    /// A JSON array of objects, yt-dlp's .info.json, or pages of YouTube's Data API.
+    /// JSON array of objects, yt-dlp's .info.json, or pages of YouTube's Data API.
     Json,
-    /// A comment per line.
+    /// One comment per line.
     Txt,
     /// Parquet.
     Parquet,
-    /// An Excel workbook.
+    /// Excel workbook.
     Xlsx,
 }
 

@@ -407,7 +407,7 @@ fn check(config: &EngineConfig, limits: Limits, pinned: usize) -> Result<(), Sta
     if limits.batch < config.parallel + MIN_READ {
         let need = config.parallel + MIN_READ;
         return refuse(format!(
-            "--batch-size {} is too small for --parallel {}: at least {need}",
+            "--batch-size {} is too small for --parallel {}; raise it to at least {need}",
             limits.batch, config.parallel
         ));
     }

@@ -26,13 +26,13 @@ pub const FEW_ROWS: usize = 20;
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum FitError {
     /// Too little data.
-    #[error("{rows} rows are too few to calibrate with: at least {MIN_ROWS} are needed")]
+    #[error("{rows} rows are too few to calibrate with; label at least {MIN_ROWS}")]
     TooFew {
         /// Rows given.
         rows: usize,
     },
     /// A class that the data does not show.
-    #[error("no row is labelled {0}: calibration needs every label")]
+    #[error("no row is labelled {0}; add some, because calibration needs every label")]
     Missing(Sentiment),
     /// NaN or infinite log-probabilities.
     #[error("row {0}: log-probabilities must be finite")]

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// The three labels' probabilities are computed, the highest is the answer.
+    /// It scores the three labels; the most probable is the answer.
     #[default]
     Score,
-    /// The model writes its answer freely (greedy decoding), and the label is read from the words.
+    /// It writes its answer freely (greedy decoding); the label is read from the words.
     Generate,
 }
 

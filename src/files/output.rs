@@ -21,7 +21,7 @@ const SUFFIX: &str = ".partial";
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     /// The target is there already.
-    #[error("{0} exists: remove it, choose another --out, or pass --force")]
+    #[error("{0} exists; remove it, choose another --out, or pass --force")]
     Exists(PathBuf),
     /// The target is no file name.
     #[error("{0} is not a file name")]
@@ -30,7 +30,7 @@ pub enum OutputError {
     #[error("{0} is not a file, but a link, a pipe or a device; name another file")]
     NotAFile(PathBuf),
     /// Too little space.
-    #[error("{folder} has {free} bytes free, the model needs {needed}: free {} more or choose another folder", needed - free)]
+    #[error("{folder} has {free} bytes free, and the model needs {needed}; free {} more or choose another folder", needed - free)]
     Space {
         /// The target's folder.
         folder: PathBuf,

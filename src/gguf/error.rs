@@ -20,7 +20,7 @@ pub enum GgufError {
     #[error("not a GGUF file: it starts with {0:?}, not \"GGUF\"")]
     Magic([u8; 4]),
     /// A version that this reader does not know.
-    #[error("GGUF version {0} is not supported (2 and 3 are): convert the model again")]
+    #[error("GGUF version {0} is not supported (2 and 3 are); convert the model again")]
     Version(u32),
     /// The header goes past the end of the file.
     #[error("the header is cut off: it needs {wanted} more bytes where {left} are left")]

@@ -146,7 +146,7 @@ pub enum FileType {
 
 /// A file type that is not supported.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown quantisation {0:?}: choose one of {list}", list = FileType::names().join(", "))]
+#[error("unknown quantisation {0:?}; choose one of {list}", list = FileType::names().join(", "))]
 pub struct UnknownFileType(pub String);
 
 impl FileType {

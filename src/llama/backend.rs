@@ -19,7 +19,7 @@ pub enum BackendError {
     Folder(#[from] std::io::Error),
     /// A binary without the libraries that belong beside it.
     #[cfg(feature = "dynamic-backends")]
-    #[error("no CPU backend of llama.cpp can be loaded from {}: keep the libggml-cpu-* files beside the program", .0.display())]
+    #[error("no CPU backend of llama.cpp can be loaded from {}; keep the libggml-cpu-* files beside the program", .0.display())]
     NoCpu(std::path::PathBuf),
 }
 

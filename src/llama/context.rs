@@ -20,12 +20,12 @@ const MAX_SEQUENCES: usize = 256;
 /// Type of the KV cache's entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum KvType {
-    /// 16 bits, as llama.cpp's own default.
+    /// 16-bit floats, llama.cpp's default.
     #[default]
     F16,
-    /// 16 bits with the range of 32.
+    /// 16-bit floats with the range of 32-bit ones.
     Bf16,
-    /// About 8.5 bits.
+    /// 8-bit blocks, about 8.5 bits per number.
     #[value(name = "q8_0")]
     Q8_0,
 }
@@ -109,7 +109,7 @@ impl LlamaContext {
     pub fn new(model: Arc<Model>, options: ContextOptions) -> Result<Self, StartError> {
         if options.sequences > MAX_SEQUENCES {
             let text = format!(
-                "{} sequences are needed, and llama.cpp has {MAX_SEQUENCES}: lower --parallel or --max-videos",
+                "{} sequences are needed, and llama.cpp has {MAX_SEQUENCES}; lower --parallel or --max-videos",
                 options.sequences
             );
             return Err(StartError::Config(text));

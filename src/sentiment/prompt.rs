@@ -51,7 +51,7 @@ pub enum PromptError {
     },
     /// The mark that quotations open and close with is several tokens.
     #[error(
-        "answer.quotation_mark `{0}` of the profile is not one token of this model: choose one that is (as ' or \"), or leave it out"
+        "answer.quotation_mark `{0}` of the profile is not one token of this model; choose one that is (as ' or \"), or leave it out"
     )]
     QuotationMark(String),
     /// Two labels begin with the same tokens to the end of one of them.

@@ -11,10 +11,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Lines to read.
     #[default]
     Text,
-    /// For machines: one object a line.
+    /// One JSON object per line.
     Json,
 }
 

@@ -139,7 +139,7 @@ async fn what_cannot_be_done_is_said_first() {
         check(&["in.csv", "--out", "in.csv", "--force"], "in.csv is an input; choose another --out");
         check(
             &["in.csv", "--out", "blank.csv"],
-            "blank.csv exists: remove it, choose another --out, or pass --force",
+            "blank.csv exists; remove it, choose another --out, or pass --force",
         );
         check(&["blank.csv", "--out", "out.csv"], "none of 1 rows can be used; the first is line 2");
         check(&["other.csv", "--out", "out.csv"], "no column for the comment: the file has \"x\", \"y\"");

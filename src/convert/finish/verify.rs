@@ -21,7 +21,7 @@ const BATCH_TOKENS: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// Its header can't be read.
-    #[error("the written file is broken: {0}")]
+    #[error("the output file is damaged: {0}")]
     Header(#[from] GgufError),
     /// llama.cpp could not be given it: the base's settings or its vocabulary are at fault.
     #[error("the result could not be served: {0}; the base is damaged or incomplete")]
@@ -30,13 +30,13 @@ pub enum VerifyError {
     #[error("the output file does not match the plan: {0}")]
     Differs(&'static str),
     /// It can't be read.
-    #[error("cannot read the written file: {0}")]
+    #[error("cannot read the output file: {0}")]
     Io(#[from] io::Error),
     /// llama.cpp can't be started.
     #[error("{0}")]
     Backend(&'static crate::llama::backend::BackendError),
     /// llama.cpp does not load it.
-    #[error("llama.cpp does not load the written file: --log-level info,llama-cpp-2=debug tells why")]
+    #[error("llama.cpp cannot load the output file; --log-level info,llama-cpp-2=debug shows why")]
     Load,
     /// A turn marker is not a control token.
     #[error(

@@ -56,7 +56,7 @@ pub enum AdapterError {
         reason: &'static str,
     },
     /// Tensors that nothing in the base takes.
-    #[error("the adapter has {} tensors that were not understood: {}: is it made for this base?", .0.len(), listed(.0))]
+    #[error("the adapter has {} tensors that this base does not take: {}; convert with the base that it was trained on", .0.len(), listed(.0))]
     UnusedTensors(Vec<String>),
     /// Tensors of the part that reads pictures.
     #[error(
@@ -65,7 +65,7 @@ pub enum AdapterError {
     )]
     Vision(Vec<String>),
     /// Two tensors of the adapter that mean the same.
-    #[error("the adapter has {} twice, under different names: save it again", shown(.0))]
+    #[error("the adapter has {} twice, under different names; save it again", shown(.0))]
     Duplicate(String),
     /// A module with one half of its LoRA pair.
     #[error("the adapter has no {missing} for {}: the file is incomplete", shown(.module))]
@@ -116,12 +116,12 @@ pub enum AdapterError {
     },
     /// An embedding saved beside the adapter, not trained by it, and not the base's.
     #[error(
-        "the adapter has a copy of embed_tokens that is not this base's, though modules_to_save does not name it: convert with the base that it was trained on{0}"
+        "the adapter has a copy of embed_tokens that is not this base's, though modules_to_save does not name it; convert with the base that it was trained on{0}"
     )]
     OtherEmbedding(&'static str),
     /// A trained output head on a model whose head is its embedding.
     #[error(
-        "the adapter trains lm_head, but the base ties it to embed_tokens, and llama.cpp's Gemma 2 has one matrix for both: train without lm_head ({0})"
+        "the adapter trains lm_head, but the base ties it to embed_tokens, and llama.cpp's Gemma 2 has one matrix for both; train without lm_head ({0})"
     )]
     TiedHead(String),
     /// A trained embedding whose head was left as it was.
@@ -130,16 +130,16 @@ pub enum AdapterError {
     )]
     UntiedEmbedding,
     /// DoRA on an embedding.
-    #[error("DoRA on {0} is not supported: train the embedding without DoRA, or not at all")]
+    #[error("DoRA on {0} is not supported; train the embedding without DoRA, or not at all")]
     EmbeddingDora(String),
     /// A base whose tensors were rescaled after the adapter was trained.
     #[error(
-        "the base was made with --smooth, so its tensors are not those that the adapter was trained on: merge the adapter into the checkpoint, and smooth in the same run"
+        "the base was made with --smooth, so its tensors are not those that the adapter was trained on; merge the adapter into the checkpoint, and smooth in the same run"
     )]
     SmoothedBase,
     /// A base that was widened after the adapter was trained.
     #[error(
-        "the base was widened by --pad from {0}, so the adapter no longer fits: merge the adapter into the checkpoint, and pad in the same run"
+        "the base was widened by --pad from {0}, so the adapter no longer fits; merge the adapter into the checkpoint, and pad in the same run"
     )]
     PaddedBase(u64),
 }

@@ -40,7 +40,7 @@ pub enum ImatrixError {
         name: String,
     },
     /// NaN, an infinity or less than nothing.
-    #[error("{path}: {name} has {value} where a sum of squares must be: make it again")]
+    #[error("{path}: {name} has {value} where a sum of squares must be; make it again")]
     Value {
         /// The file.
         path: PathBuf,
@@ -50,7 +50,9 @@ pub enum ImatrixError {
         value: f32,
     },
     /// Made from a model of another shape.
-    #[error("{path}: {found} columns for {name}, which has {expected}: it was made from another model")]
+    #[error(
+        "{path} has {found} columns for {name}, and the base has {expected}; make it again from this base"
+    )]
     Columns {
         /// The file.
         path: PathBuf,
@@ -62,10 +64,10 @@ pub enum ImatrixError {
         expected: u64,
     },
     /// A file type that is not quantised, where it would do nothing.
-    #[error("--imatrix {0}: only a quantised --quant is rounded by it")]
+    #[error("--imatrix {0} has no effect on this --quant; choose a quantised one")]
     NotQuantised(PathBuf),
     /// Smoothing needs what the matrix does not have.
-    #[error("{path}: nothing about {name}, which --smooth needs: make it from the whole model")]
+    #[error("{path} has no entry for {name}, which --smooth needs; make it again from the whole model")]
     Missing {
         /// The file.
         path: PathBuf,
@@ -73,10 +75,10 @@ pub enum ImatrixError {
         name: String,
     },
     /// Smoothing without a matrix.
-    #[error("--smooth takes its scales from an importance matrix: give --imatrix")]
+    #[error("--smooth takes its scales from an importance matrix; add --imatrix")]
     Needed,
     /// It names no weight of the base.
-    #[error("{0}: it names no weight of the base: it was made from another model")]
+    #[error("{0} names no weight of the base; make it again from this base")]
     NoTensor(PathBuf),
 }
 

@@ -26,7 +26,7 @@ pub enum OverrideError {
     #[error("{0:?} is not PATTERN=TYPE, as in attn_q=q8_0")]
     Form(String),
     /// A type that is not supported.
-    #[error("unknown tensor type {name:?}: choose one of {list}", list = TensorType::ALL.map(|t| t.to_string()).join(", "))]
+    #[error("unknown tensor type {name:?}; choose one of {list}", list = TensorType::ALL.map(|t| t.to_string()).join(", "))]
     Type {
         /// What was asked for.
         name: String,
@@ -36,14 +36,14 @@ pub enum OverrideError {
     Pattern(String),
     /// A pattern that is found in no name.
     #[error(
-        "--tensor-type {0}: no weight has a name with this in it: names are as in blk.0.attn_q.weight, and norms always stay F32"
+        "--tensor-type {0} matches no weight; use names as in blk.0.attn_q.weight (norms always stay F32)"
     )]
     NoTensor(String),
     /// A pattern whose tensors all go to earlier ones.
-    #[error("--tensor-type {0}: earlier --tensor-type take every tensor that it names: put it first")]
+    #[error("--tensor-type {0} has no effect, because earlier ones match all its tensors; put it first")]
     Shadowed(String),
     /// A file type without blocks, where llama-quantize would ignore it.
-    #[error("--tensor-type {0}: only a quantised --quant has a mixture of types to change")]
+    #[error("--tensor-type {0} has no effect on this --quant; choose a quantised one")]
     NotQuantised(String),
 }
 

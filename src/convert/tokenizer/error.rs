@@ -12,7 +12,7 @@ pub enum VocabError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// Neither `tokenizer.model` nor `tokenizer.json`.
-    #[error("{}: no tokenizer.model and no tokenizer.json: copy them from the base model", shown_path(.0))]
+    #[error("{}: no tokenizer.model and no tokenizer.json; copy them from the base model", shown_path(.0))]
     Missing(PathBuf),
     /// `tokenizer.model` is not a SentencePiece model.
     #[error("{}: not a SentencePiece model: {}", shown_path(.path), shown(.reason))]
@@ -47,10 +47,10 @@ pub enum VocabError {
         id: usize,
     },
     /// A byte has no token: a character that the vocabulary lacks could not be read.
-    #[error("the vocabulary has no token for the byte <0x{0:02X}>: take the tokenizer of the base model")]
+    #[error("the vocabulary has no token for the byte <0x{0:02X}>; take the tokenizer of the base model")]
     MissingByte(u8),
     /// Two tokens have one text, which llama.cpp does not load.
-    #[error("the vocabulary has {} twice, as tokens {first} and {second}: take the tokenizer of the base model", shown(.text))]
+    #[error("the vocabulary has {} twice, as tokens {first} and {second}; take the tokenizer of the base model", shown(.text))]
     DuplicateToken {
         /// The text.
         text: String,

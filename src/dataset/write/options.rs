@@ -5,15 +5,15 @@ use std::path::Path;
 /// The format of a written file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum OutFormat {
-    /// Fields between commas, by RFC 4180.
+    /// Fields separated by commas (RFC 4180).
     Csv,
-    /// Fields between tabs; a tab or a line break in a field becomes a space.
+    /// Fields separated by tabs; a tab or line break in a field becomes a space.
     Tsv,
-    /// A JSON object per line.
+    /// One JSON object per line.
     Jsonl,
     /// Parquet.
     Parquet,
-    /// An Excel workbook with one sheet.
+    /// Excel workbook with one sheet.
     Xlsx,
 }
 

@@ -19,7 +19,7 @@ pub enum PredictionsError {
     InUse(PathBuf),
     /// The file holds answers of another run.
     #[error(
-        "{} holds answers of another {what} ({found}, where this run has {wanted}); name another file, or delete it to ask again",
+        "{} has predictions from another {what} ({found}, where this run has {wanted}); choose another file, or delete it to start again",
         path.display()
     )]
     OtherSource {
@@ -34,12 +34,12 @@ pub enum PredictionsError {
     },
     /// The first line is that of a version that did not write the whole identity.
     #[error(
-        "{} is of an earlier version, which did not record every option that changes answers; name another file, or delete it to ask again",
+        "{} is of an earlier version, which did not record every option that changes answers; choose another file, or delete it to start again",
         .0.display()
     )]
     Old(PathBuf),
     /// A line is not what was written.
-    #[error("{}, line {line}: not a prediction: {source}; delete the line to ask again, or name another file", path.display())]
+    #[error("{}, line {line}: not a prediction: {source}; delete the line to compute it again, or choose another file", path.display())]
     Line {
         /// The file.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum PredictionsError {
         source: serde_json::Error,
     },
     /// A line is a prediction, and cannot be one of this run.
-    #[error("{}, line {line}: {fault}; delete the line to ask again", path.display())]
+    #[error("{}, line {line}: {fault}; delete the line to compute it again", path.display())]
     Changed {
         /// The file.
         path: PathBuf,

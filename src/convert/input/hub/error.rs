@@ -32,7 +32,7 @@ pub enum HubError {
         file: String,
     },
     /// The download failed.
-    #[error("{id}: the download failed: {source}; run again, it goes on where it stopped")]
+    #[error("{id}: the download failed: {source}; run again to resume")]
     Download {
         /// The repository.
         id: HubId,
@@ -58,9 +58,7 @@ pub enum HubError {
         reason: String,
     },
     /// Bytes that end too early, after all tries.
-    #[error(
-        "{id}: {file}: the hub sent {got} of {size} bytes; run again, the download goes on where it stopped"
-    )]
+    #[error("{id}: {file}: the hub sent {got} of {size} bytes; run again to resume")]
     Short {
         /// The repository.
         id: HubId,
@@ -125,7 +123,7 @@ pub enum HubError {
         needed: u64,
     },
     /// A symbolic link or something else where the cache has a folder or a file.
-    #[error("{} is not a plain {what}; remove it: the download would be written elsewhere", path.display())]
+    #[error("{} is not a plain {what}; remove it, so that the download isn't written elsewhere", path.display())]
     Strange {
         /// Where.
         path: PathBuf,
