@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::engine::EngineConfig;
-use crate::llama::KvType;
+use crate::llama::{Kernels, KvType};
 use crate::load::LoadOptions;
 
 use super::profile_arg::{ProfileArgError, read_profile};
@@ -39,6 +39,10 @@ pub struct ModelArgs {
     /// Type of the KV cache's entries.
     #[arg(long, value_enum, default_value_t, env = "KO_SENTIMENT_CACHE_TYPE")]
     cache_type: KvType,
+
+    /// CPU kernels: our own where there are any for this CPU and the model's types, or only llama.cpp's.
+    #[arg(long, value_enum, default_value_t, env = "KO_SENTIMENT_KERNELS")]
+    kernels: Kernels,
 
     /// Requests computed at once.
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().parallel, value_parser = whole::<usize>(1..=256), env = "KO_SENTIMENT_PARALLEL")]
@@ -93,6 +97,7 @@ impl ModelArgs {
             batch: self.batch_size,
             threads: self.threads,
             kv_type: self.cache_type,
+            kernels: self.kernels,
             answer_cache: self.answer_cache_mib.saturating_mul(1 << 20),
             engine: EngineConfig {
                 parallel: self.parallel,

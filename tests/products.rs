@@ -1,0 +1,76 @@
+//! Our products against llama.cpp's, in whole models: Gemma 2 and Gemma 3, in every type that there are products for.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ko_sentiment::engine::backend::{Backend, Batch};
+use ko_sentiment::gguf::tensor_type::FileType;
+use ko_sentiment::llama::kernels::products::{LEAST_ROWS, available};
+use ko_sentiment::llama::{ContextOptions, LlamaContext, Model};
+
+use crate::attention::{OPTIONS, add, logits};
+use crate::convert::support::{Checkpoint, Job, largest_difference};
+
+const OURS: ContextOptions = ContextOptions { own_products: true, ..OPTIONS };
+
+fn model(folder: &str, file_type: FileType) -> Arc<Model> {
+    let checkpoint = Checkpoint::of(folder);
+    let out = checkpoint.write().join("out.gguf");
+    Job::new(checkpoint.path(), file_type, &out).run().unwrap();
+    Arc::new(Model::load(Path::new(&out), None).unwrap())
+}
+
+/// Both round activations to 8 bits, each in its own way: logits differ by about as much as either does from exact
+/// arithmetic.
+fn agree(folder: &str) {
+    for file_type in [FileType::Q4KM, FileType::Q5KM, FileType::Q6K, FileType::Q8_0] {
+        let model = model(folder, file_type);
+        let (ours, theirs) = (logits(&model, OURS), logits(&model, OPTIONS));
+        assert!(ours.iter().all(|logit| logit.is_finite()));
+        let difference = largest_difference(&ours, &theirs);
+        let largest = theirs.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+        println!("{folder} {file_type:?} {difference} of {largest}");
+        assert!(difference < 0.03 * largest, "{file_type:?}: {difference} of {largest}");
+        if available() {
+            assert!(difference > 0.0, "{file_type:?}: llama.cpp was compared with itself");
+        }
+    }
+}
+
+#[test]
+fn gemma_2_computes_the_same() {
+    agree("checkpoint");
+}
+
+#[test]
+fn gemma_3_computes_the_same() {
+    agree("gemma3");
+}
+
+#[test]
+fn threads_change_no_bit() {
+    let model = model("gemma3", FileType::Q6K);
+    let expected = logits(&model, ContextOptions { threads: 1, ..OURS });
+    for threads in [2, 3, 7] {
+        assert!(logits(&model, ContextOptions { threads, ..OURS }) == expected, "{threads} threads");
+    }
+}
+
+#[test]
+fn steps_of_few_rows_are_llama_cpps() {
+    let model = model("gemma3", FileType::Q6K);
+    let check = |rows: usize, expect_same: bool| {
+        let mut batch = Batch::default();
+        add(&mut batch, &[0], 0, rows);
+        let [ours, theirs] = [OURS, OPTIONS].map(|options| {
+            let mut context = LlamaContext::new(model.clone(), options).unwrap();
+            context.decode(&batch).unwrap();
+            (0..rows).flat_map(|row| context.logits(row).unwrap().to_vec()).collect::<Vec<_>>()
+        });
+        assert_eq!(ours == theirs, expect_same, "{rows} rows");
+    };
+    check(1, true);
+    check(LEAST_ROWS - 1, true);
+    check(LEAST_ROWS, !available());
+    check(LEAST_ROWS + 1, !available());
+}
