@@ -83,6 +83,11 @@ impl ModelArgs {
         self.batch_size
     }
 
+    /// Whose kernels compute.
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
     /// The profile that takes the place of the model's own, by `--profile` or its variable.
     pub fn other_profile(&self) -> Option<&Path> {
         self.profile.as_deref()

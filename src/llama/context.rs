@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
 
+use super::features::offloads;
 use super::kernels::hook::Hook;
+use super::kernels::product_types;
 use super::model::Model;
 use crate::engine::StartError;
 use crate::engine::backend::{Backend, Batch, DecodeError, Limits, SeqId};
@@ -127,7 +129,7 @@ impl LlamaContext {
         // llama.cpp asserts that there are as many rows as sequences.
         let outputs = options.outputs.max(options.sequences).min(options.batch);
         let mut params = options.params(outputs);
-        let mut hook = Hook::new(options.own_attention, options.own_products);
+        let mut hook = Hook::new(options.own_attention, options.own_products && !product_types().is_empty());
         // A callback would make a GPU wait after every part of the graph.
         if !offloads() {
             hook.install(&mut params);
@@ -254,12 +256,6 @@ impl Backend for LlamaContext {
             unsafe { sys::llama_memory_seq_rm(self.memory(), seq, start, -1) };
         }
     }
-}
-
-/// Whether a GPU may take part.
-fn offloads() -> bool {
-    // SAFETY: no arguments, no preconditions.
-    unsafe { sys::llama_supports_gpu_offload() }
 }
 
 /// A batch as llama.cpp reads it: parallel arrays, kept to be filled again.

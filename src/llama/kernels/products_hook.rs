@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use llama_cpp_sys_2 as sys;
 
 use super::custom::Custom;
-use super::products::LEAST_ROWS;
 use super::products::multiply::{self, Activations, Form, Rounded, Scratch, blocks, panels};
+use super::products::panel::COLUMNS;
 use super::products::rows::{Bytes, ROWS, Words};
 use super::products::weights::{Kind, Weights};
 
@@ -191,12 +191,12 @@ fn fits(node: &sys::ggml_tensor) -> Option<Form> {
     // SAFETY: weights have a buffer, which outlives the graph.
     let in_memory = !w.buffer.is_null() && unsafe { sys::ggml_backend_buffer_is_host(w.buffer) };
     let fits = in_memory
-        && size(x.ne[1]) >= LEAST_ROWS
+        && size(x.ne[1]) >= kind.least_rows()
         && [w.ne[2], w.ne[3], x.ne[2], x.ne[3]] == [1; 4]
         && (x.type_, node.type_) == (sys::GGML_TYPE_F32, sys::GGML_TYPE_F32)
         && [w.nb[0], x.nb[0], node.nb[0]] == [bytes, 4, 4]
-        && size(w.ne[0]) % weights == 0
-        && x.nb[1] % 4 == 0;
+        && size(w.ne[0]).is_multiple_of(weights)
+        && x.nb[1].is_multiple_of(4);
     fits.then(|| Form::of(kind))
 }
 
@@ -261,9 +261,14 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
             let rows = first..rows.min(first + part);
             multiply::multiply(&weights, rounded, (panel, rows), scratch, |row, column, results| {
                 // SAFETY: within the node's row, and in columns and rows that this task alone writes.
-                unsafe {
+                let to = unsafe {
                     let to = node.data.cast::<u8>().add(row * node.nb[1]).cast::<f32>().add(column);
-                    std::ptr::copy_nonoverlapping(results.as_ptr(), to, results.len());
+                    std::slice::from_raw_parts_mut(to, results.len())
+                };
+                // A length that is known is copied without a call.
+                match (<&mut [f32; COLUMNS]>::try_from(&mut *to), <&[f32; COLUMNS]>::try_from(results)) {
+                    (Ok(to), Ok(results)) => *to = *results,
+                    _ => to.copy_from_slice(results),
                 }
             });
         });

@@ -17,9 +17,6 @@ pub mod tile;
 #[cfg(target_arch = "x86_64")]
 pub mod weights;
 
-/// Products of fewer rows are left to llama.cpp: unpacking weights would not pay.
-pub const LEAST_ROWS: usize = 16;
-
 /// Whether there are products for this CPU. Elsewhere llama.cpp has kernels of its own.
 pub fn available() -> bool {
     #[cfg(target_arch = "x86_64")]

@@ -71,7 +71,7 @@ fn decode(weights: &Weights, first: usize, block: usize, columns: &mut Columns) 
 /// Unpacks block `block` of the columns from `first` on of a K-quant with a scale for every `4 * QUADS` weights.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub fn narrow<const QUADS: usize>(
+pub(super) fn narrow<const QUADS: usize>(
     weights: &Weights,
     (first, block): (usize, usize),
     columns: &mut Columns,
@@ -96,7 +96,7 @@ pub fn narrow<const QUADS: usize>(
 /// Unpacks block `block` of the columns from `first` on of Q8_0.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub fn wide(weights: &Weights, (first, block): (usize, usize), columns: &mut Columns, to: &mut Wide) {
+pub(super) fn wide(weights: &Weights, (first, block): (usize, usize), columns: &mut Columns, to: &mut Wide) {
     decode(weights, first, block, columns);
     let mut quads = Aligned([[[0; 4]; COLUMNS]; BLOCK / 4]);
     interleave(columns, &mut quads.0);

@@ -46,7 +46,7 @@ impl Bytes {
     /// Rounds a row's [`BLOCK`] numbers.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub fn set(&mut self, row: usize, x: &[f32; BLOCK]) {
+    pub(super) fn set(&mut self, row: usize, x: &[f32; BLOCK]) {
         let (scale, factor) = scale(x, 127.0);
         self.scales[row] = scale;
         let mut bytes = [128u8; BLOCK];
@@ -73,7 +73,7 @@ impl Words {
     /// Rounds a row's [`BLOCK`] numbers.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub fn set(&mut self, row: usize, x: &[f32; BLOCK]) {
+    pub(super) fn set(&mut self, row: usize, x: &[f32; BLOCK]) {
         let (scale, factor) = scale(x, 32_767.0);
         self.scales[row] = scale;
         let mut words = [0i16; BLOCK];

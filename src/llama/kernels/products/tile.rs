@@ -43,7 +43,7 @@ macro_rules! floats {
 /// 6-bit weights: sums of two quads.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-pub fn six_bits(rows: &[Bytes], panel: &[Narrow]) -> Tile {
+pub(super) fn six_bits(rows: &[Bytes], panel: &[Narrow]) -> Tile {
     let mut result = [[_mm256_setzero_ps(); 2]; ROWS];
     for (x, w) in rows.iter().zip(panel) {
         let mut sums = [halves!(w.offsets); ROWS];
@@ -72,7 +72,7 @@ pub fn six_bits(rows: &[Bytes], panel: &[Narrow]) -> Tile {
 /// 4-bit (`CHAIN` = 8) and 5-bit weights (4), which have minima: sums of `CHAIN` quads.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-pub fn with_minima<const CHAIN: usize>(rows: &[Bytes], panel: &[Narrow]) -> Tile {
+pub(super) fn with_minima<const CHAIN: usize>(rows: &[Bytes], panel: &[Narrow]) -> Tile {
     let mut result = [[_mm256_setzero_ps(); 2]; ROWS];
     for (x, w) in rows.iter().zip(panel) {
         let mut sums = [halves!(w.offsets); ROWS];
@@ -111,7 +111,7 @@ pub fn with_minima<const CHAIN: usize>(rows: &[Bytes], panel: &[Narrow]) -> Tile
 /// 8-bit weights by 16-bit activations, both as words. Only the first `width` of each row count.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-pub fn eight_bits(rows: &[Words], panel: &[Wide], width: usize) -> Tile {
+pub(super) fn eight_bits(rows: &[Words], panel: &[Wide], width: usize) -> Tile {
     let mut result = [[_mm256_setzero_ps(); 2]; ROWS];
     for (block, (x, w)) in rows.iter().zip(panel).enumerate() {
         let mut scaled = [[_mm256_setzero_ps(); 2]; ROWS];

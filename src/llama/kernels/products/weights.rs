@@ -38,13 +38,11 @@ impl Kind {
         }
     }
 
-    /// The name in GGUF.
-    pub const fn name(self) -> &'static str {
+    /// Products of fewer rows are left to llama.cpp: unpacking the weights would not pay.
+    pub const fn least_rows(self) -> usize {
         match self {
-            Self::Q4K => "Q4_K",
-            Self::Q5K => "Q5_K",
-            Self::Q6K => "Q6_K",
-            Self::Q8_0 => "Q8_0",
+            Self::Q4K | Self::Q5K | Self::Q6K => 4,
+            Self::Q8_0 => 16,
         }
     }
 }
