@@ -19,9 +19,8 @@ fn model(folder: &str, file_type: FileType) -> Arc<Model> {
     Arc::new(Model::load(Path::new(&out), None).unwrap())
 }
 
-/// With K-quants both round activations alike, and differ in the order of sums. With Q8_0, which rows too short for a
-/// K-quant have in all of these, ours round to 16 bits and llama.cpp's to 8: the logits of these sharp models then
-/// differ by up to 3 %, which is llama.cpp's own distance from exact arithmetic.
+/// Both round activations alike and differ in the order of sums; where that moves a number to the other side of a
+/// rounding, the next layers differ by a part in 127.
 fn agree(folder: &str) {
     for file_type in [FileType::Q4KM, FileType::Q5KM, FileType::Q6K, FileType::Q8_0] {
         let model = model(folder, file_type);

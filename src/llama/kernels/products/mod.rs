@@ -1,6 +1,6 @@
 //! Products of a step's activations with quantised weights, for steps of many tokens (prefill).
 //!
-//! Activations are rounded to bytes, as llama.cpp does it, or to 16 bits where the weights have 8. Sixteen columns of
+//! Activations are rounded to 8 bits exactly as llama.cpp does it: with a scale per 256, or per 32 for Q8_0. Sixteen columns of
 //! weights at a time are unpacked into a panel, which stays in the nearest caches while all rows pass by: unpacking
 //! costs no memory, and with 100 rows a few per cent of the time.
 //!

@@ -8,6 +8,8 @@ use std::arch::x86_64::{
     _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps, _mm256_testz_si256, _mm256_xor_si256,
 };
 
+use half::f16;
+
 use super::weights::BLOCK;
 
 /// Rows side by side.
@@ -28,14 +30,14 @@ pub struct Bytes {
     pub sums: [[f32; ROWS]; BLOCK / 32],
 }
 
-/// [`BLOCK`] numbers of four rows in 16 bits.
+/// [`BLOCK`] numbers of four rows in 8 bits with a scale per 32, stored in 16 bits each.
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
 pub struct Words {
     /// Two neighbours of each row, each number / scale.
     pub pairs: [[[i16; 2]; ROWS]; BLOCK / 2],
-    /// As in [`Bytes`].
-    pub scales: [f32; ROWS],
+    /// As in [`Bytes`], for every 32 numbers, and rounded to 16 bits as llama.cpp does it.
+    pub scales: [[f32; ROWS]; BLOCK / 32],
 }
 
 impl Bytes {
@@ -45,7 +47,7 @@ impl Bytes {
 
     /// Rounds a row's [`BLOCK`] numbers.
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn set(&mut self, row: usize, x: &[f32; BLOCK]) {
         let (scale, factor) = scale(x, 127.0);
         self.scales[row] = scale;
@@ -68,18 +70,21 @@ impl Bytes {
 
 impl Words {
     /// A block of zeros.
-    pub const ZERO: Self = Self { pairs: [[[0; 2]; ROWS]; BLOCK / 2], scales: [0.0; ROWS] };
+    pub const ZERO: Self = Self { pairs: [[[0; 2]; ROWS]; BLOCK / 2], scales: [[0.0; ROWS]; BLOCK / 32] };
 
     /// Rounds a row's [`BLOCK`] numbers.
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn set(&mut self, row: usize, x: &[f32; BLOCK]) {
-        let (scale, factor) = scale(x, 32_767.0);
-        self.scales[row] = scale;
         let mut words = [0i16; BLOCK];
-        if factor != 0.0 {
-            for (x, words) in x.as_chunks::<16>().0.iter().zip(words.as_chunks_mut::<16>().0) {
-                round_to_words(x, factor, words);
+        let parts = x.as_chunks::<32>().0.iter().zip(words.as_chunks_mut::<32>().0);
+        for ((x, words), scales) in parts.zip(&mut self.scales) {
+            let (scale, factor) = scale(x, 127.0);
+            scales[row] = f16::from_f32(scale).to_f32();
+            if factor != 0.0 {
+                for (x, words) in x.as_chunks::<16>().0.iter().zip(words.as_chunks_mut::<16>().0) {
+                    round_to_words(x, factor, words);
+                }
             }
         }
         for (pair, words) in self.pairs.iter_mut().zip(words.as_chunks::<2>().0) {
@@ -91,7 +96,7 @@ impl Words {
 /// The scale of some numbers that are rounded to ±`most`, and what they are multiplied by: 0 for none.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn scale(x: &[f32; BLOCK], most: f32) -> (f32, f32) {
+fn scale(x: &[f32], most: f32) -> (f32, f32) {
     let (mut max, mut bad) = (_mm256_setzero_ps(), _mm256_setzero_ps());
     let absolute = _mm256_castsi256_ps(_mm256_set1_epi32(i32::MAX));
     for x in x.as_chunks::<8>().0 {
@@ -147,7 +152,7 @@ fn round_to_bytes(x: &[f32; 32], factor: f32, bytes: &mut [u8; 32]) -> i32 {
     lanes.as_flattened().iter().sum()
 }
 
-/// Rounds numbers to ±32,767.
+/// Rounds numbers to ±127.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn round_to_words(x: &[f32; 16], factor: f32, words: &mut [i16; 16]) {

@@ -108,13 +108,12 @@ pub(super) fn with_minima<const CHAIN: usize>(rows: &[Bytes], panel: &[Narrow]) 
     store(&result)
 }
 
-/// 8-bit weights by 16-bit activations, both as words. Only the first `width` of each row count.
+/// 8-bit weights by 8-bit activations, both as words. Only the first `width` of each row count.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn eight_bits(rows: &[Words], panel: &[Wide], width: usize) -> Tile {
     let mut result = [[_mm256_setzero_ps(); 2]; ROWS];
     for (block, (x, w)) in rows.iter().zip(panel).enumerate() {
-        let mut scaled = [[_mm256_setzero_ps(); 2]; ROWS];
         let count = (width - block * BLOCK).min(BLOCK).div_ceil(32);
         for (i, scales) in w.scales[..count].iter().enumerate() {
             let mut sums: Sums = [[_mm256_setzero_si256(); 2]; ROWS];
@@ -128,17 +127,7 @@ pub(super) fn eight_bits(rows: &[Words], panel: &[Wide], width: usize) -> Tile {
                     }
                 }
             }
-            let scales = floats!(scales);
-            for (scaled, sums) in scaled.iter_mut().zip(sums) {
-                for h in 0..2 {
-                    scaled[h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[h]), scales[h], scaled[h]);
-                }
-            }
-        }
-        for ((result, scaled), scale) in result.iter_mut().zip(scaled).zip(x.scales) {
-            for h in 0..2 {
-                result[h] = _mm256_fmadd_ps(scaled[h], _mm256_set1_ps(scale), result[h]);
-            }
+            add_scaled(&sums, scales, &x.scales[i], &mut result);
         }
     }
     store(&result)
