@@ -35,7 +35,7 @@ pub fn add(batch: &mut Batch, seqs: &[SeqId], start: usize, count: usize) {
 }
 
 /// The logits of every token of some steps such as the scheduler makes.
-pub fn logits(model: &Arc<Model>, options: ContextOptions) -> Vec<f32> {
+fn logits(model: &Arc<Model>, options: ContextOptions) -> Vec<f32> {
     let mut context = LlamaContext::new(model.clone(), options).unwrap();
     let mut results = Vec::new();
     let mut step = |context: &mut LlamaContext, batch: &Batch| {

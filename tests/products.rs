@@ -7,7 +7,7 @@ use ko_sentiment::engine::backend::{Backend, Batch};
 use ko_sentiment::gguf::tensor_type::FileType;
 use ko_sentiment::llama::{ContextOptions, LlamaContext, Model, product_types};
 
-use crate::attention::{OPTIONS, add, logits};
+use crate::attention::{OPTIONS, add};
 use crate::convert::support::{Checkpoint, Job, largest_difference};
 
 const OURS: ContextOptions = ContextOptions { own_products: true, ..OPTIONS };
@@ -17,6 +17,21 @@ fn model(folder: &str, file_type: FileType) -> Arc<Model> {
     let out = checkpoint.write().join("out.gguf");
     Job::new(checkpoint.path(), file_type, &out).run().unwrap();
     Arc::new(Model::load(Path::new(&out), None).unwrap())
+}
+
+/// The logits of a step of two prompts, and of one that adds a few tokens to each.
+fn logits(model: &Arc<Model>, options: ContextOptions) -> Vec<f32> {
+    let mut context = LlamaContext::new(model.clone(), options).unwrap();
+    let (mut batch, mut results) = (Batch::default(), Vec::new());
+    for (first, lengths) in [([0, 0], [41, 18]), ([41, 18], [13, 9])] {
+        batch.clear();
+        for (seq, (first, length)) in (0..).zip(first.into_iter().zip(lengths)) {
+            add(&mut batch, &[seq], first, length);
+        }
+        context.decode(&batch).unwrap();
+        (0..batch.len()).for_each(|row| results.extend(context.logits(row).unwrap()));
+    }
+    results
 }
 
 /// Both round activations alike and differ in the order of sums; where that moves a number to the other side of a
@@ -49,7 +64,7 @@ fn gemma_3_computes_the_same() {
 fn threads_change_no_bit() {
     let model = model("gemma3", FileType::Q6K);
     let expected = logits(&model, ContextOptions { threads: 1, ..OURS });
-    for threads in [2, 3, 7] {
+    for threads in [2, 5] {
         assert!(logits(&model, ContextOptions { threads, ..OURS }) == expected, "{threads} threads");
     }
 }
