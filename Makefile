@@ -8,7 +8,7 @@ BINARY := target/release/ko-sentiment
 IMAGE ?= ko-sentiment:latest
 ENGINE ?= $(firstword $(foreach engine,podman docker buildah,$(if $(shell command -v $(engine)),$(engine))))
 
-.PHONY: help demo test check storm test-hostile client-python test-client test-examples test-scale test-training test-prometheus web test-web image test-image test-systemd lint lint-deploy check-deploy deny build release setup clean
+.PHONY: help demo test check storm test-hostile client-python test-client test-examples test-scale test-training test-prometheus web test-web image test-image test-systemd lint lint-deploy check-deploy deny bench-kernels build release setup clean
 
 demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
@@ -121,6 +121,10 @@ test-image: $(MODEL) | build
 test-systemd: ## Run the units under a systemd in a container: READY, watchdog, stop (podman)
 test-systemd: $(MODEL) | build
 	@scripts/test-systemd.sh
+
+bench-kernels: ## Measure our matrix products against llama.cpp's, on one thread
+bench-kernels: setup
+	cargo bench --bench products
 
 setup: ## Install the compiler, cmake and libclang if they are missing
 setup:

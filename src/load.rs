@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::engine::{Engine, EngineConfig, Purpose, StartError};
 use crate::files::hash;
-use crate::llama::{ContextOptions, KvType, LlamaContext, Model, ModelError};
+use crate::llama::{ContextOptions, Kernels, KvType, LlamaContext, Model, ModelError};
 use crate::sentiment::classify::{Classifier, ModelCard};
 use crate::sentiment::profile::{METADATA_KEY, Profile, ProfileError};
 use crate::sentiment::prompt::{PromptError, Prompter};
@@ -31,6 +31,8 @@ pub struct LoadOptions {
     pub threads: Option<usize>,
     /// Entries of the KV cache.
     pub kv_type: KvType,
+    /// Whose kernels compute on the CPU.
+    pub kernels: Kernels,
     /// Bytes of memory for answers to exact repeats; 0 for none.
     pub answer_cache: usize,
     /// The engine's own settings.
@@ -46,6 +48,7 @@ impl Default for LoadOptions {
             batch: 512,
             threads: None,
             kv_type: KvType::default(),
+            kernels: Kernels::default(),
             answer_cache: 64 << 20,
             engine: EngineConfig::default(),
         }
@@ -59,6 +62,7 @@ impl LoadOptions {
         let layers = self.gpu_layers.map_or_else(|| "all".to_owned(), |n| n.to_string());
         let options = [
             ("batch-size", self.batch.to_string()),
+            ("kernels", self.kernels.to_string()),
             ("cache-type", format!("{:?}", self.kv_type).to_lowercase()),
             ("max-request-tokens", self.engine.max_request_tokens.to_string()),
             ("n-gpu-layers", layers),
@@ -115,7 +119,8 @@ pub fn load(path: &Path, options: LoadOptions) -> Result<Classifier, LoadError> 
             outputs: (engine.parallel + SPARE_OUTPUTS).min(batch),
             threads: options.threads.unwrap_or_else(cores),
             kv_type: options.kv_type,
-            own_attention: true,
+            own_attention: options.kernels == Kernels::Ours,
+            own_products: options.kernels == Kernels::Ours,
         },
         reproducible_cells: engine.max_request_tokens,
         labels: prompter.labels().len(),

@@ -13,22 +13,21 @@ use crate::convert::support::{Checkpoint, Entry, Job, entries, largest_differenc
 /// rounds to 16 bits.
 const SHARED: usize = 80;
 
-fn context(model: &Arc<Model>, own_attention: bool) -> LlamaContext {
-    let options = ContextOptions {
-        cells: 2_048,
-        batch: 256,
-        ubatch: 256,
-        sequences: 32,
-        outputs: 256,
-        threads: 2,
-        kv_type: KvType::F16,
-        own_attention,
-    };
-    LlamaContext::new(model.clone(), options).unwrap()
-}
+/// llama.cpp's kernels alone.
+pub const OPTIONS: ContextOptions = ContextOptions {
+    cells: 2_048,
+    batch: 256,
+    ubatch: 256,
+    sequences: 32,
+    outputs: 256,
+    threads: 2,
+    kv_type: KvType::F16,
+    own_attention: false,
+    own_products: false,
+};
 
 /// Adds `count` tokens that follow `start` others in their sequences.
-fn add(batch: &mut Batch, seqs: &[SeqId], start: usize, count: usize) {
+pub fn add(batch: &mut Batch, seqs: &[SeqId], start: usize, count: usize) {
     for pos in start..start + count {
         let token = 10 + i32::try_from(pos * 37 + batch.len() * 13).unwrap() % 700;
         batch.push(BatchToken { token, pos, seqs: seqs.to_vec(), output: true });
@@ -36,8 +35,8 @@ fn add(batch: &mut Batch, seqs: &[SeqId], start: usize, count: usize) {
 }
 
 /// The logits of every token of some steps such as the scheduler makes.
-fn logits(model: &Arc<Model>, own_attention: bool) -> Vec<f32> {
-    let mut context = context(model, own_attention);
+fn logits(model: &Arc<Model>, options: ContextOptions) -> Vec<f32> {
+    let mut context = LlamaContext::new(model.clone(), options).unwrap();
     let mut results = Vec::new();
     let mut step = |context: &mut LlamaContext, batch: &Batch| {
         context.decode(batch).unwrap();
@@ -75,7 +74,8 @@ fn agree(folder: &str) {
     let out = checkpoint.write().join("out.gguf");
     Job::new(checkpoint.path(), FileType::F32, &out).run().unwrap();
     let model = Arc::new(Model::load(&out, None).unwrap());
-    let (ours, theirs) = (logits(&model, true), logits(&model, false));
+    let own_attention = ContextOptions { own_attention: true, ..OPTIONS };
+    let (ours, theirs) = (logits(&model, own_attention), logits(&model, OPTIONS));
     assert!(ours.iter().all(|logit| logit.is_finite()));
     let difference = largest_difference(&ours, &theirs);
     let largest = theirs.iter().fold(0.0f32, |a, b| a.max(b.abs()));

@@ -18,6 +18,7 @@ mod eval;
 mod hostile;
 mod labels;
 mod layers;
+mod products;
 mod python;
 mod rpc;
 mod security;

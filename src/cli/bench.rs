@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::answerer_args::AnswererArgs;
@@ -16,6 +17,7 @@ use super::session::{Session, SessionError};
 use crate::dataset::{Comments, DatasetError, ReadOptions, RefusedRows, no_rows};
 use crate::engine::StepCounts;
 use crate::grpc::{Client, ClientOptions, Listen, RemoteReason, Server, ServerOptions, Target};
+use crate::llama::Places;
 use crate::load_test::{Run, Sample, peak_memory};
 use crate::sentiment::classify::{Classifier, ReasonEvent};
 use crate::sentiment::input::{MAX_TOKENS, RawInput};
@@ -106,10 +108,20 @@ pub fn run(args: &BenchArgs) -> CliResult {
     }
     let items = Arc::new(items(args)?);
     let run = block_on(measure(args, items))??;
+    let kernels = args.answerer.options.kernels();
+    let places = args.answerer.model.as_deref().map(|model| Places::of(model, kernels)).transpose()?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&run.figures())?);
+        let mut figures = run.figures();
+        if let Some(places) = places {
+            figures
+                .insert("products".to_owned(), json!({ "ours": places.ours, "llama.cpp": places.llama_cpp }));
+        }
+        println!("{}", serde_json::to_string_pretty(&figures)?);
     } else {
         print!("{}", run.table());
+        if let Some(places) = &places {
+            println!("\nproducts: {places}");
+        }
     }
     if run.failed > 0 { Err(format!("{} requests failed", run.failed).into()) } else { Ok(()) }
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::run::CliResult;
-use crate::llama::{backends, cpu, devices, libraries_not_loaded};
+use crate::llama::{backends, cpu, devices, libraries_not_loaded, product_types};
 
 /// List what llama.cpp computes with on this machine: backends, devices, memory, CPU features.
 #[derive(Debug, Args)]
@@ -16,6 +16,7 @@ pub struct DevicesArgs {
 
 pub fn run(args: &DevicesArgs) -> CliResult {
     let (devices, backends, cpu, left) = (devices()?, backends()?, cpu()?, libraries_not_loaded()?);
+    let products: Vec<_> = product_types().iter().map(ToString::to_string).collect();
     if args.json {
         let devices: Vec<_> = devices
             .iter()
@@ -31,6 +32,7 @@ pub fn run(args: &DevicesArgs) -> CliResult {
         let all = json!({
             "devices": devices, "backends": backends, "not_loaded": left,
             "cpu_variant": cpu.variant, "cpu_features": cpu.features,
+            "own_products": products,
         });
         println!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(());
@@ -49,5 +51,10 @@ pub fn run(args: &DevicesArgs) -> CliResult {
         println!("not loaded    {} (`ldd` tells what it lacks)", path.display());
     }
     println!("CPU features  {}", cpu.features.join(" "));
+    let by_whom = match products[..] {
+        [] => "by llama.cpp".to_owned(),
+        _ => format!("our own for {}; else llama.cpp's", products.join(", ")),
+    };
+    println!("products      {by_whom}");
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::engine::EngineConfig;
-use crate::llama::KvType;
+use crate::llama::{Kernels, KvType};
 use crate::load::LoadOptions;
 
 use super::profile_arg::{ProfileArgError, read_profile};
@@ -39,6 +39,10 @@ pub struct ModelArgs {
     /// Data type of the KV cache.
     #[arg(long, value_name = "TYPE", value_enum, default_value_t, env = "KO_SENTIMENT_CACHE_TYPE")]
     cache_type: KvType,
+
+    /// CPU kernels: ours where they fit the CPU and the model's types, or llama.cpp's alone.
+    #[arg(long, value_name = "WHOSE", value_enum, default_value_t, env = "KO_SENTIMENT_KERNELS")]
+    kernels: Kernels,
 
     /// Maximum requests computed at once.
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().parallel, value_parser = whole::<usize>(1..=256), env = "KO_SENTIMENT_PARALLEL")]
@@ -79,6 +83,11 @@ impl ModelArgs {
         self.batch_size
     }
 
+    /// Whose kernels compute.
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
     /// The profile that takes the place of the model's own, by `--profile` or its variable.
     pub fn other_profile(&self) -> Option<&Path> {
         self.profile.as_deref()
@@ -93,6 +102,7 @@ impl ModelArgs {
             batch: self.batch_size,
             threads: self.threads,
             kv_type: self.cache_type,
+            kernels: self.kernels,
             answer_cache: self.answer_cache_mib.saturating_mul(1 << 20),
             engine: EngineConfig {
                 parallel: self.parallel,

@@ -16,7 +16,7 @@ use super::supervisor::Supervisor;
 use super::transport_args::TransportArgs;
 use super::watch_args::WatchArgs;
 use crate::grpc::Server;
-use crate::llama::cpu;
+use crate::llama::{Places, cpu};
 use crate::load::load;
 
 /// Serve the model over gRPC.
@@ -51,6 +51,7 @@ pub fn run(args: &ServeArgs) -> CliResult {
         quantization = card.quantization,
         profile = classifier.profile().name,
         cpu = %cpu()?,
+        products = %Places::of(&args.model, args.options.kernels())?,
         max_request_tokens = classifier.engine().max_request_tokens(),
         "model ready"
     );

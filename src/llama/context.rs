@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
 
-use super::kernels::attention;
-use super::kernels::attention_hook::AttentionHook;
+use super::features::offloads;
+use super::kernels::hook::Hook;
+use super::kernels::product_types;
 use super::model::Model;
 use crate::engine::StartError;
 use crate::engine::backend::{Backend, Batch, DecodeError, Limits, SeqId};
@@ -60,6 +61,9 @@ pub struct ContextOptions {
     /// Attention by [`crate::llama::kernels::attention`] where it fits, which is on the CPU and with [`KvType::F16`];
     /// else llama.cpp's.
     pub own_attention: bool,
+    /// Products by [`crate::llama::kernels::products`] where they fit, which is on the CPU, in steps of many tokens,
+    /// and with some types of weights; else llama.cpp's.
+    pub own_products: bool,
 }
 
 impl ContextOptions {
@@ -90,7 +94,7 @@ pub struct LlamaContext {
     ptr: NonNull<sys::llama_context>,
     model: Arc<Model>,
     /// Where llama.cpp's callback finds it; freed after the context.
-    _attention_hook: Box<AttentionHook>,
+    _hook: Box<Hook>,
     limits: Limits,
     batch: RawBatch,
     /// Rows of the last batch with logits; empty if it was not computed.
@@ -125,9 +129,9 @@ impl LlamaContext {
         // llama.cpp asserts that there are as many rows as sequences.
         let outputs = options.outputs.max(options.sequences).min(options.batch);
         let mut params = options.params(outputs);
-        let mut hook = Box::<AttentionHook>::default();
+        let mut hook = Hook::new(options.own_attention, options.own_products && !product_types().is_empty());
         // A callback would make a GPU wait after every part of the graph.
-        if options.own_attention && attention::available() && !offloads() {
+        if !offloads() {
             hook.install(&mut params);
         }
         // SAFETY: the model outlives the context, which holds an `Arc` of it; the parameters are valid.
@@ -147,14 +151,8 @@ impl LlamaContext {
             outputs: options.outputs.min(outputs),
             sequences: options.sequences,
         };
-        let mut context = Self {
-            ptr,
-            model,
-            _attention_hook: hook,
-            limits,
-            batch: RawBatch::default(),
-            outputs: Vec::new(),
-        };
+        let mut context =
+            Self { ptr, model, _hook: hook, limits, batch: RawBatch::default(), outputs: Vec::new() };
         context.release_unused_rows(options.sequences);
         // What reading the vocabulary and planning the graph left in the heap.
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -258,12 +256,6 @@ impl Backend for LlamaContext {
             unsafe { sys::llama_memory_seq_rm(self.memory(), seq, start, -1) };
         }
     }
-}
-
-/// Whether a GPU may take part.
-fn offloads() -> bool {
-    // SAFETY: no arguments, no preconditions.
-    unsafe { sys::llama_supports_gpu_offload() }
 }
 
 /// A batch as llama.cpp reads it: parallel arrays, kept to be filled again.

@@ -21,3 +21,15 @@ pub fn cpu_features() -> Vec<String> {
     let pairs = info.split(['|', ':']).filter_map(|part| part.split_once('='));
     pairs.filter(|(_, on)| on.trim() == "1").map(|(name, _)| name.trim().to_owned()).collect()
 }
+
+/// Whether a GPU may take part.
+pub fn offloads() -> bool {
+    // SAFETY: no arguments, no preconditions.
+    unsafe { sys::llama_supports_gpu_offload() }
+}
+
+/// Whether llama.cpp's kernels add products of bytes in one instruction (VNNI). Ours do it in three, and are for CPUs
+/// without.
+pub fn has_vnni() -> bool {
+    cpu_features().iter().any(|feature| ["AVX_VNNI", "AVX512_VNNI"].contains(&feature.as_str()))
+}

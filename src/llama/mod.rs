@@ -11,4 +11,5 @@ mod model;
 
 pub use context::{ContextOptions, KvType, LlamaContext};
 pub use hardware::{BackendInfo, CpuInfo, backends, cpu, devices, libraries_not_loaded};
+pub use kernels::{Kernels, Places, product_types};
 pub use model::{Model, ModelError, file_type_name};

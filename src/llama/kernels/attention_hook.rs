@@ -1,8 +1,4 @@
 //! Puts `attention` in the place of llama.cpp's own, on the CPU.
-//!
-//! llama.cpp asks a context's evaluation callback before it computes a node of its graph; ours turns the attention
-//! nodes into ggml's custom operation (`ggml_custom_4d`), which calls us on every thread of the pool. A graph that
-//! is used again keeps what it was turned into.
 
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -11,79 +7,43 @@ use half::f16;
 use llama_cpp_sys_2 as sys;
 
 use super::attention::{self, Attention, BLOCK, Rows, Scratch};
+use super::custom::Custom;
 
 /// A thread takes no fewer tokens at a time: the cells' keys and values are prepared for them.
 const LEAST_BLOCK: usize = 8;
 
-/// What the attention nodes of one kind become.
+/// What the attention nodes of one kind are computed with.
 struct Kind {
     scale: f32,
     softcap: f32,
-    op: sys::ggml_op,
-    op_params: [i32; 16],
 }
 
-/// The callback's memory; it must outlive the context.
+/// The nodes' memory; it must outlive the context.
 #[derive(Default)]
 pub struct AttentionHook {
     /// Boxed, since nodes point to them.
     #[allow(clippy::vec_box)]
-    kinds: Vec<Box<Kind>>,
+    kinds: Vec<(Box<Kind>, Custom)>,
 }
 
 impl AttentionHook {
-    /// Sets the callback of a context to be made.
-    pub fn install(&mut self, params: &mut sys::llama_context_params) {
-        params.cb_eval = Some(on_node);
-        params.cb_eval_user_data = std::ptr::from_mut(self).cast();
+    /// Makes an attention node ours if it fits.
+    pub fn take(&mut self, node: &mut sys::ggml_tensor) {
+        if node.op == sys::GGML_OP_FLASH_ATTN_EXT && fits(node) {
+            let param = |i: usize| f32::from_bits(node.op_params[i].cast_unsigned());
+            self.custom(param(0), param(2)).put(node);
+        }
     }
 
-    fn kind(&mut self, scale: f32, softcap: f32) -> &Kind {
-        let known = self.kinds.iter().position(|k| k.scale == scale && k.softcap == softcap);
-        let place = known.unwrap_or_else(|| {
-            let mut kind = Box::new(Kind { scale, softcap, op: 0, op_params: [0; 16] });
-            let size = 1 << 12;
-            let init =
-                sys::ggml_init_params { mem_size: size, mem_buffer: std::ptr::null_mut(), no_alloc: true };
-            // SAFETY: a context with room for one tensor, of which the header is copied before both are freed.
-            unsafe {
-                let context = sys::ggml_init(init);
-                let data = std::ptr::from_mut(&mut *kind).cast();
-                let node = sys::ggml_custom_4d(
-                    context,
-                    sys::GGML_TYPE_F32,
-                    1,
-                    1,
-                    1,
-                    1,
-                    std::ptr::null_mut(),
-                    0,
-                    Some(compute),
-                    -1,
-                    data,
-                );
-                kind.op = (*node).op;
-                kind.op_params = (*node).op_params;
-                sys::ggml_free(context);
-            }
-            self.kinds.push(kind);
-            self.kinds.len() - 1
-        });
-        &self.kinds[place]
+    fn custom(&mut self, scale: f32, softcap: f32) -> Custom {
+        let known = self.kinds.iter().find(|(k, _)| k.scale == scale && k.softcap == softcap);
+        known.map(|(_, custom)| *custom).unwrap_or_else(|| {
+            let mut kind = Box::new(Kind { scale, softcap });
+            let custom = Custom::new(compute, std::ptr::from_mut(&mut *kind).cast());
+            self.kinds.push((kind, custom));
+            custom
+        })
     }
-}
-
-/// llama.cpp's `cb_eval`: never asks for a node's data.
-unsafe extern "C" fn on_node(node: *mut sys::ggml_tensor, ask: bool, hook: *mut c_void) -> bool {
-    // SAFETY: llama.cpp hands over a live node and the pointer that `install` gave it, on one thread.
-    let (node, hook) = unsafe { (&mut *node, &mut *hook.cast::<AttentionHook>()) };
-    if ask && node.op == sys::GGML_OP_FLASH_ATTN_EXT && fits(node) {
-        let param = |i: usize| f32::from_bits(node.op_params[i].cast_unsigned());
-        let kind = hook.kind(param(0), param(2));
-        node.op = kind.op;
-        node.op_params = kind.op_params;
-    }
-    false
 }
 
 /// Whether a node is as `compute` takes it: one stream, keys and values of 16 bits, a mask, nothing beside.

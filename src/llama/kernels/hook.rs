@@ -1,0 +1,59 @@
+//! llama.cpp asks a context's evaluation callback before it computes a node of its graph; ours puts our own
+//! operations in the place of some nodes.
+
+use std::ffi::c_void;
+
+use llama_cpp_sys_2 as sys;
+
+use super::attention_hook::AttentionHook;
+#[cfg(target_arch = "x86_64")]
+use super::products_hook::ProductsHook;
+
+/// The callback's memory; it must outlive the context.
+#[derive(Default)]
+pub struct Hook {
+    attention: Option<AttentionHook>,
+    #[cfg(target_arch = "x86_64")]
+    products: Option<Box<ProductsHook>>,
+}
+
+impl Hook {
+    /// Computes attention and products ourselves, each if it is wanted and made for this CPU.
+    pub fn new(attention: bool, products: bool) -> Box<Self> {
+        let attention = attention && super::attention::available();
+        let products = products && super::products::available();
+        Box::new(Self {
+            attention: attention.then(AttentionHook::default),
+            #[cfg(target_arch = "x86_64")]
+            products: products.then(ProductsHook::new),
+        })
+    }
+
+    /// Sets the callback of a context to be made, if there is anything to do.
+    pub fn install(&mut self, params: &mut sys::llama_context_params) {
+        #[cfg(target_arch = "x86_64")]
+        let any = self.attention.is_some() || self.products.is_some();
+        #[cfg(not(target_arch = "x86_64"))]
+        let any = self.attention.is_some();
+        if any {
+            params.cb_eval = Some(on_node);
+            params.cb_eval_user_data = std::ptr::from_mut(self).cast();
+        }
+    }
+}
+
+/// llama.cpp's `cb_eval`: never asks for a node's data.
+unsafe extern "C" fn on_node(node: *mut sys::ggml_tensor, ask: bool, hook: *mut c_void) -> bool {
+    // SAFETY: llama.cpp hands over a live node and the pointer that `install` gave it, on one thread.
+    let (node, hook) = unsafe { (&mut *node, &mut *hook.cast::<Hook>()) };
+    if ask {
+        if let Some(attention) = &mut hook.attention {
+            attention.take(node);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(products) = &mut hook.products {
+            products.take(node);
+        }
+    }
+    false
+}

@@ -1,0 +1,163 @@
+//! Activations, rounded for [`tile`](super::tile): four rows side by side.
+
+use std::arch::x86_64::{
+    __m256, __m256i, _mm256_and_ps, _mm256_castps_si256, _mm256_castsi256_ps, _mm256_cvtps_epi32,
+    _mm256_loadu_ps, _mm256_madd_epi16, _mm256_max_ps, _mm256_mul_ps, _mm256_or_ps, _mm256_packs_epi16,
+    _mm256_packs_epi32, _mm256_permute4x64_epi64, _mm256_permutevar8x32_epi32, _mm256_set1_epi8,
+    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps,
+    _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps, _mm256_testz_si256, _mm256_xor_si256,
+};
+
+use half::f16;
+
+use super::weights::BLOCK;
+
+/// Rows side by side.
+pub const ROWS: usize = 4;
+
+/// Blocks with smaller numbers are taken for zeros: 1 / scale would overflow.
+const LEAST: f32 = 1e-30;
+
+/// [`BLOCK`] numbers of four rows in 8 bits.
+#[derive(Debug, Clone)]
+#[repr(C, align(64))]
+pub struct Bytes {
+    /// Four neighbours of each row, each 128 + number / scale.
+    pub quads: [[[u8; 4]; ROWS]; BLOCK / 4],
+    /// A row's scale; NaN if any of its numbers is not finite.
+    pub scales: [f32; ROWS],
+    /// Sums of 32 rounded numbers, times the scale.
+    pub sums: [[f32; ROWS]; BLOCK / 32],
+}
+
+/// [`BLOCK`] numbers of four rows in 8 bits with a scale per 32, stored in 16 bits each.
+#[derive(Debug, Clone)]
+#[repr(C, align(64))]
+pub struct Words {
+    /// Two neighbours of each row, each number / scale.
+    pub pairs: [[[i16; 2]; ROWS]; BLOCK / 2],
+    /// As in [`Bytes`], for every 32 numbers, and rounded to 16 bits as llama.cpp does it.
+    pub scales: [[f32; ROWS]; BLOCK / 32],
+}
+
+impl Bytes {
+    /// A block of zeros.
+    pub const ZERO: Self =
+        Self { quads: [[[128; 4]; ROWS]; BLOCK / 4], scales: [0.0; ROWS], sums: [[0.0; ROWS]; BLOCK / 32] };
+
+    /// Rounds a row's [`BLOCK`] numbers.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn set(&mut self, row: usize, x: &[f32; BLOCK]) {
+        let (scale, factor) = scale(x, 127.0);
+        self.scales[row] = scale;
+        let mut bytes = [128u8; BLOCK];
+        let mut sums = [0.0; BLOCK / 32];
+        if factor != 0.0 {
+            let parts = x.as_chunks::<32>().0.iter().zip(bytes.as_chunks_mut::<32>().0);
+            for ((x, bytes), sum) in parts.zip(&mut sums) {
+                *sum = round_to_bytes(x, factor, bytes) as f32;
+            }
+        }
+        for (quad, bytes) in self.quads.iter_mut().zip(bytes.as_chunks::<4>().0) {
+            quad[row] = *bytes;
+        }
+        for (to, sum) in self.sums.iter_mut().zip(sums) {
+            to[row] = sum * scale;
+        }
+    }
+}
+
+impl Words {
+    /// A block of zeros.
+    pub const ZERO: Self = Self { pairs: [[[0; 2]; ROWS]; BLOCK / 2], scales: [[0.0; ROWS]; BLOCK / 32] };
+
+    /// Rounds a row's [`BLOCK`] numbers.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn set(&mut self, row: usize, x: &[f32; BLOCK]) {
+        let mut words = [0i16; BLOCK];
+        let parts = x.as_chunks::<32>().0.iter().zip(words.as_chunks_mut::<32>().0);
+        for ((x, words), scales) in parts.zip(&mut self.scales) {
+            let (scale, factor) = scale(x, 127.0);
+            scales[row] = f16::from_f32(scale).to_f32();
+            if factor != 0.0 {
+                for (x, words) in x.as_chunks::<16>().0.iter().zip(words.as_chunks_mut::<16>().0) {
+                    round_to_words(x, factor, words);
+                }
+            }
+        }
+        for (pair, words) in self.pairs.iter_mut().zip(words.as_chunks::<2>().0) {
+            pair[row] = *words;
+        }
+    }
+}
+
+/// The scale of some numbers that are rounded to ±`most`, and what they are multiplied by: 0 for none.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn scale(x: &[f32], most: f32) -> (f32, f32) {
+    let (mut max, mut bad) = (_mm256_setzero_ps(), _mm256_setzero_ps());
+    let absolute = _mm256_castsi256_ps(_mm256_set1_epi32(i32::MAX));
+    for x in x.as_chunks::<8>().0 {
+        let x = load(x);
+        // 0, or NaN for what is not finite.
+        bad = _mm256_or_ps(bad, _mm256_sub_ps(x, x));
+        max = _mm256_max_ps(_mm256_and_ps(x, absolute), max);
+    }
+    let bad = _mm256_castps_si256(bad);
+    if _mm256_testz_si256(bad, bad) == 0 {
+        return (f32::NAN, 0.0);
+    }
+    let mut lanes = [0.0; 8];
+    // SAFETY: eight floats.
+    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), max) };
+    let max = lanes.into_iter().fold(0.0, f32::max);
+    if max < LEAST { (0.0, 0.0) } else { (max / most, most / max) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load(x: &[f32; 8]) -> __m256 {
+    // SAFETY: eight floats.
+    unsafe { _mm256_loadu_ps(x.as_ptr()) }
+}
+
+/// Rounds eight numbers, ties to even.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn round(x: &[f32; 8], factor: f32) -> __m256i {
+    _mm256_cvtps_epi32(_mm256_mul_ps(load(x), _mm256_set1_ps(factor)))
+}
+
+/// Rounds numbers to 128 ± 127, and gives the sum of what they are rounded to, less 128 each.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn round_to_bytes(x: &[f32; 32], factor: f32, bytes: &mut [u8; 32]) -> i32 {
+    let [a, b, c, d] = [0, 1, 2, 3].map(|i| round(&x.as_chunks::<8>().0[i], factor));
+    // Packing works on halves: four numbers of each of the four, twice.
+    let (ab, cd) = (_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+    let ones = _mm256_set1_epi16(1);
+    let sums = [_mm256_madd_epi16(ab, ones), _mm256_madd_epi16(cd, ones)];
+    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    let packed = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(ab, cd), order);
+    let packed = _mm256_xor_si256(packed, _mm256_set1_epi8(i8::MIN));
+    let mut lanes = [[0i32; 8]; 2];
+    // SAFETY: 32 bytes each.
+    unsafe {
+        _mm256_storeu_si256(bytes.as_mut_ptr().cast(), packed);
+        _mm256_storeu_si256(lanes[0].as_mut_ptr().cast(), sums[0]);
+        _mm256_storeu_si256(lanes[1].as_mut_ptr().cast(), sums[1]);
+    }
+    lanes.as_flattened().iter().sum()
+}
+
+/// Rounds numbers to ±127.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn round_to_words(x: &[f32; 16], factor: f32, words: &mut [i16; 16]) {
+    let [a, b] = [0, 1].map(|i| round(&x.as_chunks::<8>().0[i], factor));
+    let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(a, b));
+    // SAFETY: 32 bytes.
+    unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), packed) };
+}

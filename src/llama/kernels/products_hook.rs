@@ -1,0 +1,277 @@
+//! Puts our `products` in the place of llama.cpp's, on the CPU.
+
+use std::cell::{RefCell, UnsafeCell};
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use llama_cpp_sys_2 as sys;
+
+use super::custom::Custom;
+use super::products::multiply::{self, Activations, Form, Rounded, Scratch, blocks, panels};
+use super::products::panel::COLUMNS;
+use super::products::rows::{Bytes, ROWS, Words};
+use super::products::weights::{Kind, Weights};
+
+/// A thread takes no fewer rows at a time, since weights are unpacked for them.
+const LEAST_PART: usize = 64;
+
+/// Turns of the loop before a waiting thread lets others run.
+const SPINS: usize = 2_000;
+
+/// The nodes' memory; it must outlive the context.
+pub struct ProductsHook {
+    custom: Custom,
+    /// Boxed, since nodes point to it.
+    shared: Box<Shared>,
+}
+
+impl ProductsHook {
+    /// Without any memory yet.
+    pub fn new() -> Box<Self> {
+        let mut shared = Box::<Shared>::default();
+        let custom = Custom::new(compute, std::ptr::from_mut(&mut *shared).cast());
+        Box::new(Self { custom, shared })
+    }
+
+    /// Makes a product's node ours if it fits. Called for all of a graph's nodes before any is computed.
+    pub fn take(&mut self, node: &mut sys::ggml_tensor) {
+        if let Some(form) = fits(node) {
+            self.custom.put(node);
+            // SAFETY: a node that fits has two sources.
+            let x = unsafe { &*node.src[1] };
+            let need = size(x.ne[1]).div_ceil(ROWS) * blocks(size(x.ne[0]));
+            self.shared.grow(form, need);
+        }
+        self.shared.forget();
+    }
+}
+
+/// What the threads of a product share.
+#[derive(Default)]
+struct Shared {
+    bytes: Slot<Bytes>,
+    words: Slot<Words>,
+    /// Groups of rows that were given out to be rounded, and those that are done.
+    given: AtomicUsize,
+    rounded: AtomicUsize,
+    /// Tasks that were given out.
+    tasks: AtomicUsize,
+    /// Threads that found nothing left to do.
+    left: AtomicUsize,
+}
+
+/// Activations of one form.
+struct Slot<T> {
+    /// Grown between graphs; while one is computed, each block is written by the thread that was given its group,
+    /// and read when all are rounded.
+    blocks: UnsafeCell<Vec<T>>,
+    /// Whose activations they are: a node of the graph at hand; else null.
+    of: AtomicPtr<sys::ggml_tensor>,
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self { blocks: UnsafeCell::default(), of: AtomicPtr::default() }
+    }
+}
+
+// SAFETY: as `blocks` says.
+unsafe impl<T: Send + Sync> Sync for Slot<T> {}
+
+impl Shared {
+    /// Makes room for so many blocks.
+    fn grow(&mut self, form: Form, blocks: usize) {
+        match form {
+            Form::Bytes => self.bytes.grow(blocks, Bytes::ZERO),
+            Form::Words => self.words.grow(blocks, Words::ZERO),
+        }
+    }
+
+    /// The activations at hand belong to an earlier graph.
+    fn forget(&mut self) {
+        *self.bytes.of.get_mut() = std::ptr::null_mut();
+        *self.words.of.get_mut() = std::ptr::null_mut();
+    }
+
+    /// Rounds activations together with the other threads, unless the last product had the same.
+    ///
+    /// # Safety
+    /// All threads of the product call it with the same, and none holds blocks of an earlier one.
+    unsafe fn round<'a, T>(
+        &self,
+        slot: &'a Slot<T>,
+        (of, x): (*mut sys::ggml_tensor, &Activations),
+        round: fn(&Activations, usize, &mut [T]),
+    ) -> &'a [T] {
+        let (groups, blocks) = (x.groups(), blocks(x.width));
+        // SAFETY: no reference is made to what other threads write.
+        let (start, length) = unsafe { ((*slot.blocks.get()).as_mut_ptr(), (*slot.blocks.get()).len()) };
+        assert!(groups * blocks <= length, "a product that was not announced");
+        if slot.of.load(Ordering::Relaxed) != of {
+            take(&self.given, groups, |group| {
+                // SAFETY: within the vector, and this thread alone was given this group.
+                round(x, group, unsafe { std::slice::from_raw_parts_mut(start.add(group * blocks), blocks) });
+                self.rounded.fetch_add(1, Ordering::Release);
+            });
+            let mut spins = 0;
+            while self.rounded.load(Ordering::Acquire) < groups {
+                spins += 1;
+                if spins < SPINS {
+                    std::hint::spin_loop();
+                } else {
+                    std::thread::yield_now();
+                }
+            }
+        }
+        // SAFETY: all are written, and stay until every thread has left.
+        unsafe { std::slice::from_raw_parts(start, groups * blocks) }
+    }
+
+    /// The last thread that leaves makes ready for the next product, which begins when it has left.
+    fn leave(&self, threads: usize, form: Form, of: *mut sys::ggml_tensor) {
+        if self.left.fetch_add(1, Ordering::AcqRel) + 1 == threads {
+            for count in [&self.given, &self.rounded, &self.tasks, &self.left] {
+                count.store(0, Ordering::Relaxed);
+            }
+            match form {
+                Form::Bytes => self.bytes.of.store(of, Ordering::Relaxed),
+                Form::Words => self.words.of.store(of, Ordering::Relaxed),
+            }
+        }
+    }
+}
+
+impl<T: Clone> Slot<T> {
+    fn grow(&mut self, blocks: usize, zero: T) {
+        let held = self.blocks.get_mut();
+        if held.len() < blocks {
+            held.resize(blocks, zero);
+        }
+    }
+}
+
+/// Does what of `0..end` this thread is given; others share the counter.
+fn take(counter: &AtomicUsize, end: usize, mut task: impl FnMut(usize)) {
+    loop {
+        let next = counter.fetch_add(1, Ordering::Relaxed);
+        if next >= end {
+            return;
+        }
+        task(next);
+    }
+}
+
+fn size(value: i64) -> usize {
+    usize::try_from(value).unwrap_or(0)
+}
+
+/// The type of weights, if there are products for it.
+pub fn kind(ggml: sys::ggml_type) -> Option<Kind> {
+    match ggml {
+        sys::GGML_TYPE_Q4_K => Some(Kind::Q4K),
+        sys::GGML_TYPE_Q5_K => Some(Kind::Q5K),
+        sys::GGML_TYPE_Q6_K => Some(Kind::Q6K),
+        sys::GGML_TYPE_Q8_0 => Some(Kind::Q8_0),
+        _ => None,
+    }
+}
+
+/// How a node's activations are to be rounded, if it is as `compute` takes it: a product of enough rows with weights
+/// of a known type, which lie in memory as in the file.
+fn fits(node: &sys::ggml_tensor) -> Option<Form> {
+    let src = |i: usize| {
+        // SAFETY: a source is null or a live tensor.
+        unsafe { node.src[i].as_ref() }
+    };
+    let (sys::GGML_OP_MUL_MAT, Some(w), Some(x), None) = (node.op, src(0), src(1), src(2)) else {
+        return None;
+    };
+    let kind = kind(w.type_)?;
+    let (weights, bytes) = kind.block();
+    // SAFETY: weights have a buffer, which outlives the graph.
+    let in_memory = !w.buffer.is_null() && unsafe { sys::ggml_backend_buffer_is_host(w.buffer) };
+    let fits = in_memory
+        && size(x.ne[1]) >= kind.least_rows()
+        && [w.ne[2], w.ne[3], x.ne[2], x.ne[3]] == [1; 4]
+        && (x.type_, node.type_) == (sys::GGML_TYPE_F32, sys::GGML_TYPE_F32)
+        && [w.nb[0], x.nb[0], node.nb[0]] == [bytes, 4, 4]
+        && size(w.ne[0]).is_multiple_of(weights)
+        && x.nb[1].is_multiple_of(4);
+    fits.then(|| Form::of(kind))
+}
+
+/// The weights of a node.
+///
+/// # Safety
+/// A live tensor of this kind.
+unsafe fn weights<'a>(w: *const sys::ggml_tensor, kind: Kind) -> Weights<'a> {
+    // SAFETY: the caller's.
+    let w = unsafe { &*w };
+    let (width, columns, stride) = (size(w.ne[0]), size(w.ne[1]), w.nb[1]);
+    let (weights, bytes) = kind.block();
+    let length = (columns - 1) * stride + width / weights * bytes;
+    // SAFETY: from the first column to the end of the last.
+    let data = unsafe { std::slice::from_raw_parts(w.data.cast::<u8>(), length) };
+    Weights { kind, data, stride, width, columns }
+}
+
+/// The activations of a node.
+///
+/// # Safety
+/// A live tensor of 32-bit floats that is computed and not written while the result lives.
+unsafe fn activations<'a>(x: *const sys::ggml_tensor) -> Activations<'a> {
+    // SAFETY: the caller's.
+    let x = unsafe { &*x };
+    let (width, rows, stride) = (size(x.ne[0]), size(x.ne[1]), x.nb[1] / 4);
+    // SAFETY: from the first row to the end of the last.
+    let data = unsafe { std::slice::from_raw_parts(x.data.cast::<f32>(), (rows - 1) * stride + width) };
+    Activations { data, stride, width, rows }
+}
+
+/// Each of `nth` threads computes what it is given.
+unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shared: *mut c_void) {
+    thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
+    // SAFETY: a live node whose sources are computed and as `fits` wants them; `shared` lives as long as the hook.
+    let (node, shared) = unsafe { (&*node, &*shared.cast::<Shared>()) };
+    let threads = usize::try_from(nth).unwrap_or(1);
+    let [w, x, ..] = node.src;
+    // SAFETY: as above.
+    let Some(kind) = kind(unsafe { (*w).type_ }) else { return };
+    // SAFETY: as above.
+    let (weights, activations) = unsafe { (weights(w, kind), activations(x)) };
+    let form = Form::of(kind);
+    // SAFETY: ggml calls this on every thread, and begins the next node when all are back.
+    let rounded = unsafe {
+        match form {
+            Form::Bytes => {
+                Rounded::Bytes(shared.round(&shared.bytes, (x, &activations), multiply::round_to_bytes))
+            }
+            Form::Words => {
+                Rounded::Words(shared.round(&shared.words, (x, &activations), multiply::round_to_words))
+            }
+        }
+    };
+    let rows = activations.rows;
+    let panels = panels(weights.columns);
+    let parts = (2 * threads).div_ceil(panels).clamp(1, rows.div_ceil(LEAST_PART));
+    let part = rows.div_ceil(parts).next_multiple_of(ROWS);
+    SCRATCH.with_borrow_mut(|scratch| {
+        take(&shared.tasks, panels * parts, |task| {
+            let (panel, first) = (task / parts, task % parts * part);
+            let rows = first..rows.min(first + part);
+            multiply::multiply(&weights, rounded, (panel, rows), scratch, |row, column, results| {
+                // SAFETY: within the node's row, and in columns and rows that this task alone writes.
+                let to = unsafe {
+                    let to = node.data.cast::<u8>().add(row * node.nb[1]).cast::<f32>().add(column);
+                    std::slice::from_raw_parts_mut(to, results.len())
+                };
+                // A length that is known is copied without a call.
+                match (<&mut [f32; COLUMNS]>::try_from(&mut *to), <&[f32; COLUMNS]>::try_from(results)) {
+                    (Ok(to), Ok(results)) => *to = *results,
+                    _ => to.copy_from_slice(results),
+                }
+            });
+        });
+    });
+    shared.leave(threads, form, x);
+}
