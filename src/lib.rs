@@ -12,7 +12,7 @@
 //! | [`load_test`] | what `bench` measures | `engine` |
 //! | [`annotate`] | files of comments with answers added | `ask`, `dataset`, `sentiment`, `files`, `random` |
 //! | [`report`] | a page about an annotated file | `dataset`, `sentiment` |
-//! | [`eval`] | how good the answers are: metrics, calibration, plots | `ask`, `dataset`, `sentiment`, `files`, `random` |
+//! | [`eval`] | how good the answers are: metrics, calibration, plots | `ask`, `dataset`, `sentiment`, `files`, `random`, `text` |
 //! | [`ask`] | comments put to a model, many at a time | `sentiment` |
 //! | [`dataset`] | people's files of comments, read and written | `sentiment` |
 //! | [`convert`] | checkpoint and adapter to GGUF | `convert::*`, `sentiment`, `gguf`, `files`, `text` |

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::sentiment::classify::ReasonDone;
 use crate::sentiment::labels::Sentiment;
 
 /// A comment and its video.
@@ -48,6 +49,8 @@ pub struct Answer {
     pub probabilities: Option<[f64; 3]>,
     /// The free answer, or the reasons.
     pub text: Option<String>,
+    /// How that text ended.
+    pub done: Option<ReasonDone>,
 }
 
 /// Why a question has no answer.

@@ -134,6 +134,7 @@ mod tests {
                     log_probs: None,
                     probabilities: None,
                     text: Some(text.to_owned()),
+                    done: None,
                 }),
             }
         }

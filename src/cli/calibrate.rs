@@ -75,7 +75,7 @@ pub fn run(args: &CalibrateArgs) -> CliResult {
         )
         .into());
     }
-    let mut data = args.data.read()?;
+    let mut data = args.data.read(&[])?;
     data.warn_refused();
     check_labels(&data.labels())?;
     let embedded = embedded_profile(model)?;

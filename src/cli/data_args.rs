@@ -11,6 +11,7 @@ use crate::dataset::{
     self, Columns, Counts, Encoding, Format, LabelMap, Place, ReadOptions, Refused, RefusedRows, Row,
 };
 use crate::eval::run::Refusal;
+use crate::eval::slices::SliceColumn;
 use crate::sentiment::labels::Sentiment;
 
 /// A labelled data set.
@@ -126,6 +127,7 @@ impl ReadArgs {
             sheet: self.sheet.clone(),
             html: self.html,
             all_columns: false,
+            kept: Vec::new(),
         }
     }
 }
@@ -136,6 +138,8 @@ pub struct Data {
     pub rows: Arc<[Row]>,
     /// Where each of them stands in the file.
     places: Vec<Place>,
+    /// The columns that were asked for, with a value for each row of the file.
+    pub slices: Vec<SliceColumn>,
     /// Of all rows of the file.
     pub fingerprint: String,
     /// The file's name.
@@ -212,9 +216,10 @@ pub fn warn_refused(counts: Counts, refused: &RefusedRows) {
 }
 
 impl DataArgs {
-    /// Reads the rows.
-    pub fn read(&self) -> Result<Data, Box<dyn std::error::Error + Send + Sync>> {
+    /// Reads the rows, and the columns `slices` beside them.
+    pub fn read(&self, slices: &[String]) -> Result<Data, Box<dyn std::error::Error + Send + Sync>> {
         let mut options = self.reading.options();
+        options.kept = slices.to_vec();
         options.columns.label.clone_from(&self.label_column);
         options.labels = match &self.labels_file {
             Some(path) => LabelMap::read(path)?,
@@ -228,7 +233,10 @@ impl DataArgs {
             name if name == "-" => "standard input".into(),
             _ => self.data.display().to_string(),
         };
-        let (rows, fingerprint, refused) = (dataset.rows.into(), dataset.fingerprint, dataset.refused);
-        Ok(Data { rows, places: dataset.places, fingerprint, name, counts, refused, limit: self.limit })
+        let named = options.kept.into_iter().zip(dataset.kept);
+        let slices = named.map(|(name, values)| SliceColumn { name, values }).collect();
+        let (rows, places, refused) = (dataset.rows.into(), dataset.places, dataset.refused);
+        let fingerprint = dataset.fingerprint;
+        Ok(Data { rows, places, slices, fingerprint, name, counts, refused, limit: self.limit })
     }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::answerer_args::AnswererArgs;
 use super::data_args::{Data, DataArgs};
+use super::eval_reasons::{ReasonsArgs, ReasonsAsked, ReasonsWritten};
 use super::predict::{Answers, AskArgs, BalanceArgs, Keeping, Taking, ask};
 use super::reference::{Against, Asking, compare};
 use super::run::{CliResult, Failure, block_on};
@@ -18,6 +19,7 @@ use crate::eval::picture;
 use crate::eval::predictions::{self, Prediction, PredictionsFile};
 use crate::eval::recalibration::Recalibration;
 use crate::eval::report::{Reliability, Report};
+use crate::eval::slices::Slices;
 use crate::eval::withheld::Withheld;
 use crate::files::output;
 use crate::sentiment::classify::ModelCard;
@@ -32,6 +34,7 @@ Definitions (more in docs/evaluation.md):
   Brier          mean squared distance of the three probabilities from the truth, 0 to 2
   ECE            15 equal bins of the top probability; a bin includes its upper bound
   95 % intervals percentile bootstrap over the rows, 1,000 samples, fixed seed
+  --slice-column the 20 most frequent values, the others together; intervals as above
   --against      both models under the tested model's calibration; McNemar's exact test";
 
 /// Measure a model on labelled comments.
@@ -61,9 +64,16 @@ struct MeasureArgs {
     #[command(flatten)]
     ask: AskArgs,
 
-    /// Maximum tokens of a free answer, with --mode generate [default: 1024].
+    #[command(flatten)]
+    reasons: ReasonsArgs,
+
+    /// Maximum tokens of a free answer, with --mode generate, or of a row's reasons, with --reasons [default: 1024].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TOKENS)))]
     max_tokens: Option<u32>,
+
+    /// Report accuracy and macro F1 for each value of this column as well; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    slice_column: Vec<String>,
 
     /// Fit a calibration and report what it would change; `ko-sentiment calibrate` writes it.
     #[arg(long)]
@@ -104,8 +114,12 @@ impl MeasureArgs {
                 "--reproducible is for scores, not for free answers; leave it out, or use --mode score",
             ),
             (
-                !free && self.max_tokens.is_some(),
-                "--max-tokens is for free answers; leave it out, or use --mode generate",
+                !free && self.max_tokens.is_some() && !self.reasons.wanted(),
+                "--max-tokens is for free answers and reasons; leave it out, use --mode generate, or add --reasons",
+            ),
+            (
+                free && self.reasons.wanted(),
+                "--reasons follow a scored verdict, which free answers do not have; use --mode score",
             ),
             (
                 !self.calibrate && self.balance.balance.is_some(),
@@ -132,6 +146,7 @@ struct Ready {
 
 impl Ready {
     fn new(measure: &MeasureArgs, data: &Data) -> Result<Self, Failure> {
+        measure.reasons.check()?;
         if let Some(folder) = &measure.pictures {
             prepare(folder).map_err(|e| cannot_draw(folder, &e))?;
         }
@@ -147,13 +162,14 @@ fn cannot_draw(folder: &Path, error: &std::io::Error) -> String {
 pub fn run(args: &EvalArgs) -> CliResult {
     let measure = &args.eval;
     measure.check()?;
-    let mut data = args.data.read()?;
+    let mut data = args.data.read(&measure.slice_column)?;
     data.warn_refused();
     if measure.calibrate {
         check_labels(&data.labels())?;
     }
     let ready = Ready::new(measure, &data)?;
-    let Measured { mut report, predictions, compared } = block_on(measured(args, &mut data, ready))??;
+    let Measured { mut report, predictions, reasoned, compared } =
+        block_on(measured(args, &mut data, ready))??;
     // What was measured is shown even where nothing can be fitted, compared or drawn.
     let balance = measure.balance.balance.unwrap_or(0.0);
     let fitted = measure.calibrate.then(|| Recalibration::of(&predictions, balance)).transpose();
@@ -170,6 +186,7 @@ pub fn run(args: &EvalArgs) -> CliResult {
     if let Some(folder) = &measure.pictures {
         draw(&report, folder).map_err(|e| cannot_draw(folder, &e))?;
     }
+    reasoned?;
     compared?;
     fitted?;
     Ok(())
@@ -178,8 +195,10 @@ pub fn run(args: &EvalArgs) -> CliResult {
 struct Measured {
     report: Report,
     predictions: Vec<Prediction>,
+    /// Why there are not all reasons, where some were asked for.
+    reasoned: CliResult,
     /// Why there is no comparison, where one was asked for.
-    compared: Result<(), Failure>,
+    compared: CliResult,
 }
 
 async fn measured(args: &EvalArgs, data: &mut Data, ready: Ready) -> Result<Measured, Failure> {
@@ -189,22 +208,28 @@ async fn measured(args: &EvalArgs, data: &mut Data, ready: Ready) -> Result<Meas
     let answers = ask(&session, measure.taking(), data, keeping).await?;
     data.refuse(&answers.refused);
     let mut report = report_of(describe(&args.answerer, &answers.model), data, &answers);
-    let mut compared = Ok(());
+    let (mut reasoned, mut compared) = (Ok(()), Ok(()));
+    let (max_tokens, in_flight) = (measure.taking().max_tokens, measure.ask.pace.in_flight);
+    let asked = ReasonsAsked { session: &session, max_tokens, in_flight };
+    match measure.reasons.write(&asked, data, &answers.predictions).await {
+        Ok(Some(ReasonsWritten { figures, ended })) => {
+            report.reasons = Some(figures);
+            reasoned = ended;
+        }
+        Ok(None) => {}
+        Err(error) => reasoned = Err(error),
+    }
     if let (Some(against), Session::Local(classifier)) = (ready.against, session) {
         let calibration = classifier.profile().calibration.clone();
         // One model in memory at a time.
         drop(classifier);
-        let asking = Asking {
-            answerer: &args.answerer,
-            taking: measure.taking(),
-            in_flight: measure.ask.pace.in_flight,
-        };
+        let asking = Asking { answerer: &args.answerer, taking: measure.taking(), in_flight };
         match compare(&asking, against, data, (&answers, &calibration)).await {
             Ok(comparison) => report.fidelity = Some(comparison),
             Err(error) => compared = Err(error),
         }
     }
-    Ok(Measured { report, predictions: answers.predictions, compared })
+    Ok(Measured { report, predictions: answers.predictions, reasoned, compared })
 }
 
 fn report_of(model: String, data: &Data, answers: &Answers) -> Report {
@@ -221,6 +246,8 @@ fn report_of(model: String, data: &Data, answers: &Answers) -> Report {
         reliability: (identity.mode == Mode::Score).then_some(Reliability::of(&scored)),
         calibration: None,
         fidelity: None,
+        slices: data.slices.iter().map(|column| Slices::of(column, predictions)).collect(),
+        reasons: None,
         speed: (*rows > 0).then_some((*rows, time.as_secs_f64())),
     }
 }

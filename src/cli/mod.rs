@@ -28,6 +28,7 @@ pub mod cpu_check;
 mod data_args;
 mod devices;
 mod eval;
+mod eval_reasons;
 mod health;
 mod inspect;
 mod interrupt;

@@ -35,13 +35,20 @@ impl Subject {
             log_probs: Some(verdict.log_probs),
             probabilities: Some(verdict.probabilities),
             text: None,
+            done: None,
         })
     }
 
     /// A text: the reasons after the verdict, or a free answer.
     async fn text(&self, raw: RawInput<'_>, options: RemoteReason) -> Result<Answer, SessionError> {
-        let mut answer =
-            Answer { predicted: None, abstained: false, log_probs: None, probabilities: None, text: None };
+        let mut answer = Answer {
+            predicted: None,
+            abstained: false,
+            log_probs: None,
+            probabilities: None,
+            text: None,
+            done: None,
+        };
         let mut text = String::new();
         let on_event = |event| match event {
             ReasonEvent::Verdict(classified) => {
@@ -52,8 +59,12 @@ impl Subject {
                 answer.probabilities = Some(verdict.probabilities);
             }
             ReasonEvent::Text(piece) => text += &piece,
-            ReasonEvent::Done(done) if options.free_answer => answer.predicted = done.stated,
-            ReasonEvent::Done(_) => {}
+            ReasonEvent::Done(done) => {
+                answer.done = Some(done);
+                if options.free_answer {
+                    answer.predicted = done.stated;
+                }
+            }
         };
         self.session.clone().reason(raw, options, on_event).await?;
         if !options.free_answer && answer.probabilities.is_none() {

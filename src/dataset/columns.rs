@@ -128,10 +128,7 @@ impl Columns {
         for ((place, role), named) in places.iter_mut().zip(&ROLES).zip(self.named()) {
             let found = match named {
                 Some("") => Vec::new(),
-                Some(name) => match composed.iter().position(|c| *c == self::composed(name)) {
-                    Some(exact) => vec![exact],
-                    None => all(&folded, |c| *c == fold(name)),
-                },
+                Some(name) => position(names, name),
                 None => preferred(&folded, all(&folded, |c| role.usual.contains(&c.as_str()))),
             };
             if found.len() > 1 {
@@ -179,6 +176,14 @@ impl Columns {
     /// The column's name in words: as named, else as usual.
     pub(super) fn label_name(&self) -> String {
         quoted(self.label.as_deref().unwrap_or("label"))
+    }
+}
+
+/// Where the column `name` is among `names`: as it is written, else as people vary names, which may fit several.
+pub(super) fn position(names: &[String], name: &str) -> Vec<usize> {
+    match names.iter().position(|found| composed(found) == composed(name)) {
+        Some(exact) => vec![exact],
+        None => all(names, |found| fold(found) == fold(name)),
     }
 }
 

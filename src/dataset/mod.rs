@@ -7,9 +7,11 @@
 //! again, with columns added.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use self::kept::Kept;
 use crate::sentiment::labels::Sentiment;
 
 mod columns;
@@ -20,6 +22,7 @@ mod encoding;
 mod error;
 mod html;
 mod json;
+mod kept;
 mod labels;
 mod lines;
 mod parquet;
@@ -64,6 +67,8 @@ pub struct Dataset {
     pub rows: Vec<Row>,
     /// Where each row stands in the file.
     pub places: Vec<Place>,
+    /// Values of the columns [`ReadOptions::kept`], by column and then by row; empty where nothing stands.
+    pub kept: Vec<Vec<Arc<str>>>,
     /// SHA-256 of the rows' content, in hexadecimal: equal rows in another format are the same data set.
     pub fingerprint: String,
     /// Rows of the file that cannot be used.
@@ -95,10 +100,15 @@ impl RefusedRows {
 /// See [`DatasetError`]. A row that cannot be used is none: it is counted.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DatasetError> {
     let mut comments = Comments::open(path, options.clone(), true)?;
+    if let Some(names) = comments.header() {
+        kept::require(&options.kept, &kept::places(&options.kept, names)?, names)?;
+    }
+    let mut kept = Kept::new(&options.kept);
     let (mut rows, mut places, mut refused) = (Vec::new(), Vec::new(), RefusedRows::default());
     for comment in comments.by_ref() {
         match comment? {
             Ok(Comment { text, video_title, video_summary, label: Some(label), record }) => {
+                kept.add(&record)?;
                 places.push(record.place);
                 rows.push(Row { comment: text, video_title, video_summary, label });
             }
@@ -111,7 +121,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DatasetError>
         return Err(no_rows(comments.name().into(), &refused));
     }
     let fingerprint = fingerprint(&rows);
-    Ok(Dataset { rows, places, fingerprint, refused })
+    Ok(Dataset { rows, places, kept: kept.finish()?, fingerprint, refused })
 }
 
 /// Why a file without rows has none.

@@ -15,6 +15,7 @@ use serde_json::Value as Json;
 use super::columns::{Columns, LABEL};
 use super::dates;
 use super::error::DatasetError;
+use super::kept;
 use super::place::{Place, quoted};
 use super::record::{Record, RecordResult, Refused, Value};
 
@@ -32,7 +33,9 @@ pub struct ParquetRows {
 pub struct Wanted<'a> {
     /// Where the comment and its like are.
     pub columns: &'a Columns,
-    /// All columns; else only those that `columns` finds, and others may hold anything.
+    /// Further columns, of any kind.
+    pub kept: &'a [String],
+    /// All columns; else only those that `columns` and `kept` find, and others may hold anything.
     pub all: bool,
     /// The label is needed.
     pub labelled: bool,
@@ -51,6 +54,8 @@ impl ParquetRows {
         let all: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
         let places = wanted.columns.locate(&all)?;
         wanted.columns.require(&places, all.iter().map(String::as_str), wanted.labelled)?;
+        let further = kept::places(wanted.kept, &all)?;
+        kept::require(wanted.kept, &further, &all)?;
         for (i, field) in places.iter().enumerate().filter_map(|(i, at)| Some((i, &fields[(*at)?]))) {
             let text = field.is_primitive() && field.get_physical_type() == Physical::BYTE_ARRAY;
             if !text && (i != LABEL || !field.is_primitive()) {
@@ -69,7 +74,7 @@ impl ParquetRows {
         let kept: Vec<Arc<Type>> = fields
             .iter()
             .enumerate()
-            .filter(|(i, _)| wanted.all || places.contains(&Some(*i)))
+            .filter(|(i, _)| wanted.all || places.contains(&Some(*i)) || further.contains(&Some(*i)))
             .map(|(_, field)| field.clone())
             .collect();
         let moments = kept.iter().map(|field| Moment::of(field)).collect();

@@ -61,6 +61,8 @@ pub struct ReadOptions {
     pub html: bool,
     /// Records hold all columns of a Parquet file, not only those that are needed.
     pub all_columns: bool,
+    /// Further columns that must be there, by name: [`read`](super::read) keeps their values.
+    pub kept: Vec<String>,
 }
 
 /// A file whose rows can be read.
@@ -91,7 +93,8 @@ pub(super) fn open(path: &Path, options: &ReadOptions, labelled: bool) -> Result
                 None => spooled(&mut bytes).map_err(&io)?,
             };
             if format == Format::Parquet {
-                let wanted = Wanted { columns: &options.columns, all: options.all_columns, labelled };
+                let (columns, kept) = (&options.columns, &options.kept);
+                let wanted = Wanted { columns, kept, all: options.all_columns, labelled };
                 let rows = ParquetRows::open(file, path, &wanted)?;
                 let names = Some(rows.names().clone());
                 return Ok(Opened { records: Box::new(rows), names });

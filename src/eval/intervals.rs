@@ -57,8 +57,8 @@ impl Counted {
 
 impl Intervals {
     /// `None` without rows.
-    pub fn of(predictions: &[Prediction]) -> Option<Self> {
-        let rows: Vec<Counted> = predictions.iter().map(Counted::of).collect();
+    pub fn of<'a>(predictions: impl IntoIterator<Item = &'a Prediction>) -> Option<Self> {
+        let rows: Vec<Counted> = predictions.into_iter().map(Counted::of).collect();
         if rows.is_empty() {
             return None;
         }
@@ -118,6 +118,10 @@ fn percentiles(mut values: Vec<f64>) -> Interval {
 
 /// McNemar's exact test, two-sided: the probability that of `a + b` rows which only one of two models answers
 /// rightly, the split is at least as uneven as `a` to `b` if both are equally good. 1 without such rows.
+///
+/// The test is McNemar's (Psychometrika 12, 1947, pp. 153-157), with the binomial distribution in place of his
+/// chi-squared one, so that it holds for few such rows as well: "exact conditional test" in Fagerland, Lydersen and
+/// Laake (BMC Medical Research Methodology 13, 2013, article 91).
 pub fn mcnemar(a: u64, b: u64) -> f64 {
     let (fewer, all) = (a.min(b), a + b);
     // ln of the binomial coefficients, one after the other, relative to the largest: 2^-all may be 0.
@@ -147,6 +151,8 @@ mod tests {
         check(3, 3, 1.0);
         check(5, 4, 1.0);
         check(1, 9, 0.021484375);
+        // Fagerland and others 2013, from Bentur and others: 0.0703.
+        check(1, 7, 0.0703125);
         check(0, 6, 0.03125);
         check(900, 1100, 8.457_089_535_503_81e-6);
     }

@@ -199,7 +199,7 @@ pub fn expected_calibration_error(bins: &[Bin]) -> f64 {
 }
 
 /// Shares of the rows for which an abstain threshold is shown.
-pub const ANSWERED: [f64; 5] = [1.0, 0.9, 0.8, 0.7, 0.5];
+pub const ANSWERED: [f64; 6] = [1.0, 0.95, 0.9, 0.8, 0.7, 0.5];
 
 /// What an abstain threshold costs and gains.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

@@ -37,7 +37,7 @@ struct RowDesk<'a, K> {
     refused: Vec<Refusal>,
 }
 
-impl<K: FnMut(Prediction) -> Result<(), PredictionsError>> Desk for RowDesk<'_, K> {
+impl<K: FnMut(usize, Answer) -> Result<(), PredictionsError>> Desk for RowDesk<'_, K> {
     type Error = PredictionsError;
 
     fn next(&mut self) -> Result<Option<(u64, Question)>, PredictionsError> {
@@ -49,15 +49,30 @@ impl<K: FnMut(Prediction) -> Result<(), PredictionsError>> Desk for RowDesk<'_, 
 
     fn answered(&mut self, number: u64, answer: Result<Answer, String>) -> Result<(), PredictionsError> {
         let index = number as usize;
-        let answer = match answer {
-            Ok(answer) => answer,
+        match answer {
+            Ok(answer) => (self.keep)(index, answer),
             Err(reason) => {
                 self.refused.push((index, reason));
-                return Ok(());
+                Ok(())
             }
-        };
-        let row = &self.rows[index];
-        (self.keep)(Prediction {
+        }
+    }
+}
+
+/// As [`ask_rows`], and hands `keep` the answers as predictions.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn answer_all<A: Answerer>(
+    answerer: Arc<A>,
+    rows: &[Row],
+    todo: &[usize],
+    in_flight: usize,
+    mut keep: impl FnMut(Prediction) -> Result<(), PredictionsError>,
+) -> Result<Vec<Refusal>, RunError<A::Error>> {
+    let predicted = |index: usize, answer: Answer| {
+        let row = &rows[index];
+        keep(Prediction {
             row: index,
             comment: row.comment.clone(),
             label: row.label,
@@ -67,21 +82,22 @@ impl<K: FnMut(Prediction) -> Result<(), PredictionsError>> Desk for RowDesk<'_, 
             probabilities: answer.probabilities,
             text: answer.text,
         })
-    }
+    };
+    ask_rows(answerer, rows, todo, in_flight, predicted).await
 }
 
 /// Ask for the answers to the rows of the indices `todo`, `in_flight` at a time, and hand each to
-/// `keep` as it comes, in any order. The first error ends the run; what was kept stays kept. A row that the model
-/// refuses is no error: it is returned, in the rows' order.
+/// `keep` as it comes, in any order, with its row's index. The first error ends the run; what was kept stays kept. A
+/// row that the model refuses is no error: it is returned, in the rows' order.
 ///
 /// # Errors
 /// See [`RunError`].
-pub async fn answer_all<A: Answerer>(
+pub async fn ask_rows<A: Answerer>(
     answerer: Arc<A>,
     rows: &[Row],
     todo: &[usize],
     in_flight: usize,
-    keep: impl FnMut(Prediction) -> Result<(), PredictionsError>,
+    keep: impl FnMut(usize, Answer) -> Result<(), PredictionsError>,
 ) -> Result<Vec<Refusal>, RunError<A::Error>> {
     let mut desk = RowDesk { rows, todo: todo.iter(), keep, refused: Vec::new() };
     let asked = ask_all(answerer, &mut desk, in_flight).await;
@@ -124,6 +140,7 @@ mod tests {
                     log_probs: None,
                     probabilities: None,
                     text: Some(question.comment.clone()),
+                    done: None,
                 }),
             }
         }

@@ -3,6 +3,7 @@
 mod columnar;
 mod commands;
 mod json;
+mod kept;
 mod properties;
 mod tables;
 

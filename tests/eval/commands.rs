@@ -228,6 +228,9 @@ fn faults_are_told() {
     told(&["--against", &csv], "data.csv");
     told(&["--balance", "0.5"], "add --calibrate");
     told(&["--max-tokens", "5"], "use --mode generate");
+    told(&["--mode", "generate", "--reasons", "2"], "use --mode score");
+    told(&["--reasons", "all", "--reasons-out", &csv], "name a new file with --reasons-out");
+    told(&["--slice-column", "video"], "the file has \"comment\", \"label\"; name the right one");
     told(&["--mode", "generate", "--reproducible"], "--reproducible is for scores");
     told(&[], "/nowhere.gguf");
     refused(&["calibrate", "--model", &model, "--data", &csv], "3 rows are too few");
@@ -310,7 +313,7 @@ async fn withheld_answers_are_counted_and_marked() {
     let report = report.await.unwrap();
     assert!(report.get("withheld").is_none());
     // The threshold that the report gives for seven of ten answers.
-    let row = report["selective"][3].clone();
+    let row = report["selective"][4].clone();
     fake.profile.calibration.abstain_below = row["abstain_below"].as_f64().unwrap();
     let abstaining = TestServer::start(fake.classifier()).await.address.to_string();
     let measured = tokio::task::spawn_blocking(move || {
@@ -325,6 +328,64 @@ async fn withheld_answers_are_counted_and_marked() {
         let marked = answers(&file).iter().filter(|p| p.abstained).count();
         assert_eq!(withheld["withheld"], marked);
         assert!(stdout(&eval).contains(&format!("withheld: {marked} of 40 answers")));
+    });
+    measured.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slices_and_reasons_are_reported() {
+    let server = TestServer::start(Fake::default().classifier()).await;
+    let endpoint = server.address.to_string();
+    let measured = tokio::task::spawn_blocking(move || {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.csv");
+        let mut csv = String::from("comment,label,video\n");
+        for i in 0..12 {
+            csv += &format!("{i}번째 댓글,중립,{}\n", ["빵|떡", "", "빵|떡"][i % 3]);
+        }
+        std::fs::write(&path, csv).unwrap();
+        let csv = path.to_str().unwrap();
+        let out = folder.path().join("reasons.jsonl").to_str().unwrap().to_owned();
+        let mut eval = vec!["eval", "--endpoint", &endpoint, "--data", csv, "--slice-column", "video"];
+        let whole = json(&[&eval[..], &["--json"]].concat());
+        assert!(whole.get("reasons").is_none());
+        let slices = &whole["slices"][0];
+        assert_eq!((&slices["column"], &slices["others"]), (&"video".into(), &Value::Null));
+        let values = slices["values"].as_array().unwrap();
+        let named: Vec<_> = values.iter().map(|v| (v["value"].as_str().unwrap(), &v["rows"])).collect();
+        assert_eq!(named, [("빵|떡", &8.into()), ("", &4.into())]);
+        let right = |v: &Value| v["rows"].as_f64().unwrap() * v["accuracy"].as_f64().unwrap();
+        let sum: f64 = values.iter().map(right).sum();
+        assert!((sum - 12.0 * whole["accuracy"].as_f64().unwrap()).abs() < 1e-9, "{whole}");
+        let markdown = stdout(&[&eval[..], &["--markdown"]].concat());
+        assert!(markdown.contains("| 빵\\|떡 | 8 |") && markdown.contains("| (empty) | 4 |"), "{markdown}");
+
+        eval.extend(["--reasons", "5", "--max-tokens", "24", "--reasons-out", &out]);
+        let text = stdout(&eval);
+        assert!(text.contains("reasons: 5 written, at most 24 tokens each"), "{text}");
+        assert!(text.contains("  video\n") && text.contains("  (empty)\n"), "{text}");
+        let lines: Vec<Value> = std::fs::read_to_string(&out)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let rows: Vec<_> = lines.iter().map(|line| line["row"].as_u64().unwrap()).collect();
+        assert_eq!(rows, [0, 1, 2, 3, 4]);
+        refused(&eval, "name a new file");
+        // The stand-in for a model writes noise, the same each time.
+        eval.truncate(eval.len() - 2);
+        eval.push("--json");
+        let report = &json(&eval)["reasons"];
+        let mean = |of: fn(&Value) -> f64| lines.iter().map(of).sum::<f64>() / 5.0;
+        let characters = mean(|line| line["reason"].as_str().unwrap().chars().count() as f64);
+        let tokens = mean(|line| line["tokens"].as_f64().unwrap());
+        assert_eq!(
+            (report["mean_characters"].as_f64(), report["mean_tokens"].as_f64()),
+            (Some(characters), Some(tokens))
+        );
+        assert!(tokens > 0.0 && tokens <= 24.0, "{report}");
+        let unfinished = lines.iter().filter(|line| line["finished"] == false).count();
+        assert_eq!((&report["rows"], &report["unfinished"]), (&5.into(), &unfinished.into()));
     });
     measured.await.unwrap();
 }

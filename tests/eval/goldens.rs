@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ko_sentiment::dataset::{self, Columns, ReadOptions};
 use ko_sentiment::eval::calibrate;
+use ko_sentiment::eval::intervals::mcnemar;
 use ko_sentiment::eval::metrics::{BINS, Confusion, Scored, Scores, Trust};
 use ko_sentiment::eval::report::classification_report;
 use ko_sentiment::sentiment::labels::Sentiment;
@@ -146,6 +147,20 @@ fn calibration_agrees_with_scipy() {
         for class in Sentiment::ALL {
             close(&case.name, *fitted.bias.get(class), case.bias[class.index()], 1e-4);
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct McNemar {
+    ours: u64,
+    theirs: u64,
+    p: f64,
+}
+
+#[test]
+fn mcnemars_test_agrees_with_scipy() {
+    for McNemar { ours, theirs, p } in golden::<Vec<McNemar>>("mcnemar.json") {
+        close(&format!("{ours} to {theirs}"), mcnemar(ours, theirs) / p, 1.0, 1e-9);
     }
 }
 

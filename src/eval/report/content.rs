@@ -2,13 +2,16 @@
 
 use crate::eval::fidelity::Fidelity;
 use crate::eval::identity::{Identity, Mode};
-use crate::eval::intervals::Intervals;
+use crate::eval::intervals::{Interval, Intervals};
 use crate::eval::metrics::{
     ANSWERED, BINS, Bin, Confusion, Scored, Selective, Trust, reliability, selective,
 };
+use crate::eval::reasons::Reasons;
 use crate::eval::recalibration::Recalibration;
+use crate::eval::slices::{SliceFigures, SliceIntervals, Slices};
 use crate::eval::withheld::Withheld;
 use crate::sentiment::labels::Sentiment;
+use crate::text::shown::shown;
 
 /// What an evaluation found.
 #[derive(Debug, Clone)]
@@ -33,6 +36,10 @@ pub struct Report {
     pub calibration: Option<Recalibration>,
     /// Differences from a reference model.
     pub fidelity: Option<Comparison>,
+    /// The figures by the values of columns.
+    pub slices: Vec<Slices>,
+    /// What is wrong with the reasons, where some were asked for.
+    pub reasons: Option<Reasons>,
     /// Rows answered in this run, and the seconds that they took.
     pub speed: Option<(usize, f64)>,
 }
@@ -95,6 +102,7 @@ impl Report {
         sentences.extend(self.intervals.as_ref().map(Intervals::sentence));
         sentences.extend(self.withheld.as_ref().map(Withheld::sentence));
         sentences.extend(self.fidelity.iter().flat_map(Comparison::sentences));
+        sentences.extend(self.reasons.as_ref().map(Reasons::sentence));
         if let Some((rows, seconds)) = self.speed {
             sentences
                 .push(format!("{rows} comments in {seconds:.1} s: {:.2} comments/s", rows as f64 / seconds));
@@ -147,6 +155,24 @@ pub(super) fn matrix(confusion: &Confusion) -> (Vec<&'static str>, Vec<Vec<Strin
         cells.map(|n| n.to_string()).collect()
     });
     (names, rows.collect())
+}
+
+/// The header of a table of slices, after the column's name.
+pub(super) const SLICE_HEADER: [&str; 3] = ["rows", "accuracy (95 %)", "macro F1 (95 %)"];
+
+/// The table of a column's slices, a row a value: its name, rows, accuracy and macro F1 with their intervals.
+pub(super) fn slice_rows(slices: &Slices) -> Vec<[String; 4]> {
+    let row = |name: String, figures: &SliceFigures| {
+        let with = |x: f64, i: Interval| format!("{x:.4} ({:.4} to {:.4})", i.from, i.to);
+        let SliceIntervals { accuracy, macro_f1 } = figures.intervals_95;
+        let (accuracy, macro_f1) = (with(figures.accuracy, accuracy), with(figures.macro_f1, macro_f1));
+        [name, figures.rows.to_string(), accuracy, macro_f1]
+    };
+    let name = |value: &str| if value.is_empty() { "(empty)".to_owned() } else { shown(value) };
+    let values = slices.values.iter().map(|slice| row(name(&slice.value), &slice.figures));
+    let others = slices.others.as_ref();
+    let others = others.map(|o| row(format!("(others: {} values)", o.values), &o.figures));
+    values.chain(others).collect()
 }
 
 /// The thresholds' table, a row a share: share answered, threshold, accuracy.

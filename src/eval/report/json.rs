@@ -33,6 +33,12 @@ impl Report {
             report["fidelity"]["flip_rate"] = json!(fidelity.flip_rate());
             report["fidelity"]["differs"] = json!(differs);
         }
+        if !self.slices.is_empty() {
+            report["slices"] = json!(self.slices);
+        }
+        if let Some(reasons) = &self.reasons {
+            report["reasons"] = json!(reasons);
+        }
         if let Some((rows, seconds)) = self.speed {
             report["seconds"] = json!(seconds);
             report["comments_per_second"] = json!(rows as f64 / seconds);

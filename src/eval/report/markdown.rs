@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
-use super::content::{Reliability, Report, matrix, thresholds};
+use super::content::{Reliability, Report, SLICE_HEADER, matrix, slice_rows, thresholds};
 use super::text::averages;
 use crate::eval::metrics::{Scores, Selective};
 use crate::eval::recalibration::{Recalibration, words};
+use crate::eval::slices::Slices;
 use crate::sentiment::labels::Sentiment;
+use crate::text::shown::shown;
 
 fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut text = format!("| {} |\n|", header.join(" | "));
@@ -21,6 +23,13 @@ fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 fn threshold_table(selective: &[Selective]) -> String {
     let rows: Vec<Vec<String>> = thresholds(selective).map(Vec::from).collect();
     table(&["answered", "abstain below", "accuracy"], &rows)
+}
+
+fn slice_table(slices: &Slices) -> String {
+    let cell = |text: String| text.replace('|', "\\|");
+    let rows: Vec<Vec<String>> = slice_rows(slices).into_iter().map(|row| row.map(cell).to_vec()).collect();
+    let column = cell(shown(&slices.column));
+    table(&[&[column.as_str()], &SLICE_HEADER[..]].concat(), &rows)
 }
 
 impl Report {
@@ -40,6 +49,10 @@ impl Report {
         if let Some(Reliability { selective, .. }) = &self.reliability {
             out.push('\n');
             out += &threshold_table(selective);
+        }
+        for slices in &self.slices {
+            out.push('\n');
+            out += &slice_table(slices);
         }
         if let Some(change) = &self.calibration {
             out += &recalibration(change);

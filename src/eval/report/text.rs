@@ -4,10 +4,12 @@ use std::fmt::Write;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::content::{Reliability, Report, matrix, thresholds};
+use super::content::{Reliability, Report, SLICE_HEADER, matrix, slice_rows, thresholds};
 use crate::eval::metrics::{Confusion, Scores, Selective};
 use crate::eval::recalibration::Recalibration;
+use crate::eval::slices::Slices;
 use crate::sentiment::labels::Sentiment;
+use crate::text::shown::shown;
 
 /// `text` right-aligned in `width` terminal columns; a Hangul syllable takes two.
 fn right(text: &str, width: usize) -> String {
@@ -54,6 +56,19 @@ fn threshold_table(selective: &[Selective]) -> String {
     out
 }
 
+/// The table of a column's slices; the names come last, because they may be long.
+fn slice_table(slices: &Slices) -> String {
+    let [rows, accuracy, macro_f1] = SLICE_HEADER;
+    let line = |[name, rows, accuracy, macro_f1]: [&str; 4]| {
+        format!("{rows:>12}{accuracy:>28}{macro_f1:>28}  {name}\n")
+    };
+    let mut out = format!("\n{}", line([&shown(&slices.column), rows, accuracy, macro_f1]));
+    for row in slice_rows(slices) {
+        out += &line(row.each_ref().map(String::as_str));
+    }
+    out
+}
+
 impl Recalibration {
     /// The fit, and the thresholds under it, for a terminal.
     pub fn with_thresholds(&self) -> String {
@@ -87,6 +102,9 @@ impl Report {
         }
         if let Some(Reliability { selective, .. }) = &self.reliability {
             out += &threshold_table(selective);
+        }
+        for slices in &self.slices {
+            out += &slice_table(slices);
         }
         if let Some(change) = &self.calibration {
             out.push('\n');
