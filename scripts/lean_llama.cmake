@@ -1,10 +1,13 @@
-# Included by CMake when llama.cpp is configured (`CMAKE_PROJECT_INCLUDE` in .cargo/config.toml): leaves out what the
-# binary never calls. llama.cpp's `common` library (chat templates, argument parsing, an HTTP client) and the HTTP library
-# that it needs are 52 of 128 files. The bindings still ask the linker for it, so it stays as an empty library.
+# Included by CMake when llama.cpp is configured (`CMAKE_PROJECT_INCLUDE` in .cargo/config.toml): spends the compiler's time
+# where it is felt. What the binary never calls is left out; what runs once per model or merely lays out a graph is
+# compiled in a few large units, whose headers are read once, at -O1. Kernels, tokeniser, batches, caches and the decoder
+# keep -O3 and files of their own.
 if(NOT PROJECT_NAME STREQUAL "llama.cpp")
   return()
 endif()
 
+# llama.cpp's `common` library (chat templates, argument parsing, an HTTP client) and the HTTP library that it needs are 52
+# of 128 files. The bindings still ask the linker for it, so it stays as an empty library.
 function(ko_sentiment_empty_unused_libraries)
   set(empty "${CMAKE_BINARY_DIR}/empty.cpp")
   file(WRITE "${empty}" "// Nothing of this library is used.\n")
@@ -15,4 +18,52 @@ function(ko_sentiment_empty_unused_libraries)
   endforeach()
 endfunction()
 
+# Loading, saving, quantising, sampling, grammars and the memories of architectures with states.
+set(KO_SENTIMENT_COLD
+    llama llama-adapter llama-arch llama-chat llama-cparams llama-grammar llama-hparams llama-impl llama-io
+    llama-kv-cache-dsa llama-kv-cache-dsa-iswa llama-kv-cache-dsv4 llama-kv-cache-msa
+    llama-memory llama-memory-hybrid llama-memory-hybrid-idx llama-memory-hybrid-iswa llama-memory-recurrent
+    llama-mmap llama-model llama-model-loader llama-model-saver llama-quant llama-sampler)
+
+# Replaces FILES of the target `llama` by units NAME_0.cpp, NAME_1.cpp, … of at most SIZE files.
+function(ko_sentiment_unite name size)
+  set(number 0)
+  while(ARGN)
+    list(SUBLIST ARGN 0 ${size} batch)
+    list(REMOVE_ITEM ARGN ${batch})
+    set(unit "${CMAKE_BINARY_DIR}/${name}_${number}.cpp")
+    list(TRANSFORM batch REPLACE "(.+)" "#include \"\\1\"" OUTPUT_VARIABLE text)
+    list(JOIN text "\n" text)
+    file(GENERATE OUTPUT "${unit}" CONTENT "${text}\n")
+    target_sources(llama PRIVATE "${unit}")
+    set_property(SOURCE "${unit}" TARGET_DIRECTORY llama PROPERTY COMPILE_OPTIONS -O1)
+    math(EXPR number "${number} + 1")
+  endwhile()
+endfunction()
+
+function(ko_sentiment_unite_cold_files)
+  get_target_property(folder llama SOURCE_DIR)
+  get_target_property(sources llama SOURCES)
+  set(hot)
+  set(cold)
+  set(models)
+  foreach(source IN LISTS sources)
+    get_filename_component(path "${source}" ABSOLUTE BASE_DIR "${folder}")
+    get_filename_component(name "${source}" NAME_WE)
+    if(path MATCHES "/models/[^/]*[.]cpp$")
+      list(APPEND models "${path}")
+    elseif(path MATCHES "[.]cpp$" AND name IN_LIST KO_SENTIMENT_COLD)
+      list(APPEND cold "${path}")
+    else()
+      list(APPEND hot "${source}")
+    endif()
+  endforeach()
+  set_target_properties(llama PROPERTIES SOURCES "${hot}" UNITY_BUILD OFF)
+  ko_sentiment_unite(cold 8 ${cold})
+  ko_sentiment_unite(models 40 ${models})
+endfunction()
+
 cmake_language(DEFER DIRECTORY "${CMAKE_SOURCE_DIR}" CALL ko_sentiment_empty_unused_libraries)
+if(NOT MSVC)
+  cmake_language(DEFER DIRECTORY "${CMAKE_SOURCE_DIR}" CALL ko_sentiment_unite_cold_files)
+endif()
