@@ -10,11 +10,14 @@ use super::record::{Record, Value};
 /// Names of columns that are kept for a message.
 const NAMES_KEPT: usize = 100;
 
-/// Where each of the columns `wanted` is among `names`; `None` if it isn't there.
+/// Where each wanted column is in a row; `None` if it isn't there.
+type Places = Vec<Option<usize>>;
+
+/// Where each of the columns `wanted` is among `names`.
 ///
 /// # Errors
 /// [`DatasetError::ManyColumns`].
-pub(super) fn places(wanted: &[String], names: &[String]) -> Result<Vec<Option<usize>>, DatasetError> {
+pub(super) fn places(wanted: &[String], names: &[String]) -> Result<Places, DatasetError> {
     wanted
         .iter()
         .map(|name| {
@@ -51,9 +54,9 @@ pub(super) fn require(
 /// The values of the columns that are kept, row by row.
 pub(super) struct Kept<'a> {
     wanted: &'a [String],
-    shape: Option<(Arc<[String]>, Vec<Option<usize>>)>,
+    shape: Option<(Arc<[String]>, Places)>,
     /// Columns that were there in some row.
-    ever: Vec<Option<usize>>,
+    ever: Places,
     /// Names that the rows had.
     names: Vec<String>,
     /// By column, then by row.

@@ -64,10 +64,10 @@ impl Reading {
         })
     }
 
-    /// A label, also as 긍정적.
+    /// A label, also as 긍정적인.
     fn is_label(&self, quoted: &str) -> bool {
-        let word = quoted.strip_suffix('적').unwrap_or(quoted);
-        self.labels.iter().any(|label| label == quoted || label == word)
+        let ends = |rest: &str| rest.is_empty() || rest.starts_with('적');
+        self.labels.iter().any(|label| quoted.strip_prefix(label.as_str()).is_some_and(ends))
     }
 }
 
@@ -185,7 +185,7 @@ mod tests {
             let found = reason(0, "노래가 좋다", text, true);
             assert_eq!((found.quotations, found.not_in_comment), (count, vec_of(not_in_comment)), "{text:?}");
         };
-        check("'긍정'이며 '긍정적'입니다.", 0, &[]);
+        check("'긍정'이며 '긍정적인' 말입니다. '긍정왕'은 없습니다.", 1, &["긍정왕"]);
         check("'노래가 좋다'와 '춤'이라는 말입니다.", 2, &["춤"]);
     }
 
@@ -204,7 +204,7 @@ mod tests {
         let found = Reasons::of(&all, 1, 20);
         assert_eq!((found.rows, found.refused, found.contradictions, found.unfinished), (4, 1, 1, 1));
         assert_eq!((found.quotations, found.quotations_not_in_comment), (4, 3));
-        assert_eq!((found.distinct, found.mean_characters), (0.75, (10 + 10 + 9 + 3) as f64 / 4.0));
+        assert_eq!((found.distinct, found.mean_characters), (0.75, 33.0 / 4.0));
         assert_eq!(Reasons::of(&[], 0, 20).distinct, 0.0);
     }
 }
