@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the server on a free port, classifies three comments, streams the reasons of one, stops the server.
+# Starts the server on a free port, asks for verdicts and their reasons, stops the server.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,14 +27,16 @@ ask() {
   local command=$1
   shift
   printf '%s%s%s\n' "$bold" "$1" "$plain"
+  [ $# -lt 3 ] || printf '(%s)\n' "$3"
   "$binary" "$command" --endpoint "$endpoint" "$@"
   echo
 }
-ask classify '정말 감동이었습니다. 눈물이 났어요. 잘 보고 갑니다~'
-ask classify '광고가 너무 많아서 도저히 못 보겠네요. 구독 취소합니다.'
-ask classify '결국 또 졌네 ㅋㅋㅋ' --title '[하이라이트] 한국 대 일본 평가전' \
-  --summary '한국 축구 대표팀이 평가전에서 일본에 0 대 3으로 졌다. 수비 실책이 잇따랐고 감독은 경기 뒤 사과했다.'
-ask reason '설명이 쉽고 친절해서 큰 도움이 됐어요. 고맙습니다!' --max-tokens 160
+ask reason '설명이 쉽고 친절해서 큰 도움이 됐어요. 고맙습니다!'
+ask reason '마이크 뭐 쓰세요?'
+ask reason '광고가 너무 많아서 도저히 못 보겠네요. 구독 취소합니다.'
+# One comment, two videos.
+ask reason '또 시작이네' --title '개그맨 셋이 일부러 지는 가위바위보 내기 ㅋㅋㅋ 웃음 참기 실패'
+ask reason '또 시작이네' --title '[하이라이트] 한국 대 일본 평가전 0:3 완패'
 
 kill -TERM "$server"
 wait "$server"
