@@ -181,12 +181,20 @@ async fn a_full_server_says_when_to_come_back() {
 async fn a_deadline_is_kept_however_long_a_step_takes() {
     let fake = Fake { step: Duration::from_secs(2), ..Fake::default() };
     let server = TestServer::start(fake.classifier()).await;
-    let mut request = Request::new(comment("늦어요"));
-    request.set_timeout(Duration::from_millis(300));
-    let begun = Instant::now();
-    let status = server.client().await.classify(request).await.unwrap_err();
-    assert_eq!(status.code(), Code::DeadlineExceeded, "{}", status.message());
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    let mut client = server.client().await;
+    // The client has a timer of its own, which may be first.
+    for _ in 0..10 {
+        let mut request = Request::new(comment("늦어요"));
+        request.set_timeout(Duration::from_millis(300));
+        let begun = Instant::now();
+        let status = client.classify(request).await.unwrap_err();
+        if status.message() != "Timeout expired" {
+            assert_eq!(status.code(), Code::DeadlineExceeded, "{}", status.message());
+            assert!(begun.elapsed() < Duration::from_secs(1));
+            return;
+        }
+    }
+    panic!("the server kept no deadline");
 }
 
 #[tokio::test]
