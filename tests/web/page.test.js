@@ -34,6 +34,10 @@ async function onPage(work, options, url = server.url) {
 const handled = (method, code) =>
   metric(server, `grpc_server_handled_total{grpc_service="ko_sentiment.v1.SentimentService",grpc_method="${method}",grpc_code="${code}"}`);
 
+/** Calls of a method that began. */
+const started = (method) =>
+  metric(server, `grpc_server_started_total{grpc_service="ko_sentiment.v1.SentimentService",grpc_method="${method}"}`);
+
 const shares = async (page, list) =>
   (await page.locator(`${list} .value`).allTextContents()).map((text) => Number.parseFloat(text));
 
@@ -78,9 +82,11 @@ describe("one comment", () => {
   test("can be cancelled, and the server stops", () =>
     onPage(async (page) => {
       const before = await handled("StreamReason", "Canceled");
-      await page.fill("#comment", "취소할 댓글입니다. 편집이 조금 아쉬워요.");
+      const begun = await started("StreamReason");
+      // Long enough to be read for a second or more.
+      await page.fill("#comment", "취소할 댓글입니다. 편집이 조금 아쉬워요. ".repeat(120));
       await page.click("#ask");
-      await page.locator("#reasons").waitFor();
+      while ((await started("StreamReason")) === begun) await page.waitForTimeout(20);
       await page.click("#cancel");
       await page.locator("#cancel").waitFor({ state: "hidden" });
       assert.equal(await page.textContent("#answer-status"), "취소했습니다.");
