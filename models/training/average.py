@@ -1,43 +1,69 @@
-"""Averages adapters of one training run, weight by weight.
+"""Averages adapters.
 
     python average.py --out FOLDER RUN/adapter-00200 RUN/adapter-00400 ...
 
 Checkpoints along one path lie around a common valley; their mean is steadier than any of
 them. A and B are averaged apart, which is meaningful only for checkpoints that grew from one
-another (adapters trained independently can't be averaged so).
+another.
+
+    python average.py --side-by-side --out FOLDER RUN-1/adapter RUN-2/adapter RUN-3/adapter
+
+takes the mean of the products B A, which suits adapters of separate runs: the ranks add up, the
+scale stays.
 """
 
 import argparse
-import os
+import json
 import shutil
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
+
+from model import whole_folder
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
-def average(adapters: list[Path], out: Path) -> None:
+def average(adapters: list[Path], out: Path, *, side_by_side: bool = False) -> None:
     """Writes the mean of `adapters`, with the first one's configuration, to `out`."""
     tensors = [load_file(folder / WEIGHTS) for folder in adapters]
     if any(other.keys() != tensors[0].keys() for other in tensors):
-        raise SystemExit("the adapters have different tensors: they are not of one run")
-    mean = {name: sum(each[name] for each in tensors) / len(tensors) for name in tensors[0]}
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    save_file(mean, part / WEIGHTS, metadata={"format": "pt"})
-    shutil.copy(adapters[0] / CONFIG, part)
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(part, out)
+        raise SystemExit("the adapters have different tensors: they are not of one kind")
+    mean = _side_by_side if side_by_side else _weight_by_weight
+    with whole_folder(out) as part:
+        means = {name: mean(name, [each[name] for each in tensors]).contiguous() for name in tensors[0]}
+        save_file(means, part / WEIGHTS, metadata={"format": "pt"})
+        shutil.copy(adapters[0] / CONFIG, part)
+        if side_by_side:
+            _widen(part / CONFIG, len(adapters))
+
+
+def _weight_by_weight(_name: str, weights: list[torch.Tensor]) -> torch.Tensor:
+    return sum(weights) / len(weights)
+
+
+def _side_by_side(name: str, weights: list[torch.Tensor]) -> torch.Tensor:
+    """All A (r, in) below each other; all B (out, r) beside each other, over their number."""
+    if ".lora_A." in name:
+        return torch.cat(weights, dim=0)
+    return torch.cat(weights, dim=1) / len(weights)
+
+
+def _widen(config: Path, times: int) -> None:
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    for name in ("r", "lora_alpha"):
+        settings[name] *= times
+    config.write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("adapters", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--side-by-side", action="store_true", help="average the products B A")
     args = parser.parse_args()
-    average(args.adapters, args.out)
+    average(args.adapters, args.out, side_by_side=args.side_by_side)
 
 
 if __name__ == "__main__":

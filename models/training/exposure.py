@@ -3,14 +3,26 @@
 import dataclasses
 import random
 import re
+from dataclasses import dataclass
 
 from data import Comment
 
-BOTH, TITLE = 0.15, 0.4  # the rest shows neither
 WRONG = 0.1  # of the comments without a video, which can't depend on one
 
 
-def expose(comment: Comment, chance: random.Random, videos: list[tuple[str, str]]) -> Comment:
+@dataclass(frozen=True)
+class Shares:
+    """How often a comment with a video shows title and summary, or the title alone (else neither), and how
+    often what it shows is another video's: its words decide, whatever the title."""
+
+    both: float = 0.25
+    title: float = 0.35
+    swapped: float = 0.25
+
+
+def expose(
+    comment: Comment, chance: random.Random, videos: list[tuple[str, str]], shares: Shares = Shares()
+) -> Comment:
     """The comment with title and summary, with the title alone, or with neither.
 
     One that turns with its video keeps it. One that has no video gets, rarely, a wrong one that must
@@ -22,11 +34,14 @@ def expose(comment: Comment, chance: random.Random, videos: list[tuple[str, str]
             title, summary = chance.choice(videos)
             return dataclasses.replace(comment, title=title, summary=summary if draw < WRONG / 3 else "")
         return comment
-    if draw < BOTH or (comment.turns and draw < 0.5):
-        return comment
-    if draw < BOTH + TITLE or comment.turns:
-        return dataclasses.replace(comment, summary="")
-    return dataclasses.replace(comment, title="", summary="")
+    if comment.turns:
+        return comment if draw < 0.5 else dataclasses.replace(comment, summary="")
+    if draw >= shares.both + shares.title:
+        return dataclasses.replace(comment, title="", summary="")
+    title, summary = comment.title, comment.summary
+    if videos and chance.random() < shares.swapped:
+        title, summary = chance.choice(videos)
+    return dataclasses.replace(comment, title=title, summary=summary if draw < shares.both else "")
 
 
 def leans_on_video(comment: Comment, shown: Comment) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -129,10 +130,18 @@ def load_adapter(model, adapter: Path, *, trainable: bool = False):
 def save_adapter(model, folder: Path, base_name: str) -> None:
     """Saves the adapter in PEFT's format; the folder gets its name only when complete."""
     model.peft_config["default"].base_model_name_or_path = base_name
+    with whole_folder(folder) as part:
+        model.save_pretrained(part, save_embedding_layers=False)
+        # PEFT writes a model card without content; ours is written by hand.
+        (part / "README.md").unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path):
+    """A folder to fill, which replaces `folder` once all is there."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    model.save_pretrained(part, save_embedding_layers=False)
-    # PEFT writes a model card without content; ours is written by hand.
-    (part / "README.md").unlink(missing_ok=True)
+    part.mkdir(parents=True)
+    yield part
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(part, folder)

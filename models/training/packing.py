@@ -47,9 +47,9 @@ def collate(static: list[int], blocks: list[Block]) -> dict[str, torch.Tensor]:
     prefix = len(static)
     tokens, positions, gather, scatter = list(static), list(range(prefix)), [], []
     verdict_rows, answer_rows, answers = [], [], []
-    longest = max(_inputs(block) for block in blocks)
+    longest = max(inputs(block) for block in blocks)
     for number, block in enumerate(blocks):
-        start, length = len(tokens), _inputs(block)
+        start, length = len(tokens), inputs(block)
         tokens += block.tokens[:length]
         positions += range(prefix, prefix + length)
         gather.append(torch.arange(start, start + length))
@@ -87,7 +87,7 @@ def forward(
     return output.logits[0].float(), states
 
 
-def _inputs(block: Block) -> int:
+def inputs(block: Block) -> int:
     """How many of a block's tokens are fed: the last of an answer is only a target."""
     return min(len(block.tokens), max(block.prompt_length, len(block.tokens) - 1))
 

@@ -12,15 +12,19 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import Gemma2Config, Gemma3TextConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+import average
 import check_data
 import data
 import exposure
+import gpu
 import model as recipe_model
 import packing
 import sources
+import stacked
 import train
 import vocabulary
 from encode import Encoder, verdict_target
@@ -153,6 +157,71 @@ def test_packed_loss_is_the_unpacked_loss(kind, tokenizer, profile, kote):
     assert packed[1].item() == pytest.approx((reason / reasons).item(), rel=1e-5)
     gradient = model.model.layers[0].self_attn.k_proj.weight.grad
     assert torch.allclose(packed_gradient, gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_stacked_loss_is_the_packed_loss(tokenizer, profile, kote):
+    encoder, model = Encoder(tokenizer, profile), tiny_model("gemma3", len(tokenizer))
+    model.tie_weights()
+    base = stacked.Stacked(model)
+    lora = stacked.Lora(base, rank=2, alpha=4, seed=1)
+    for b in lora.b.values():
+        torch.nn.init.normal_(b, std=0.1)
+    comments = data.read(str(kote), profile)[: len(COMMENTS)]
+    chance, target = random.Random(5), (0.2, 0.3, 0.5)
+    blocks = [
+        encoder.answer_block(comment, target, rationale(comment, chance)) if number % 2 else encoder.verdict_block(comment, target)
+        for number, comment in enumerate(comments)
+    ]
+    first = torch.tensor(encoder.first_tokens)
+    mine = gpu.losses(base, lora.merged(), encoder.static, blocks, first)
+    sum(mine).backward()
+
+    for long, name in stacked.PROJECTIONS.items():
+        for layer, change in zip(model.model.layers, lora.merged()[name].detach()):
+            layer.get_parameter(f"{long}.weight").data = change
+    inputs = packing.collate(encoder.static, blocks)
+    packed = train.answer_loss(packing.forward(model, inputs)[0], inputs, first)
+    sum(packed).backward()
+    for a, b in zip(mine, packed):
+        assert a.item() == pytest.approx(b.item(), rel=1e-5)
+    whole = torch.stack([layer.self_attn.q_proj.weight.grad for layer in model.model.layers])
+    assert torch.allclose(lora.b["q"].grad, whole @ lora.a["q"].mT * 2, rtol=1e-3, atol=1e-5)
+
+
+def test_four_bits_is_near_and_lies_on_a_grid():
+    weight = torch.randn(3, 5, 300, generator=torch.Generator().manual_seed(2))
+    rounded = stacked.four_bits(weight)
+    assert rounded.shape == weight.shape
+    assert (rounded - weight).abs().max() < 0.25 * weight.abs().max()
+    assert all(len(set(block.tolist())) <= 16 for block in rounded[..., :256].reshape(-1, 32))
+
+
+def test_side_by_side_is_the_mean_of_the_products(tmp_path):
+    draw = torch.Generator().manual_seed(4)
+    name, products = "model.layers.0.mlp.up_proj.lora", []
+    for run in ("one", "two"):
+        a, b = torch.randn(2, 5, generator=draw), torch.randn(7, 2, generator=draw)
+        products.append(b @ a)
+        (tmp_path / run).mkdir()
+        save_file({f"{name}_A.weight": a, f"{name}_B.weight": b}, tmp_path / run / average.WEIGHTS)
+        (tmp_path / run / average.CONFIG).write_text('{"r": 2, "lora_alpha": 4}')
+    average.average([tmp_path / "one", tmp_path / "two"], tmp_path / "mean", side_by_side=True)
+    mean = load_file(tmp_path / "mean" / average.WEIGHTS)
+    product = mean[f"{name}_B.weight"] @ mean[f"{name}_A.weight"]
+    assert torch.allclose(product, sum(products) / 2, atol=1e-6)
+    assert json.loads((tmp_path / "mean" / average.CONFIG).read_text()) == {"r": 4, "lora_alpha": 8}
+
+
+def test_the_gpu_recipe_learns_and_leaves_an_adapter(tmp_path, tokenizer, profile, kote):
+    base = tmp_path / "base"
+    tiny_model("gemma3", len(tokenizer)).save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    arguments = f"--base {base} --base-name tiny --data {kote} --out {tmp_path / 'out'} --max-steps 40 "
+    gpu.train(gpu.settings((arguments + "--learning-rate 2e-2 --batch-size 4 --four-bits 0.2").split()))
+    rows = [json.loads(line) for line in (tmp_path / "out/log.jsonl").open(encoding="utf-8")]
+    assert rows[-2]["verdict_loss"] < 0.8 * rows[0]["verdict_loss"]
+    model = recipe_model.load_adapter(recipe_model.load_base(str(base)), tmp_path / "out/adapter")
+    assert model.peft_config["default"].r == 8
 
 
 def test_recipe_learns_and_leaves_an_adapter(tmp_path, tokenizer, profile, kote):
@@ -375,6 +444,11 @@ def test_what_of_a_video_is_shown():
     bare = data.Comment("2", "몇 시예요?", 1)
     wrong = [bool(exposure.expose(bare, chance, [("제목", "요약")]).title) for _ in range(1000)]
     assert 0.05 < sum(wrong) / 1000 < 0.15
+    other = [("다른 제목", "다른 요약")]
+    shares = exposure.Shares(both=0.5, title=0.5, swapped=0.25)
+    swapped = [exposure.expose(seen, chance, other, shares).title == "다른 제목" for _ in range(1000)]
+    assert 0.2 < sum(swapped) / 1000 < 0.3
+    assert all(exposure.expose(turning, chance, other, shares).title == "제목" for _ in range(200))
     told = data.Comment("3", "또 졌네", 2, title="결승 하이라이트", rationale="결승에서 진 팀을 탓합니다.")
     hidden = data.Comment("3", "또 졌네", 2)
     assert exposure.leans_on_video(told, hidden) and not exposure.leans_on_video(told, told)

@@ -26,6 +26,7 @@ import packing
 import sources
 import vocabulary
 from encode import Encoder, verdict_target
+from exposure import Shares
 from prompt_profile import DEFAULT_PROFILE, SENTIMENTS, Profile
 from rationale import rationale
 from score import metrics, score
@@ -76,7 +77,7 @@ class PackedComments(Dataset):
         return drawn
 
     def _block(self, comment: data.Comment, chance: random.Random) -> packing.Block:
-        shown = exposure.expose(comment, chance, self.videos)
+        shown = exposure.expose(comment, chance, self.videos, self.args.shares)
         if len(self.encoder.prompt(shown)) > self.room:  # a wrong video with a long comment
             shown = comment
         # KOTE's 중립 is mixed feelings; that of the others is none.
@@ -263,9 +264,20 @@ def _rank() -> tuple[int, int]:
     return 0, 1
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None, flags: argparse.ArgumentParser | None = None) -> argparse.Namespace:
+    """The settings of a run; `flags` may take more than parser() does."""
+    args = (flags or parser(__doc__)).parse_args(argv)
+    args.base_name = args.base_name or args.base
+    if args.composed_share is None:
+        args.composed_share = args.reason_share
+    args.shares = Shares(args.both, args.title, args.swapped)
+    return args
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The recipe's settings, which gpu.py shares."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--base", required=True, help="hub id, folder or .gguf file")
     parser.add_argument("--base-name", help="what the adapter calls its base (default: --base)")
@@ -294,6 +306,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=8, help="comments a row and process")
     parser.add_argument("--accumulate", type=int, default=1, help="rows an optimiser step")
     parser.add_argument("--max-length", type=int, default=512, help="tokens; longer are left out")
+    parser.add_argument("--both", type=float, default=Shares.both, help="of the comments with a video, how many "
+                        "show its title and summary")  # fmt: skip
+    parser.add_argument("--title", type=float, default=Shares.title, help="the same with the title alone")
+    parser.add_argument("--swapped", type=float, default=Shares.swapped,
+                        help="of those, how many show another video's instead")  # fmt: skip
     parser.add_argument("--neutral-weight", type=float, default=2.0, help="of KOTE's 중립")
     parser.add_argument("--neutral-repeat", type=int, default=1, help="times an epoch, KOTE's 중립")
     parser.add_argument("--softness", type=float, default=0.5, help="of the verdict's target")
@@ -310,11 +327,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="validation comments a source, at most; 0 takes all")  # fmt: skip
     parser.add_argument("--save-every", type=int, default=50, help="steps a checkpoint")
     parser.add_argument("--seed", type=int, default=17)
-    args = parser.parse_args(argv)
-    args.base_name = args.base_name or args.base
-    if args.composed_share is None:
-        args.composed_share = args.reason_share
-    return args
+    return parser
 
 
 def _times(text: str) -> tuple[str, float]:

@@ -1,0 +1,139 @@
+"""The recipe for Gemma 3 270M and 1B on one GPU, without the Trainer's launches: minutes instead of hours.
+
+    python gpu.py --base gemma-3-270m.gguf --data own=data --data youtube=FOLDER --out run --batch-size 32 --max-steps 800
+
+Data, losses and settings are train.py's; all its flags are taken, and those of Trainer's own workings are ignored.
+`--four-bits 0.6` rounds the merged weights to four bits in the last 60 % of the steps, so that what is learned bears
+the rounding (straight-through gradients: Bengio, Léonard, Courville 2013, arXiv 1308.3432). Adapters that share
+`--init-seed` start at the same A and may be averaged (average.py).
+
+`run/` holds `adapter/` (PEFT format), `log.jsonl` and `settings.json`. Several runs side by side fill a large GPU.
+"""
+
+import json
+import random
+
+import torch
+from torch.nn import functional as F
+
+import data
+import model as models
+import sources
+import stacked
+import vocabulary
+from encode import Encoder
+from packing import Block
+from prompt_profile import Profile
+from score import metrics
+from train import PackedComments, parse_args, parser
+
+WARM_UP = 0.05  # share of the steps
+SCORED_AT_ONCE = 128
+
+
+def settings(argv: list[str] | None = None):
+    """train.py's settings and those of this loop."""
+    flags = parser(__doc__)
+    flags.add_argument("--four-bits", type=float, default=0.0, help="share of the steps, the last ones")
+    flags.add_argument("--init-seed", type=int, help="of A, if it isn't the seed of the data's order")
+    return parse_args(argv, flags)
+
+
+def train(args) -> None:
+    """Trains an adapter; the learning rate rises to its value and falls to 0 linearly."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    written = {name: str(value) for name, value in vars(args).items()}
+    (args.out / "settings.json").write_text(json.dumps(written, indent=2), encoding="utf-8")
+    profile = Profile.read(args.profile)
+    comments = sources.read_all(args.data, profile)
+    folder = models.resolve_base(args.base)
+    encoder = Encoder(models.load_tokenizer(folder), profile)
+    model = models.load_base(folder).to("cuda" if torch.cuda.is_available() else "cpu")
+    if args.used_vocabulary is not None:
+        kept = vocabulary.used(encoder, comments, args.used_vocabulary, model.config.vocab_size)
+        vocabulary.narrow(model, encoder, kept)
+    base = stacked.Stacked(model)
+    seed = args.seed if args.init_seed is None else args.init_seed
+    lora = stacked.Lora(base, rank=args.rank, alpha=args.alpha, seed=seed)
+    batches = Batches(data.select(comments, "train"), encoder, args)
+    with (args.out / "log.jsonl").open("w", encoding="utf-8") as log:
+        steps(base, lora, encoder, batches, args, log)
+        chosen = data.select(comments, "validation")
+        if chosen:
+            rows = score(base, lora, encoder, chosen)
+            log.write(json.dumps(metrics(rows, [c.label for c in chosen]), ensure_ascii=False) + "\n")
+    lora.save(args.out / "adapter", args.base_name)
+
+
+class Batches:
+    """An endless run of batches of blocks, an epoch after the other, blocks of one length together."""
+
+    def __init__(self, comments: list[data.Comment], encoder: Encoder, args):
+        # A plan of twice the size, cut by length, so that little is padded.
+        args.batch_size *= 2
+        self.planned, self.size = PackedComments(comments, encoder, args), args.batch_size // 2
+        self.chance = random.Random(args.seed)
+        if not self.planned.comments:
+            raise SystemExit("no comment to train on fits --max-length")
+
+    def __iter__(self):
+        epoch = 0
+        while True:
+            self.planned.set_epoch(epoch)
+            epoch += 1
+            for pack in self.planned.packs:
+                halves = [pack[i : i + self.size] for i in range(0, len(pack), self.size)]
+                self.chance.shuffle(halves)
+                yield from (half for half in halves if half)
+
+
+def steps(base, lora, encoder: Encoder, batches, args, log) -> None:
+    """The optimiser's steps; the losses of every tenth go to the log."""
+    optimiser = torch.optim.AdamW(lora.parameters(), lr=args.learning_rate, weight_decay=0.01)
+    first = torch.tensor(encoder.first_tokens, device=base.device)
+    warm_up = max(1.0, WARM_UP * args.max_steps)
+    for step, blocks in zip(range(args.max_steps), batches):
+        rate = min((step + 1) / warm_up, (args.max_steps - step) / (args.max_steps - warm_up))
+        for group in optimiser.param_groups:
+            group["lr"] = args.learning_rate * rate
+        rounded = step >= args.max_steps * (1 - args.four_bits)
+        verdict, reason = losses(base, lora.merged(rounded=rounded), encoder.static, blocks, first)
+        (verdict + args.reason_weight * reason).backward()
+        torch.nn.utils.clip_grad_norm_(lora.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        if step % 10 == 0:
+            log.write(json.dumps({"step": step, "verdict_loss": verdict.item(), "reason_loss": reason.item()}) + "\n")
+            log.flush()
+
+
+def losses(base, weights, static: list[int], blocks: list[Block], first) -> tuple[torch.Tensor, torch.Tensor]:
+    """The verdict's loss (mean over comments) and the rest of the answer's (over tokens), as train.answer_loss."""
+    batch = stacked.collate(static, blocks, base.device)
+    logits = base.logits(weights, batch["ids"], batch["rows"])
+    count = len(batch["verdict"])
+    of_labels = F.log_softmax(logits[:count], dim=-1)[:, first]
+    verdict = -(batch["verdict"] * of_labels).sum() / count
+    if not batch["answer"].numel():
+        return verdict, logits.new_zeros(())
+    return verdict, F.cross_entropy(logits[count:], batch["answer"])
+
+
+@torch.no_grad()
+def score(base, lora, encoder: Encoder, comments: list[data.Comment]) -> list[list[float]]:
+    """The labels' log-probabilities, a row a comment."""
+    weights, first = lora.merged(), torch.tensor(encoder.first_tokens, device=base.device)
+    order = sorted(range(len(comments)), key=lambda i: len(comments[i].text))
+    rows: list[list[float]] = [[]] * len(comments)
+    for start in range(0, len(order), SCORED_AT_ONCE):
+        chosen = order[start : start + SCORED_AT_ONCE]
+        blocks = [encoder.verdict_block(comments[i], (0.0, 0.0, 0.0)) for i in chosen]
+        batch = stacked.collate(encoder.static, blocks, base.device)
+        logits = F.log_softmax(base.logits(weights, batch["ids"], batch["rows"]), dim=-1)[:, first]
+        for i, row in zip(chosen, logits.tolist()):
+            rows[i] = row
+    return rows
+
+
+if __name__ == "__main__":
+    train(settings())
