@@ -221,7 +221,6 @@ impl Profile {
             ("turn.user", &self.turn.user),
             ("turn.model", &self.turn.model),
             ("turn.end", &self.turn.end),
-            ("answer.prefix", &self.answer.prefix),
             ("labels.positive", &self.labels.positive),
             ("labels.neutral", &self.labels.neutral),
             ("labels.negative", &self.labels.negative),

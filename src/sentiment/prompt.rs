@@ -122,8 +122,9 @@ impl Prompter {
     pub fn new(vocabulary: Arc<dyn Vocabulary>, profile: Arc<Profile>) -> Result<Self, PromptError> {
         let v = vocabulary.as_ref();
         let end = check_turns(v, &profile)?;
-        let prefix = &profile.answer.prefix;
-        let prefix_tokens = v.tokenize_template(prefix);
+        // An empty prefix leaves the label straight after the model's turn.
+        let prefix = format!("{}{}", profile.turn.model, profile.answer.prefix);
+        let prefix_tokens = v.tokenize_template(&prefix);
         let mut labels = [const { Vec::new() }; 3];
         let mut continuations = [const { Vec::new() }; 3];
         for s in Sentiment::ALL {
@@ -131,7 +132,7 @@ impl Prompter {
             let tokens = v.tokenize_template(label);
             let apart: Vec<Token> = prefix_tokens.iter().chain(&tokens).copied().collect();
             if tokens.is_empty() || v.tokenize_template(&format!("{prefix}{label}")) != apart {
-                return Err(PromptError::LabelBoundary { label: label.clone(), prefix: prefix.clone() });
+                return Err(PromptError::LabelBoundary { label: label.clone(), prefix: profile.answer.prefix.clone() });
             }
             let mut continuation = tokens.clone();
             continuation.extend(v.tokenize_template(&profile.answer.suffix));
