@@ -81,22 +81,23 @@ mod tests {
 
     #[test]
     fn no_file_is_larger_than_asked_but_for_one_tensor() {
-        let check = |max: u64, expect: &[Range<usize>]| {
+        let check = |max: u64, expect: &[usize]| {
             // Rows of 128 bytes.
             let whole = whole(&[10, 10, 10, 100, 1, 10]);
             let found = ranges(&whole, Some(max));
-            assert_eq!(found, expect, "{max}");
+            let counts: Vec<usize> = found.iter().map(Range::len).collect();
+            assert_eq!(counts, expect, "{max}");
             for (header, range) in headers(&whole, &found).iter().zip(&found) {
                 assert!(header.file_size() <= max || range.len() == 1, "{max}: {range:?}");
             }
         };
-        check(1 << 20, &[0..6]);
-        check(15_000, &[0..3, 3..6]);
-        check(4_000, &[0..2, 2..3, 3..4, 4..6]);
-        check(1, &[0..1, 1..2, 2..3, 3..4, 4..5, 5..6]);
+        check(1 << 20, &[6]);
+        check(15_000, &[3, 3]);
+        check(4_000, &[2, 1, 1, 2]);
+        check(1, &[1; 6]);
         let whole = whole(&[10; 3]);
-        assert_eq!(ranges(&whole, None), [0..3]);
-        assert_eq!(ranges(&whole, Some(whole.file_size())), [0..3]);
+        assert_eq!(ranges(&whole, None).len(), 1);
+        assert_eq!(ranges(&whole, Some(whole.file_size())).len(), 1);
         assert_eq!(ranges(&whole, Some(whole.file_size() - 1)).len(), 2);
     }
 

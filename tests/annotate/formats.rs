@@ -54,7 +54,7 @@ async fn a_table_is_written_in_every_format() {
             ["9007199254740993", "두 줄\n이고 \"따옴표\", 쉼표", "0", "12", "x", ""],
             ["", "감사합니다", "", "", "", "=1+1"],
         ];
-        let formats = ["out.csv", "out.tsv", "out.jsonl", "out.parquet", "out.xlsx"];
+        let formats = ["out.csv", "out.tsv", "out.jsonl", "out.parquet", "out.arrow", "out.xlsx"];
         for name in formats {
             place.annotate(&["in.csv", "--out", name], 0);
             check(place, name, &expect);
@@ -124,7 +124,7 @@ async fn what_a_cell_cannot_hold_is_said() {
         let errors: Vec<&str> = records.iter().map(|record| text(cell(record, "error"))).collect();
         let blank = "line 3: the comment is missing or blank";
         assert_eq!(errors, [&format!("line 2: {note}"), &format!("{blank}; {note}"), ""]);
-        assert_eq!(text(cell(&records[0], "label")).is_empty(), false);
+        assert!(!text(cell(&records[0], "label")).is_empty(), "it has an answer");
         assert_eq!(text(cell(&records[0], "note")), &long[..32_767 * "글".len()]);
 
         // A format that holds all says nothing.
