@@ -85,7 +85,7 @@ mod tests {
             // Rows of 128 bytes.
             let whole = whole(&[10, 10, 10, 100, 1, 10]);
             let found = ranges(&whole, Some(max));
-            let counts: Vec<usize> = found.iter().map(Range::len).collect();
+            let counts: Vec<usize> = found.iter().map(|range| range.len()).collect();
             assert_eq!(counts, expect, "{max}");
             for (header, range) in headers(&whole, &found).iter().zip(&found) {
                 assert!(header.file_size() <= max || range.len() == 1, "{max}: {range:?}");
