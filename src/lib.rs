@@ -10,11 +10,11 @@
 //! | [`grpc`] | the API on the wire: validation, status codes, streams | `sentiment`, `engine`, `meter` |
 //! | [`load`] | a model file to a running classifier | `sentiment`, `llama`, `engine`, `files` |
 //! | [`load_test`] | what `bench` measures | `engine` |
-//! | [`annotate`] | files of comments with answers added | `ask`, `dataset`, `sentiment`, `files`, `random` |
+//! | [`annotate`] | files of comments with answers added | `ask`, `dataset`, `sentiment`, `files`, `random`, `text` |
 //! | [`report`] | a page about an annotated file | `dataset`, `sentiment` |
 //! | [`eval`] | how good the answers are: metrics, calibration, plots | `ask`, `dataset`, `sentiment`, `files`, `random`, `text` |
 //! | [`ask`] | comments put to a model, many at a time | `sentiment` |
-//! | [`dataset`] | people's files of comments, read and written | `sentiment` |
+//! | [`dataset`] | people's files of comments, read and written | `sentiment`, `text` |
 //! | [`convert`] | checkpoint and adapter to GGUF | `convert::*`, `sentiment`, `gguf`, `files`, `text` |
 //! | [`convert::finish`] | the result is read again and asked a question | `sentiment`, `llama`, `gguf` |
 //! | [`convert::merge`] | PEFT adapters | `convert::quantise`, `convert::input`, `text` |

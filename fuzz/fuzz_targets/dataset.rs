@@ -7,7 +7,7 @@ use std::io::Write;
 use ko_sentiment_fuzz::dataset::{Comments, Format, ReadOptions};
 use libfuzzer_sys::fuzz_target;
 
-const FORMATS: [Option<Format>; 8] = [
+const FORMATS: [Option<Format>; 9] = [
     None,
     Some(Format::Csv),
     Some(Format::Tsv),
@@ -15,6 +15,7 @@ const FORMATS: [Option<Format>; 8] = [
     Some(Format::Json),
     Some(Format::Txt),
     Some(Format::Parquet),
+    Some(Format::Arrow),
     Some(Format::Xlsx),
 ];
 

@@ -11,7 +11,10 @@ use crate::dataset::{
     Added, Kind, Layout, Place, Refused, RefusedRows, RowWriter, Value, WriteError, WriteOptions,
 };
 use crate::sentiment::labels::Sentiment;
+use crate::text::shown::listed;
 
+/// Where the added cells have the `error`.
+const ERROR: usize = 6;
 /// Rows between two looks at whether to stop.
 const LOOK_EVERY: u64 = 1024;
 
@@ -37,6 +40,8 @@ pub struct Summary {
     pub abstained: u64,
     /// Rows without an answer.
     pub refused: RefusedRows,
+    /// Rows in the output with a text that was cut, because the format holds no more.
+    pub cut: u64,
 }
 
 /// Writes all rows of `reading` with their answers, which are all in the journal.
@@ -70,8 +75,10 @@ pub fn write_all(
             Err(Refused { place, reason, record }) => (place, record.map(|r| *r), Reply::Refused(reason)),
         };
         let place = At { place, input: (inputs.len() > 1).then_some(&inputs[input]) };
-        let cells = summary.count(&reply, to.shown, &place);
+        let mut cells = summary.count(&reply, to.shown, &place);
         if to.shown.takes(&reply) {
+            let cut = writer.cut(record.as_ref(), &cells).map_err(failed)?;
+            summary.note_cut(&cut, &mut cells, &place);
             writer.write(record.as_ref(), &cells).map_err(failed)?;
             summary.written += 1;
         } else {
@@ -128,8 +135,8 @@ impl Summary {
             }
             Reply::Refused(reason) => {
                 self.refused.add(Refused::new(at.place, reason.clone()));
-                let mut cells = vec![Value::Null; 7];
-                cells[6] = Value::Text(at.says(reason));
+                let mut cells = vec![Value::Null; ERROR];
+                cells.push(Value::Text(at.says(reason)));
                 cells
             }
         };
@@ -140,6 +147,23 @@ impl Summary {
             });
         }
         cells
+    }
+}
+
+impl Summary {
+    /// Says in a row's `error` which of its texts were cut.
+    fn note_cut(&mut self, columns: &[String], cells: &mut [Value], at: &At<'_>) {
+        if columns.is_empty() {
+            return;
+        }
+        self.cut += 1;
+        let quoted: Vec<String> = columns.iter().map(|name| format!("{name:?}")).collect();
+        let (of, is) = if columns.len() == 1 { ("column", "is") } else { ("columns", "are") };
+        let note = format!("{of} {} {is} cut, because a cell of .xlsx holds no more", listed(&quoted));
+        cells[ERROR] = Value::Text(match &cells[ERROR] {
+            Value::Text(reason) => format!("{reason}; {note}"),
+            _ => at.says(&note),
+        });
     }
 }
 

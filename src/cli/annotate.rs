@@ -40,7 +40,7 @@ Exit codes:
 
 More in docs/files.md.";
 
-/// Add sentiment columns to files of comments: CSV, Excel, JSON, Parquet.
+/// Add sentiment columns to files of comments: CSV, Excel, JSON, Parquet, Arrow.
 ///
 /// For example: ko-sentiment annotate comments.csv --model model.gguf --out answers.csv
 ///
@@ -50,7 +50,7 @@ More in docs/files.md.";
 #[derive(Debug, Args)]
 #[command(after_long_help = EXIT_CODES)]
 pub struct AnnotateArgs {
-    /// Files of comments: .csv, .tsv, .jsonl, .json, .txt, .parquet or .xlsx, also compressed with gzip or Zstandard;
+    /// Files of comments: .csv, .tsv, .jsonl, .json, .txt, .parquet, .arrow or .xlsx, also compressed with gzip or Zstandard;
     /// - reads standard input.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
@@ -156,8 +156,23 @@ impl AnnotateArgs {
             summary.written,
             summary.abstained
         );
+        if summary.cut > 0 {
+            eprintln!(
+                "{}; a cell of .xlsx holds 32,767 characters, and the `error` column names what is cut; write .csv \
+                 or .parquet to keep all",
+                cut_rows(summary.cut)
+            );
+        }
         warn_refused(Counts { read: answered, refused: summary.refused.count }, &summary.refused);
         ExitCode::from(if summary.refused.count > 0 { SOME_REFUSED } else { 0 })
+    }
+}
+
+fn cut_rows(count: u64) -> String {
+    if count == 1 {
+        "1 row has a text that was cut".into()
+    } else {
+        format!("{count} rows have texts that were cut")
     }
 }
 
@@ -281,7 +296,7 @@ impl OutArgs {
             (Some(format), _) | (None, Some(Some(format))) => Ok(format),
             (None, None) => Ok(OutFormat::Csv),
             (None, Some(None)) => Err(format!(
-                "{}: the name must end in .csv, .tsv, .jsonl, .parquet or .xlsx; or say the format with --out-format",
+                "{}: the name must end in .csv, .tsv, .jsonl, .parquet, .arrow or .xlsx; or say the format with --out-format",
                 self.name()
             )
             .into()),

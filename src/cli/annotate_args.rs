@@ -14,7 +14,7 @@ use crate::sentiment::labels::Sentiment;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output options")]
 pub struct OutArgs {
-    /// Output file: .csv, .tsv, .jsonl, .parquet or .xlsx; - writes to standard output.
+    /// Output file: .csv, .tsv, .jsonl, .parquet, .arrow or .xlsx; - writes to standard output.
     #[arg(long, short = 'o', value_name = "FILE")]
     out: PathBuf,
 

@@ -20,12 +20,12 @@ use crate::convert::quantise::pad;
 use crate::convert::quantise::type_override::TypeOverride;
 use crate::convert::write::{Control, Progress};
 use crate::convert::{self, Base, ConvertError, Request, Summary};
-use crate::files::output;
+use crate::files::{output, split};
 use crate::gguf::tensor_type::FileType;
 use crate::load_test::peak_memory;
 
 use super::profile_arg::{self, ProfileArgError, read_profile};
-use super::ranges::{THREADS, whole};
+use super::ranges::{THREADS, file_size, whole};
 
 /// Convert a Hugging Face model and its LoRA adapter to a quantised GGUF file.
 ///
@@ -43,9 +43,16 @@ pub struct ConvertArgs {
     /// PEFT adapter: hub id, or folder with adapter_config.json and adapter_model.safetensors.
     #[arg(long, value_name = "ID|DIR")]
     adapter: Option<String>,
+    /// Of an adapter that also trains the part of Gemma 3 that reads pictures, merge what it trains of the text model.
+    #[arg(long, requires = "adapter")]
+    text_only: bool,
     /// GGUF file to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Split the output into files of at most SIZE, as in 500M or 4G, named as llama.cpp finds them:
+    /// NAME-00001-of-00003.gguf. An output that fits into one file is not split.
+    #[arg(long, value_name = "SIZE", value_parser = file_size)]
+    split_max_size: Option<u64>,
     /// Output type: Q4_K_M, Q4_K_S, Q4_0, Q5_K_M, Q6_K, Q8_0, BF16, F16 or F32.
     #[arg(long, value_name = "TYPE", default_value_t)]
     quant: FileType,
@@ -111,8 +118,11 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
     let base = Base::open(&base_path)?;
     let adapter_part = |adapter| locate(adapter, Part::Adapter, args.offline);
     let located = args.adapter.as_deref().map(adapter_part).transpose()?;
-    let adapter =
-        located.as_ref().map(|(path, _)| Adapter::open(path)).transpose().map_err(ConvertError::from)?;
+    let adapter = located
+        .as_ref()
+        .map(|(path, _)| Adapter::open(path, args.text_only))
+        .transpose()
+        .map_err(ConvertError::from)?;
     let imatrix = args.imatrix.as_deref().map(Imatrix::open).transpose().map_err(ConvertError::from)?;
     let request = Request {
         base: &base,
@@ -127,13 +137,17 @@ pub fn run(args: &ConvertArgs) -> Result<(), ConvertCliError> {
             imatrix: imatrix.as_ref(),
             smooth: args.smooth,
         },
+        split_max_size: args.split_max_size,
     };
     let plan = convert::plan(&request)?;
     write_plan(&mut screen, args, &plan)?;
     if args.dry_run {
         write!(screen, "\n{}", type_table(&plan))?;
     }
-    output::check_target(&args.out, plan.file_size(), args.force).map_err(ConvertError::from)?;
+    let size = plan.file_size();
+    for file in split::names(&args.out, plan.parts.len()) {
+        output::check_target(&file, size, args.force).map_err(ConvertError::from)?;
+    }
     if args.dry_run {
         return Ok(());
     }
@@ -165,7 +179,7 @@ fn carry_out(
         Control { threads, cancel: &cancel, progress: &|progress| meter.show(progress) },
     );
     meter.clear();
-    write_summary(screen, args, &types, merged, &summary?)?;
+    write_summary(screen, &types, merged, &summary?)?;
     Ok(())
 }
 
@@ -206,7 +220,8 @@ fn write_plan(screen: &mut impl Write, args: &ConvertArgs, plan: &Plan) -> io::R
         writeln!(screen, "adapter   {adapter} (changes {} tensors)", plan.changed())?;
     }
     let n_tensors = plan.tensors.len();
-    writeln!(screen, "result    {} ({}, {n_tensors} tensors)", args.out.display(), plan.file_type)?;
+    let files = named(&split::names(&args.out, plan.parts.len()));
+    writeln!(screen, "result    {files} ({}, {n_tensors} tensors)", plan.file_type)?;
     for over in &args.tensor_type {
         writeln!(screen, "type      {over}")?;
     }
@@ -230,6 +245,12 @@ fn write_plan(screen: &mut impl Write, args: &ConvertArgs, plan: &Plan) -> io::R
         writeln!(screen, "note      the base is quantised already: {note}")?;
     }
     Ok(())
+}
+
+/// A result's files: the one, or the first and how many more.
+fn named(files: &[PathBuf]) -> String {
+    let first = files.first().map(|file| file.display().to_string()).unwrap_or_default();
+    if files.len() > 1 { format!("{first} and {} more", files.len() - 1) } else { first }
 }
 
 /// What becomes of a quantised base's blocks.
@@ -262,15 +283,15 @@ fn type_table(plan: &Plan) -> String {
 
 fn write_summary(
     screen: &mut impl Write,
-    args: &ConvertArgs,
     types: &str,
     merged: Option<(usize, usize)>,
     summary: &Summary,
 ) -> io::Result<()> {
     let seconds = summary.elapsed.as_secs_f64();
     writeln!(screen, "\n{types}")?;
-    writeln!(screen, "file      {} ({} bytes)", args.out.display(), summary.bytes)?;
-    writeln!(screen, "sha256    {}", summary.sha256)?;
+    writeln!(screen, "file      {} ({} bytes)", named(&summary.files), summary.bytes)?;
+    let of_all = if summary.files.len() > 1 { " (of all files, one after the other)" } else { "" };
+    writeln!(screen, "sha256    {}{of_all}", summary.sha256)?;
     if let Some((merged, replaced)) = merged {
         let saved = if replaced > 0 { format!(", {replaced} replaced") } else { String::new() };
         writeln!(screen, "LoRA      {merged} tensors merged{saved}")?;

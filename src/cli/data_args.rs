@@ -18,7 +18,7 @@ use crate::sentiment::labels::Sentiment;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Data options")]
 pub struct DataArgs {
-    /// Labelled comments: .csv, .tsv, .jsonl, .json, .txt, .parquet or .xlsx, also compressed with gzip or Zstandard;
+    /// Labelled comments: .csv, .tsv, .jsonl, .json, .txt, .parquet, .arrow or .xlsx, also compressed with gzip or Zstandard;
     /// - reads standard input. Labels are 긍정, 중립, 부정, or positive, neutral, negative, or those of --labels.
     #[arg(long, value_name = "FILE")]
     data: PathBuf,

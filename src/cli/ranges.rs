@@ -50,6 +50,26 @@ pub fn endpoint(text: &str) -> Result<String, String> {
     text.parse::<Target>().map(|_| text.to_owned()).map_err(|e| e.to_string())
 }
 
+/// A file's size in bytes: a whole number with K, M or G for thousands, millions or billions of them, as llama.cpp's tools
+/// read it.
+pub fn file_size(text: &str) -> Result<u64, String> {
+    let unit = |letter: char| {
+        Some(match letter.to_ascii_uppercase() {
+            'K' => 1_000,
+            'M' => 1_000_000,
+            'G' => 1_000_000_000,
+            _ => return None,
+        })
+    };
+    let (number, unit) = match text.chars().next_back().and_then(unit) {
+        Some(unit) => (&text[..text.len() - 1], unit),
+        None => (text, 1),
+    };
+    let digits = number.bytes().all(|b| b.is_ascii_digit());
+    let size = number.parse::<u64>().ok().filter(|n| *n > 0 && digits).and_then(|n| n.checked_mul(unit));
+    size.ok_or_else(|| "not a size; write a whole number with K, M or G, such as 500M or 4G".to_owned())
+}
+
 /// Permissions of a file, in octal.
 pub fn file_mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
@@ -80,6 +100,11 @@ mod tests {
             assert!(seconds(text).is_err(), "{text}");
             assert!(rate(text).is_err(), "{text}");
         }
+        for text in ["", "0", "0G", "M", "-1M", "+1M", "1.5G", "1T", "4 G", "99999999999G", "4기"] {
+            assert!(file_size(text).is_err(), "{text}");
+        }
+        let sizes = ["4096", "2k", "500M", "4G"].map(|text| file_size(text).unwrap());
+        assert_eq!(sizes, [4096, 2_000, 500_000_000, 4_000_000_000]);
         assert_eq!((seconds("1.5"), rate("20")), (Ok(1.5), Ok(20.0)));
         for text in ["-0.1", "2.1", "nan", "inf"] {
             assert!(temperature(text).is_err(), "{text}");

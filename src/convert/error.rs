@@ -7,6 +7,7 @@ use super::finish::verify::VerifyError;
 use super::input::error::SourceError;
 use super::input::hub::HubError;
 use super::merge::adapter::AdapterError;
+use super::parts::MAX_PARTS;
 use super::quantise::imatrix::ImatrixError;
 use super::quantise::quant::QuantError;
 use super::quantise::read::ReadError;
@@ -126,9 +127,9 @@ pub enum ConvertError {
         "the base has an output head (lm_head) apart from its embedding, but llama.cpp's Gemma 2 has one matrix for both; train it with tie_word_embeddings = true, or take Gemma 3"
     )]
     UntiedHead,
-    /// A GGUF in several files.
-    #[error("the base is one part of a split GGUF; join it first with llama-gguf-split --merge")]
-    SplitGguf,
+    /// More files than a model can have.
+    #[error("--split-max-size would make {0} files, and a model has at most {MAX_PARTS}; give a larger size")]
+    TooManyParts(usize),
     /// Stopped by the user.
     #[error("stopped: nothing was left behind")]
     Cancelled,

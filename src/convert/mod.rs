@@ -3,7 +3,7 @@
 //!
 //! First, [`settings`] judges `config.json`. The way of a tensor: [`input`] finds it. [`mod@plan`] decides its name
 //! ([`arch`]), its type ([`quantise`]) and what the adapter ([`merge`]) and smoothing do to it. [`mod@write`] reads it in row chunks, merges, quantises and
-//! writes. [`tokenizer`] makes the vocabulary's metadata, and [`finish`] checks the result, which has its name only
+//! writes; with a largest size, into several files ([`parts`]). [`tokenizer`] makes the vocabulary's metadata, and [`finish`] checks the result, which has its name only
 //! when it is whole and has answered a question.
 //!
 //! Nothing here knows the engine. Only `quantise/quant.rs` and `finish/verify.rs` call llama.cpp.
@@ -13,6 +13,7 @@ pub mod error;
 pub mod finish;
 pub mod input;
 pub mod merge;
+pub mod parts;
 pub mod plan;
 pub mod quantise;
 pub mod settings;
@@ -31,12 +32,14 @@ use self::input::checkpoint::{self, Checkpoint};
 use self::input::error::SourceError;
 use self::input::gguf_base::GgufBase;
 use self::merge::adapter::Adapter;
+use self::parts::MAX_PARTS;
 use self::plan::Plan;
 use self::plan::model::PROVENANCE;
 use self::quantise::mixture::Mixture;
-use self::write::{Control, Progress};
-use crate::files::output::{Output, OutputError};
-use crate::gguf::Value;
+use self::write::{Control, Place, Progress};
+use crate::files::output::{self, Output, OutputError};
+use crate::files::{hash, split};
+use crate::gguf::{Header, TensorInfo, Value};
 use crate::sentiment::profile::{self, Profile};
 use crate::text::shown::shown;
 
@@ -66,7 +69,15 @@ impl Base {
     fn files(&self) -> &[PathBuf] {
         match self {
             Self::Checkpoint(checkpoint) => &checkpoint.files,
-            Self::Gguf(gguf) => std::slice::from_ref(&gguf.path),
+            Self::Gguf(gguf) => &gguf.paths,
+        }
+    }
+
+    /// The hash of the weights; `None` if `stop` said so.
+    fn hash(&self, stop: &dyn Fn() -> bool) -> io::Result<Option<String>> {
+        match self {
+            Self::Checkpoint(checkpoint) => hash::files(&checkpoint.files, stop),
+            Self::Gguf(gguf) => hash::joined(&gguf.paths, stop),
         }
     }
 }
@@ -103,6 +114,8 @@ pub struct Request<'a> {
     pub profile: &'a Profile,
     /// The types of the result's tensors.
     pub mixture: Mixture<'a>,
+    /// Largest size of a file, in bytes; the result is split into several files if it is larger.
+    pub split_max_size: Option<u64>,
 }
 
 /// What came of a conversion.
@@ -110,10 +123,12 @@ pub struct Request<'a> {
 pub struct Summary {
     /// Time from the first byte to the name.
     pub elapsed: Duration,
-    /// SHA-256 of the result.
+    /// SHA-256 of the result: of all its files, one after the other.
     pub sha256: String,
-    /// Size of the result, in bytes.
+    /// Size of the result, of all its files, in bytes.
     pub bytes: u64,
+    /// The result's files.
+    pub files: Vec<PathBuf>,
 }
 
 /// Stands for the base's hash in the planned header until it is known; as long as one.
@@ -136,6 +151,10 @@ pub fn plan(request: &Request) -> Result<Plan, ConvertError> {
     note_provenance(&mut plan, request);
     plan.notes.extend(request.adapter.and_then(|adapter| other_base(adapter, request.base_name)));
     plan.header.refresh_data_start();
+    plan.parts = parts::ranges(&plan.header, request.split_max_size);
+    if plan.parts.len() > MAX_PARTS {
+        return Err(ConvertError::TooManyParts(plan.parts.len()));
+    }
     Ok(plan)
 }
 
@@ -185,10 +204,11 @@ fn model_name(base_name: &str) -> &str {
     without_commit.rsplit('/').next().unwrap_or(without_commit)
 }
 
-/// Carries a plan out: writes to a temporary file, checks it, gives it the name `target`.
+/// Carries a plan out: writes to a temporary file, checks it, gives it the name `target`; or to several files, whose
+/// names are [`split::names`].
 ///
 /// # Errors
-/// Any [`ConvertError`]; the temporary file is gone then.
+/// Any [`ConvertError`]; the temporary files are gone then.
 pub fn convert(
     mut plan: Plan,
     request: &Request,
@@ -197,14 +217,18 @@ pub fn convert(
     control: Control,
 ) -> Result<Summary, ConvertError> {
     let started = Instant::now();
-    let output = Output::create(target, plan.file_size(), force)?;
+    let files = split::names(target, plan.parts.len());
+    let headers = plan.headers();
+    let create = |(file, header): (&PathBuf, &Header)| Output::create(file, header.file_size(), force);
+    let outputs = files.iter().zip(&headers).map(create).collect::<Result<Vec<Output>, _>>()?;
+    let places = places(&outputs, &headers);
     let cancelled = || control.cancel.load(Ordering::Relaxed);
     let failed = AtomicBool::new(false);
     // The base is hashed beside the conversion, while its pages are in memory.
     let (written, base_hash) = thread::scope(|scope| {
         let stop = || cancelled() || failed.load(Ordering::Relaxed);
-        let hashing = scope.spawn(move || crate::files::hash::files(request.base.files(), &stop));
-        let written = write::write_tensors(&plan, output.file(), control);
+        let hashing = scope.spawn(move || request.base.hash(&stop));
+        let written = write::write_tensors(&plan, &places, control);
         failed.store(written.is_err(), Ordering::Relaxed);
         (written, hashing.join())
     });
@@ -212,13 +236,25 @@ pub fn convert(
     (control.progress)(Progress::Verifying);
     let base_hash = base_hash.map_err(|_| ConvertError::WorkerDied)?;
     note_hashes(&mut plan, request, base_hash, &cancelled)?;
-    write_header(&plan, &output)?;
-    self::finish::verify::check_header(output.path(), &plan.header)?;
-    self::finish::verify::ask(output.path(), request.profile, control.threads)?;
-    let sha256 = crate::files::hash::file(output.path(), &cancelled).map_err(|e| output.io_error(e))?;
+    // With the hashes; as long as before.
+    let headers = plan.headers();
+    outputs.iter().zip(&headers).try_for_each(|(output, header)| write_header(header, output))?;
+    let paths: Vec<PathBuf> = outputs.iter().map(|output| output.path().to_owned()).collect();
+    self::finish::verify::check_headers(&paths, &headers)?;
+    self::finish::verify::ask(&paths, request.profile, control.threads)?;
+    let sha256 = hash::joined(&paths, &cancelled).map_err(|e| outputs[0].io_error(e))?;
     let sha256 = sha256.ok_or(ConvertError::Cancelled)?;
-    output.finish(force)?;
-    Ok(Summary { elapsed: started.elapsed(), sha256, bytes: plan.file_size() })
+    output::finish_all(outputs, force)?;
+    Ok(Summary { elapsed: started.elapsed(), sha256, bytes: plan.file_size(), files })
+}
+
+/// Where the data of each tensor goes.
+fn places<'a>(outputs: &'a [Output], headers: &[Header]) -> Vec<Place<'a>> {
+    let of_file = |(output, header): (&'a Output, &Header)| {
+        let place = |t: &TensorInfo| Place { file: output.file(), start: header.data_start + t.offset };
+        header.tensors.iter().map(place).collect::<Vec<_>>()
+    };
+    outputs.iter().zip(headers).flat_map(of_file).collect()
 }
 
 /// Puts the hashes of what went in where the planned header has zeros.
@@ -238,12 +274,12 @@ fn note_hashes(
     let adapter = request.adapter.map(|a| ("adapter", &a.weights_path));
     let imatrix = request.mixture.imatrix.map(|i| ("imatrix", &i.path));
     for (what, path) in adapter.into_iter().chain(imatrix) {
-        note_hash(what, path, crate::files::hash::file(path, &cancelled))?;
+        note_hash(what, path, hash::file(path, &cancelled))?;
     }
     Ok(())
 }
 
-fn write_header(plan: &Plan, output: &Output) -> Result<(), OutputError> {
+fn write_header(header: &Header, output: &Output) -> Result<(), OutputError> {
     use std::os::unix::fs::FileExt;
-    output.file().write_all_at(&plan.header.encode(), 0).map_err(|e| output.io_error(e))
+    output.file().write_all_at(&header.encode(), 0).map_err(|e| output.io_error(e))
 }

@@ -42,14 +42,23 @@ pub enum Progress<'a> {
     Verifying,
 }
 
-/// Writes the data of all tensors of `plan` into `file`.
+/// Where a tensor's data goes.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The file.
+    pub file: &'a File,
+    /// Where the data starts in it, in bytes.
+    pub start: u64,
+}
+
+/// Writes the data of all tensors of `plan` to `places`, which are in the plan's order.
 ///
 /// # Errors
 /// [`ConvertError::Write`] for the first thing that went wrong, [`ConvertError::Cancelled`].
-pub fn write_tensors(plan: &Plan, file: &File, control: Control) -> Result<(), ConvertError> {
+pub fn write_tensors(plan: &Plan, places: &[Place], control: Control) -> Result<(), ConvertError> {
     let written = AtomicU64::new(0);
-    for tensor in &plan.tensors {
-        let writer = TensorWriter::new(plan, tensor, file, control, &written)?;
+    for (tensor, place) in plan.tensors.iter().zip(places) {
+        let writer = TensorWriter::new(tensor, *place, control, &written)?;
         thread::scope(|scope| {
             let extra = control.threads.saturating_sub(1).min(writer.n_chunks() as usize - 1);
             let workers: Vec<_> = (0..extra).map(|_| scope.spawn(|| writer.work())).collect();
@@ -67,9 +76,7 @@ pub fn write_tensors(plan: &Plan, file: &File, control: Control) -> Result<(), C
 struct TensorWriter<'a> {
     tensor: &'a PlannedTensor,
     update: Option<Update>,
-    file: &'a File,
-    /// Where the tensor's data starts in the file.
-    start: u64,
+    place: Place<'a>,
     chunk_rows: u64,
     next_chunk: AtomicU64,
     failed: AtomicBool,
@@ -79,9 +86,8 @@ struct TensorWriter<'a> {
 
 impl<'a> TensorWriter<'a> {
     fn new(
-        plan: &Plan,
         tensor: &'a PlannedTensor,
-        file: &'a File,
+        place: Place<'a>,
         control: Control<'a>,
         written: &'a AtomicU64,
     ) -> Result<Self, WriteError> {
@@ -90,8 +96,7 @@ impl<'a> TensorWriter<'a> {
         Ok(Self {
             tensor,
             update,
-            file,
-            start: plan.header.data_start + tensor.info.offset,
+            place,
             chunk_rows: (CHUNK_NUMBERS / tensor.info.columns()).max(1),
             next_chunk: AtomicU64::new(0),
             failed: AtomicBool::new(false),
@@ -159,7 +164,8 @@ impl<'a> TensorWriter<'a> {
             quant::quantise(rows, importance, numbers, blocks).map_err(|source| self.quant_error(source))?;
             blocks
         };
-        self.file.write_all_at(out, self.start + first * info.tensor_type.row_bytes(info.columns()))?;
+        let at = self.place.start + first * info.tensor_type.row_bytes(info.columns());
+        self.place.file.write_all_at(out, at)?;
         let before = self.written.fetch_add(out.len() as u64, Ordering::Relaxed);
         (self.control.progress)(Progress::Written { bytes: before + out.len() as u64, tensor: &info.name });
         Ok(())

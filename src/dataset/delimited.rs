@@ -1,13 +1,15 @@
-//! CSV by RFC 4180, and TSV, which has no quoting.
+//! CSV by RFC 4180, and TSV, which has no quoting (see [`escape`]).
 //!
 //! In CSV a quote opens a field only at the field's start; elsewhere it is a letter. A quote that does not
 //! close costs its own line and no other: the line is refused, and reading goes on with the next one.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 use std::sync::Arc;
 
 use super::error::DatasetError;
+use super::escape;
 use super::lines::{Line, Lines};
 use super::place::Place;
 use super::record::{Record, RecordResult, Refused, Value};
@@ -118,7 +120,12 @@ impl<R: BufRead> Delimited<R> {
         } else {
             first.bytes.split(|b| *b == self.delimiter).map(<[u8]>::to_vec).collect()
         };
-        let texts: Result<Vec<String>, _> = fields.into_iter().map(String::from_utf8).collect();
+        let text = |bytes| {
+            let text = String::from_utf8(bytes)?;
+            let escaped = if self.quotes { None } else { escape::unescaped(&text) };
+            Ok::<String, FromUtf8Error>(escaped.unwrap_or(text))
+        };
+        let texts: Result<Vec<String>, _> = fields.into_iter().map(text).collect();
         Ok(texts.map(|texts| (place, texts)).map_err(|_| Refused::new(place, NOT_UTF8)))
     }
 

@@ -18,7 +18,7 @@ pub enum DatasetError {
     Folder(PathBuf),
     /// The format is not known.
     #[error(
-        "{}: the name must end in .jsonl, .json, .csv, .tsv, .txt, .parquet or .xlsx (also .gz, .zst); or say the format with --format",
+        "{}: the name must end in .jsonl, .json, .csv, .tsv, .txt, .parquet, .arrow or .xlsx (also .gz, .zst); or say the format with --format",
         .0.display()
     )]
     UnknownFormat(PathBuf),
@@ -28,6 +28,9 @@ pub enum DatasetError {
         .0.display()
     )]
     OldExcel(PathBuf),
+    /// A file of Feather's first version.
+    #[error("{} is Feather of version 1; write it again with pyarrow.feather.write_feather", .0.display())]
+    OldFeather(PathBuf),
     /// A column is not there.
     #[error("no column {wanted}: the file has {found}; name the right one with --{flag}-column")]
     NoColumn {

@@ -1,4 +1,4 @@
-//! People's files of comments: CSV, TSV, JSON, Parquet, Excel, plain text, and what yt-dlp and YouTube's Data
+//! People's files of comments: CSV, TSV, JSON, Parquet, Arrow, Excel, plain text, and what yt-dlp and YouTube's Data
 //! API write.
 //!
 //! Each row of a file is read or refused, and a refused one has its place and reason: rows read and rows
@@ -14,12 +14,15 @@ use sha2::{Digest, Sha256};
 use self::kept::Kept;
 use crate::sentiment::labels::Sentiment;
 
+mod arrow;
+mod arrow_value;
 mod columns;
 mod comments;
 pub mod dates;
 mod delimited;
 mod encoding;
 mod error;
+mod escape;
 mod html;
 mod json;
 mod kept;
@@ -30,6 +33,7 @@ mod place;
 mod record;
 mod source;
 mod text;
+mod wanted;
 mod write;
 mod xlsx;
 mod youtube;

@@ -12,12 +12,11 @@ use parquet::record::reader::RowIter;
 use parquet::schema::types::Type;
 use serde_json::Value as Json;
 
-use super::columns::{Columns, LABEL};
 use super::dates;
 use super::error::DatasetError;
-use super::kept;
-use super::place::{Place, quoted};
+use super::place::Place;
 use super::record::{Record, RecordResult, Refused, Value};
+use super::wanted::{Kind, Wanted};
 
 /// The rows of a Parquet file.
 pub struct ParquetRows {
@@ -27,18 +26,6 @@ pub struct ParquetRows {
     moments: Vec<Option<Moment>>,
     row: u64,
     failed: bool,
-}
-
-/// Which columns are decoded.
-pub struct Wanted<'a> {
-    /// Where the comment and its like are.
-    pub columns: &'a Columns,
-    /// Further columns, of any kind.
-    pub kept: &'a [String],
-    /// All columns; else only those that `columns` and `kept` find, and others may hold anything.
-    pub all: bool,
-    /// The label is needed.
-    pub labelled: bool,
 }
 
 impl ParquetRows {
@@ -52,31 +39,17 @@ impl ParquetRows {
         let schema = reader.metadata().file_metadata().schema().clone();
         let fields = schema.get_fields();
         let all: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
-        let places = wanted.columns.locate(&all)?;
-        wanted.columns.require(&places, all.iter().map(String::as_str), wanted.labelled)?;
-        let further = kept::places(wanted.kept, &all)?;
-        kept::require(wanted.kept, &further, &all)?;
-        for (i, field) in places.iter().enumerate().filter_map(|(i, at)| Some((i, &fields[(*at)?]))) {
-            let text = field.is_primitive() && field.get_physical_type() == Physical::BYTE_ARRAY;
-            if !text && (i != LABEL || !field.is_primitive()) {
-                let is = if field.is_primitive() {
-                    field.get_physical_type().to_string()
-                } else {
-                    "a nested column".into()
-                };
-                let name = quoted(field.name());
-                let reason = format!(
-                    "column {name} must be text and is {is}; name another one with --comment-column and its like"
-                );
-                return Err(self::broken(path, &reason));
-            }
-        }
-        let kept: Vec<Arc<Type>> = fields
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| wanted.all || places.contains(&Some(*i)) || further.contains(&Some(*i)))
-            .map(|(_, field)| field.clone())
-            .collect();
+        let kind = |at: usize| Kind {
+            is_text: fields[at].is_primitive() && fields[at].get_physical_type() == Physical::BYTE_ARRAY,
+            is_nested: !fields[at].is_primitive(),
+            name: if fields[at].is_primitive() {
+                fields[at].get_physical_type().to_string()
+            } else {
+                String::new()
+            },
+        };
+        let chosen = wanted.choose(&all, kind, |reason| self::broken(path, reason))?;
+        let kept: Vec<Arc<Type>> = chosen.into_iter().map(|at| fields[at].clone()).collect();
         let moments = kept.iter().map(|field| Moment::of(field)).collect();
         let names: Vec<String> = kept.iter().map(|field| field.name().to_owned()).collect();
         let projection = Type::group_type_builder(schema.name()).with_fields(kept).build().map_err(broken)?;
@@ -201,13 +174,6 @@ fn json(field: &Field) -> Result<Json, &'static str> {
             };
             Json::Object(map.entries().iter().map(entry).collect::<Result<_, &'static str>>()?)
         }
-        plain => match value(plain, None)? {
-            Value::Null => Json::Null,
-            Value::Bool(b) => Json::Bool(b),
-            Value::Number(text) => serde_json::from_str(&text).unwrap_or(Json::Null),
-            Value::Text(text) | Value::Date(text) | Value::Json(text) | Value::Error(text) => {
-                Json::String(text)
-            }
-        },
+        plain => value(plain, None)?.into_json(),
     })
 }

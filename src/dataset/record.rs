@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::Value as Json;
+
 use super::error::DatasetError;
 use super::place::Place;
 
@@ -38,6 +40,17 @@ impl Value {
             Value::Bool(false) => Ok(Some("false")),
             Value::Json(_) => Err("a list or an object".into()),
             Value::Error(error) => Err(format!("the spreadsheet error {error}")),
+        }
+    }
+
+    /// The value within a JSON value.
+    pub(super) fn into_json(self) -> Json {
+        match self {
+            Value::Null => Json::Null,
+            Value::Bool(b) => Json::Bool(b),
+            Value::Number(text) => serde_json::from_str(&text).unwrap_or(Json::Null),
+            Value::Json(text) => serde_json::from_str(&text).unwrap_or(Json::String(text)),
+            Value::Text(text) | Value::Date(text) | Value::Error(text) => Json::String(text),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A file to its rows: where it comes from, how it is packed, and what format it has.
 //!
-//! The first bytes decide before the name does: gzip and Zstandard are unpacked, and Parquet and Excel files
+//! The first bytes decide before the name does: gzip and Zstandard are unpacked, and Parquet, Arrow and Excel files
 //! are known by theirs. Else the format is that of the name, or of `--format`.
 
 use std::fs::{File, Metadata};
@@ -8,15 +8,17 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::arrow::{ArrowRows, CONTINUATION, FEATHER_1, MAGIC};
 use super::columns::{Columns, LABEL};
 use super::delimited::{Delimited, Dialect, IsRow};
 use super::encoding::{Encoding, decoded};
 use super::error::DatasetError;
 use super::json::{JsonLines, JsonValues, is_lines};
 use super::labels::LabelMap;
-use super::parquet::{ParquetRows, Wanted};
+use super::parquet::ParquetRows;
 use super::record::Records;
 use super::text::PlainText;
+use super::wanted::Wanted;
 use super::xlsx::SheetRows;
 
 /// Bytes of a text that its format is recognised from.
@@ -38,6 +40,8 @@ pub enum Format {
     Txt,
     /// Parquet.
     Parquet,
+    /// Arrow IPC file (Feather) or stream.
+    Arrow,
     /// Excel workbook.
     Xlsx,
 }
@@ -59,7 +63,7 @@ pub struct ReadOptions {
     pub sheet: Option<String>,
     /// Texts are HTML, as in YouTube's `textDisplay`.
     pub html: bool,
-    /// Records hold all columns of a Parquet file, not only those that are needed.
+    /// Records hold all columns of a Parquet or Arrow file, not only those that are needed.
     pub all_columns: bool,
     /// Further columns that must be there, by name: [`read`](super::read) keeps their values.
     pub kept: Vec<String>,
@@ -86,20 +90,25 @@ pub(super) fn open(path: &Path, options: &ReadOptions, labelled: bool) -> Result
         start = peeked(&mut bytes).map_err(&io)?;
     }
     let format = format(path, options, &start)?;
+    let (columns, kept) = (&options.columns, &options.kept);
+    let wanted = Wanted { columns, kept, all: options.all_columns, labelled };
+    let whole = |mut bytes: Bytes| plain.map_or_else(|| spooled(&mut bytes), Ok).map_err(&io);
     match format {
-        Format::Parquet | Format::Xlsx => {
-            let file = match plain {
-                Some(file) => file,
-                None => spooled(&mut bytes).map_err(&io)?,
+        Format::Parquet => {
+            let rows = ParquetRows::open(whole(bytes)?, path, &wanted)?;
+            let names = Some(rows.names().clone());
+            Ok(Opened { records: Box::new(rows), names })
+        }
+        Format::Arrow => {
+            let rows = match start.starts_with(MAGIC) {
+                true => ArrowRows::open_file(whole(bytes)?, path, &wanted)?,
+                false => ArrowRows::open(bytes, path, &wanted)?,
             };
-            if format == Format::Parquet {
-                let (columns, kept) = (&options.columns, &options.kept);
-                let wanted = Wanted { columns, kept, all: options.all_columns, labelled };
-                let rows = ParquetRows::open(file, path, &wanted)?;
-                let names = Some(rows.names().clone());
-                return Ok(Opened { records: Box::new(rows), names });
-            }
-            let rows = SheetRows::open(file, path, options.sheet.as_deref(), &options.columns)?;
+            let names = Some(rows.names().clone());
+            Ok(Opened { records: Box::new(rows), names })
+        }
+        Format::Xlsx => {
+            let rows = SheetRows::open(whole(bytes)?, path, options.sheet.as_deref(), columns)?;
             let names = Some(rows.names().clone());
             Ok(Opened { records: Box::new(rows), names })
         }
@@ -185,6 +194,9 @@ fn format(path: &Path, options: &ReadOptions, start: &[u8]) -> Result<Format, Da
     if start.starts_with(OLD_EXCEL) {
         return Err(DatasetError::OldExcel(path.into()));
     }
+    if start.starts_with(FEATHER_1) {
+        return Err(DatasetError::OldFeather(path.into()));
+    }
     if let Some(format) = options.format {
         return Ok(format);
     }
@@ -193,6 +205,9 @@ fn format(path: &Path, options: &ReadOptions, start: &[u8]) -> Result<Format, Da
     }
     if start.starts_with(b"PK\x03\x04") {
         return Ok(Format::Xlsx);
+    }
+    if start.starts_with(MAGIC) || start.starts_with(&CONTINUATION) {
+        return Ok(Format::Arrow);
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let name = [".gz", ".zst", ".zstd"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
@@ -203,6 +218,7 @@ fn format(path: &Path, options: &ReadOptions, start: &[u8]) -> Result<Format, Da
         Some("json") => Ok(Format::Json),
         Some("txt") => Ok(Format::Txt),
         Some("parquet") => Ok(Format::Parquet),
+        Some("arrow" | "arrows" | "feather" | "ipc") => Ok(Format::Arrow),
         Some("xlsx" | "xlsm") => Ok(Format::Xlsx),
         _ => Err(DatasetError::UnknownFormat(path.into())),
     }
@@ -241,7 +257,7 @@ fn text(
         }
         Format::Jsonl => Opened { records: Box::new(JsonLines::new(input, path)), names: None },
         Format::Json => Opened { records: Box::new(JsonValues::new(input, path)), names: None },
-        Format::Txt | Format::Parquet | Format::Xlsx => {
+        Format::Txt | Format::Parquet | Format::Arrow | Format::Xlsx => {
             let rows = PlainText::new(input, path);
             let names = Some(rows.names().clone());
             Opened { records: Box::new(rows), names }

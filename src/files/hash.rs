@@ -23,15 +23,25 @@ pub fn file(path: &Path, stop: &dyn Fn() -> bool) -> io::Result<Option<String>> 
 /// # Errors
 /// What reading answers, naming the part.
 pub fn model(path: &Path) -> io::Result<String> {
-    let parts = super::split::parts(path);
+    Ok(joined(&super::split::parts(path), &|| false)?.unwrap_or_default())
+}
+
+/// Hexadecimal SHA-256 of files, one after the other; `None` if `stop` said so.
+///
+/// # Errors
+/// As [`model`].
+pub fn joined(paths: &[PathBuf], stop: &dyn Fn() -> bool) -> io::Result<Option<String>> {
     let mut hasher = Sha256::new();
-    for part in &parts {
-        feed(part, &mut hasher, &|| false).map_err(|error| match parts.len() {
+    for path in paths {
+        let fed = feed(path, &mut hasher, stop).map_err(|error| match paths.len() {
             1 => error,
-            _ => io::Error::new(error.kind(), format!("{}: {error}", part.display())),
-        })?;
+            _ => io::Error::new(error.kind(), format!("{}: {error}", path.display())),
+        });
+        if !fed? {
+            return Ok(None);
+        }
     }
-    Ok(hex(hasher))
+    Ok(Some(hex(hasher)))
 }
 
 /// Hashes a file's bytes; `false` if `stop` said so.

@@ -154,6 +154,25 @@ impl Output {
     }
 }
 
+/// Gives files of one model their names, the first one last: it is the one that is opened. If that fails, none of them
+/// stays.
+///
+/// # Errors
+/// As [`Output::finish`].
+pub fn finish_all(outputs: Vec<Output>, force: bool) -> Result<(), OutputError> {
+    let mut named = Vec::new();
+    for output in outputs.into_iter().rev() {
+        let target = output.target.clone();
+        if let Err(error) = output.finish(force) {
+            // What cannot be removed either is left: the first error says more.
+            named.iter().for_each(|target| drop(fs::remove_file(target)));
+            return Err(error);
+        }
+        named.push(target);
+    }
+    Ok(())
+}
+
 /// Temporary files are for their owner alone; a model is as readable as any new file.
 fn make_readable(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -226,6 +245,21 @@ mod tests {
         assert_eq!(fs::read_to_string(path("file")).unwrap(), "new");
         let exists = Output::create(&path("file"), 3, false).unwrap_err();
         assert!(matches!(exists, OutputError::Exists(_)), "{exists}");
+    }
+
+    #[test]
+    fn parts_get_their_names_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let targets: Vec<PathBuf> = ["a", "b", "c"].iter().map(|name| folder.path().join(name)).collect();
+        let create = || targets.iter().map(|target| Output::create(target, 3, false).unwrap()).collect();
+        let outputs: Vec<Output> = create();
+        fs::write(&targets[0], "somebody's").unwrap();
+        let refusal = finish_all(outputs, false).unwrap_err();
+        assert!(matches!(refusal, OutputError::Exists(_)), "{refusal}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "somebody's file alone");
+        fs::remove_file(&targets[0]).unwrap();
+        finish_all(create(), false).unwrap();
+        assert!(targets.iter().all(|target| target.is_file()));
     }
 
     #[test]

@@ -7,6 +7,16 @@ pub fn parts(path: &Path) -> Vec<PathBuf> {
     split_name(path).unwrap_or_else(|| vec![path.to_owned()])
 }
 
+/// What the parts of a model are called that is split into `count` files; one file keeps its name.
+pub fn names(path: &Path, count: usize) -> Vec<PathBuf> {
+    if count == 1 {
+        return vec![path.to_owned()];
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.strip_suffix(".gguf").unwrap_or(&name);
+    (1..=count).map(|n| path.with_file_name(format!("{stem}-{n:05}-of-{count:05}.gguf"))).collect()
+}
+
 fn split_name(path: &Path) -> Option<Vec<PathBuf>> {
     let stem = path.file_name()?.to_str()?.strip_suffix(".gguf")?;
     let (rest, count) = stem.rsplit_once("-of-")?;
@@ -23,6 +33,16 @@ fn split_name(path: &Path) -> Option<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_are_named_as_they_are_found() {
+        for path in ["a/m.gguf", "a/m", "m.v2.gguf"] {
+            let named = names(Path::new(path), 3);
+            assert_eq!(parts(&named[0]), named, "{path}");
+        }
+        assert_eq!(names(Path::new("a/m.gguf"), 2)[1], Path::new("a/m-00002-of-00002.gguf"));
+        assert_eq!(names(Path::new("a/m.gguf"), 1), [Path::new("a/m.gguf")]);
+    }
 
     #[test]
     fn parts_are_told_by_the_name() {

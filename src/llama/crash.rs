@@ -7,7 +7,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -18,7 +18,7 @@ use crate::text::escape::shown;
 
 /// The model that is in use, for messages.
 static MODEL: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
-/// A file that nobody is to find afterwards.
+/// Files that nobody is to find afterwards: their names, each ended by a zero byte, and an empty name.
 static UNFINISHED: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
 
 /// Has the process end with a message that names `path` if llama.cpp gives up. Call it before llama.cpp
@@ -30,10 +30,16 @@ pub fn name_model(path: &Path) {
     keep(&MODEL, CString::new(name).ok());
 }
 
-/// As [`name_model`], for a file that is removed if that happens.
-pub fn name_unfinished(path: &Path) {
-    name_model(path);
-    keep(&UNFINISHED, CString::new(path.as_os_str().as_bytes()).ok());
+/// As [`name_model`], for a model's files, which are removed if that happens.
+pub fn name_unfinished(paths: &[PathBuf]) {
+    if let Some(first) = paths.first() {
+        name_model(first);
+    }
+    let name = |path: &PathBuf| CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+    let names = paths.iter().map(name).filter(|name| !name.is_empty());
+    let mut list: Vec<u8> = names.flat_map(CString::into_bytes_with_nul).collect();
+    list.push(0);
+    UNFINISHED.store(Box::leak(list.into_boxed_slice()).as_mut_ptr().cast(), Ordering::Release);
 }
 
 /// The unfinished file has been loaded and may stay.
@@ -96,11 +102,13 @@ fn end(parts: &[&[u8]]) -> ! {
     write(b"error: ");
     parts.iter().for_each(|part| write(part));
     write(b"\n");
-    let unfinished = UNFINISHED.load(Ordering::Acquire);
-    // SAFETY: a C string that `keep` leaked; `unlink` and `_exit` may be called in a handler.
+    let mut unfinished = UNFINISHED.load(Ordering::Acquire);
+    // SAFETY: C strings one after the other that `name_unfinished` leaked, the last one empty; `unlink` and `_exit` may
+    // be called in a handler.
     unsafe {
-        if !unfinished.is_null() {
+        while !unfinished.is_null() && *unfinished != 0 {
             libc::unlink(unfinished);
+            unfinished = unfinished.add(CStr::from_ptr(unfinished).count_bytes() + 1);
         }
         libc::_exit(1)
     }

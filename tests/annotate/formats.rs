@@ -54,17 +54,16 @@ async fn a_table_is_written_in_every_format() {
             ["9007199254740993", "두 줄\n이고 \"따옴표\", 쉼표", "0", "12", "x", ""],
             ["", "감사합니다", "", "", "", "=1+1"],
         ];
-        for name in ["out.csv", "out.jsonl", "out.parquet", "out.xlsx"] {
+        let formats = ["out.csv", "out.tsv", "out.jsonl", "out.parquet", "out.arrow", "out.xlsx"];
+        for name in formats {
             place.annotate(&["in.csv", "--out", name], 0);
             check(place, name, &expect);
         }
-        place.annotate(&["in.csv", "--out", "out.tsv"], 0);
-        let mut flat = expect;
-        flat[1][1] = "두 줄 이고 \"따옴표\", 쉼표";
-        check(place, "out.tsv", &flat);
+        let tsv = place.read("out.tsv");
+        assert!(tsv.contains("\t$'두 줄\\n이고 \"따옴표\", 쉼표'\t") && tsv.lines().count() == 4, "{tsv}");
 
         // What each format gives is read again and written as any other.
-        for from in ["out.csv", "out.jsonl", "out.parquet", "out.xlsx"] {
+        for from in formats {
             place.annotate(&[from, "--out", "again.csv", "--force", "--comment-column", "comment"], 0);
             let again = place.records("again.csv");
             assert_eq!(again[1].values[..6].iter().map(text).collect::<Vec<_>>(), expect[1], "{from}");
@@ -108,6 +107,30 @@ async fn excel_is_met_half_way() {
         // A date stays a date in Parquet too.
         place.annotate(&["in.xlsx", "--out", "out.parquet"], 0);
         assert_eq!(place.records("out.parquet")[0].values[..5], before[0].values[..]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cell_cannot_hold_is_said() {
+    with(Fake::default(), |place| {
+        let long = "글".repeat(40_000);
+        place.write("in.csv", format!("comment,note\n좋아요,{long}\n,{long}\n감사합니다,짧다\n"));
+        let message = place.annotate(&["in.csv", "--out", "out.xlsx"], 3);
+        let expect = "2 rows have texts that were cut; a cell of .xlsx holds 32,767 characters";
+        assert!(message.contains(expect), "{message}");
+        let note = "column \"note\" is cut, because a cell of .xlsx holds no more";
+        let records = place.records("out.xlsx");
+        let errors: Vec<&str> = records.iter().map(|record| text(cell(record, "error"))).collect();
+        let blank = "line 3: the comment is missing or blank";
+        assert_eq!(errors, [&format!("line 2: {note}"), &format!("{blank}; {note}"), ""]);
+        assert!(!text(cell(&records[0], "label")).is_empty(), "it has an answer");
+        assert_eq!(text(cell(&records[0], "note")), &long[..32_767 * "글".len()]);
+
+        // A format that holds all says nothing.
+        let message = place.annotate(&["in.csv", "--out", "out.csv"], 3);
+        assert!(!message.contains("cut"), "{message}");
+        assert_eq!(text(cell(&place.records("out.csv")[0], "note")), long);
     })
     .await;
 }

@@ -135,7 +135,10 @@ async fn what_cannot_be_done_is_said_first() {
             let message = place.annotate(args, 1);
             assert!(message.contains(expect), "{args:?}: {message}");
         };
-        check(&["in.csv", "--out", "out.doc"], "the name must end in .csv, .tsv, .jsonl, .parquet or .xlsx");
+        check(
+            &["in.csv", "--out", "out.doc"],
+            "the name must end in .csv, .tsv, .jsonl, .parquet, .arrow or .xlsx",
+        );
         check(&["in.csv", "--out", "in.csv", "--force"], "in.csv is an input; choose another --out");
         check(
             &["in.csv", "--out", "blank.csv"],

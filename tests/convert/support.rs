@@ -247,6 +247,8 @@ pub fn narrow(folder: &str) -> Checkpoint {
 pub struct Job<'a> {
     pub base: &'a Path,
     pub adapter: Option<&'a Path>,
+    pub text_only: bool,
+    pub split_max_size: Option<u64>,
     pub file_type: FileType,
     pub overrides: Vec<TypeOverride>,
     pub pad: bool,
@@ -261,6 +263,8 @@ impl<'a> Job<'a> {
         Self {
             base,
             adapter: None,
+            text_only: false,
+            split_max_size: None,
             file_type,
             overrides: Vec::new(),
             pad: false,
@@ -300,7 +304,7 @@ impl<'a> Job<'a> {
     ) -> Result<T, ConvertError> {
         let profile = Profile::from_toml(DEFAULT_TOML)?;
         let base = Base::open(self.base)?;
-        let adapter = self.adapter.map(Adapter::open).transpose()?;
+        let adapter = self.adapter.map(|dir| Adapter::open(dir, self.text_only)).transpose()?;
         let imatrix = self.imatrix.map(Imatrix::open).transpose()?;
         let request = Request {
             base: &base,
@@ -315,6 +319,7 @@ impl<'a> Job<'a> {
                 imatrix: imatrix.as_ref(),
                 smooth: self.smooth,
             },
+            split_max_size: self.split_max_size,
         };
         then(convert::plan(&request)?, &request)
     }

@@ -1,5 +1,6 @@
 //! People's files of comments: each row is read or refused with its place, and none shifts or vanishes.
 
+mod arrow;
 mod columnar;
 mod commands;
 mod json;

@@ -83,7 +83,7 @@ proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(content in bytes()) {
         let formats = [
-            Format::Csv, Format::Tsv, Format::Jsonl, Format::Json, Format::Txt, Format::Parquet, Format::Xlsx,
+            Format::Csv, Format::Tsv, Format::Jsonl, Format::Json, Format::Txt, Format::Parquet, Format::Arrow, Format::Xlsx,
         ];
         let file = made("file", &content);
         for format in formats {

@@ -1,8 +1,8 @@
-//! Proof before the name: the written file is read again, loaded, and asked one question.
+//! Proof before the name: the written file, or each of its parts, is read again, loaded, and asked one question.
 
-use std::ffi::CString;
+use std::ffi::{CString, c_char};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as llama;
@@ -51,13 +51,27 @@ pub enum VerifyError {
     NotFinite,
 }
 
-/// Reads the header again and holds it against the plan's.
+/// Reads the headers of the model's files again and holds them against the planned ones.
 ///
 /// # Errors
 /// [`VerifyError::Header`], [`VerifyError::Check`], [`VerifyError::Differs`], [`VerifyError::Io`].
-pub fn check_header(path: &Path, planned: &Header) -> Result<(), VerifyError> {
-    let found = Header::read(path)?;
-    check::header(&found)?;
+pub fn check_headers(paths: &[PathBuf], planned: &[Header]) -> Result<(), VerifyError> {
+    let mut whole: Option<Header> = None;
+    for (path, planned) in paths.iter().zip(planned) {
+        let found = Header::read(path)?;
+        match &mut whole {
+            None => whole = Some(found.clone()),
+            Some(whole) => whole.tensors.extend(found.tensors.iter().cloned()),
+        }
+        check_planned(path, &found, planned)?;
+    }
+    match whole {
+        Some(whole) => Ok(check::header(&whole)?),
+        None => Err(VerifyError::Differs("it has no files")),
+    }
+}
+
+fn check_planned(path: &Path, found: &Header, planned: &Header) -> Result<(), VerifyError> {
     if found.tensors != planned.tensors {
         return Err(VerifyError::Differs("its tensors differ"));
     }
@@ -70,20 +84,20 @@ pub fn check_header(path: &Path, planned: &Header) -> Result<(), VerifyError> {
     Ok(())
 }
 
-/// Loads the file on the CPU and computes the logits after one prompt of `profile`.
+/// Loads the model's files on the CPU and computes the logits after one prompt of `profile`.
 ///
 /// # Errors
-/// Any [`VerifyError`] but those of [`check_header`].
-pub fn ask(path: &Path, profile: &Profile, threads: usize) -> Result<(), VerifyError> {
+/// Any [`VerifyError`] but those of [`check_headers`].
+pub fn ask(paths: &[PathBuf], profile: &Profile, threads: usize) -> Result<(), VerifyError> {
     crate::llama::backend::backend().map_err(VerifyError::Backend)?;
-    crash::name_unfinished(path);
-    let asked = answer(path, profile, threads);
+    crash::name_unfinished(paths);
+    let asked = answer(paths, profile, threads);
     crash::finished();
     asked
 }
 
-fn answer(path: &Path, profile: &Profile, threads: usize) -> Result<(), VerifyError> {
-    let model = Model::load(path)?;
+fn answer(paths: &[PathBuf], profile: &Profile, threads: usize) -> Result<(), VerifyError> {
+    let model = Model::load(paths)?;
     for marker in ["<start_of_turn>", "<end_of_turn>"] {
         if !matches!(model.tokenise(marker, false)[..], [token] if model.is_control(token)) {
             return Err(VerifyError::NotControl(marker.to_owned()));
@@ -109,15 +123,17 @@ fn answer(path: &Path, profile: &Profile, threads: usize) -> Result<(), VerifyEr
 struct Model(NonNull<llama::llama_model>);
 
 impl Model {
-    fn load(path: &Path) -> Result<Self, VerifyError> {
-        let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(io::Error::from)?;
-        // SAFETY: the backend is initialised, the path is a C string that lives until the call
-        // returns, and the parameters are llama.cpp's defaults, which hold no pointer of ours.
+    fn load(paths: &[PathBuf]) -> Result<Self, VerifyError> {
+        let path = |path: &PathBuf| CString::new(path.as_os_str().as_encoded_bytes());
+        let paths = paths.iter().map(path).collect::<Result<Vec<CString>, _>>().map_err(io::Error::from)?;
+        let mut pointers: Vec<*const c_char> = paths.iter().map(|path| path.as_ptr()).collect();
+        // SAFETY: the backend is initialised, the paths are C strings that live until the call returns, as does the
+        // list of so many pointers to them, and the parameters are llama.cpp's defaults, which hold no pointer of ours.
         let model = unsafe {
             let mut params = llama::llama_model_default_params();
             params.n_gpu_layers = 0;
             params.use_extra_bufts = false;
-            llama::llama_model_load_from_file(path.as_ptr(), params)
+            llama::llama_model_load_from_splits(pointers.as_mut_ptr(), pointers.len(), params)
         };
         NonNull::new(model).map(Self).ok_or(VerifyError::Load)
     }

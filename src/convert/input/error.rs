@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::safetensors::SafetensorsError;
 use crate::gguf::GgufError;
+use crate::gguf::check::CheckError;
 use crate::text::shown::{shown, shown_path};
 
 /// Why a base can't be opened.
@@ -18,6 +19,9 @@ pub enum SourceError {
         /// Why.
         source: io::Error,
     },
+    /// A part of a split GGUF file is missing, or not what it must be.
+    #[error(transparent)]
+    Parts(#[from] CheckError),
     /// A JSON file is not what it must be.
     #[error("{}: {}", shown_path(.path), shown(.reason))]
     Json {

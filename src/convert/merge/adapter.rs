@@ -75,11 +75,12 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Reads `adapter_config.json` and the header of `adapter_model.safetensors`.
+    /// Reads `adapter_config.json` and the header of `adapter_model.safetensors`. Tensors of the part that reads
+    /// pictures are left with `text_only`.
     ///
     /// # Errors
     /// Any [`AdapterError`] but those that need the base.
-    pub fn open(dir: &Path) -> Result<Self, AdapterError> {
+    pub fn open(dir: &Path, text_only: bool) -> Result<Self, AdapterError> {
         let config = read_adapter_config(dir)?;
         let weights_path = dir.join(WEIGHTS);
         if !weights_path.is_file() && dir.join(PICKLED).is_file() {
@@ -101,11 +102,20 @@ impl Adapter {
         if !file.buffers.is_empty() {
             adapter.notes.push(format!("buffers without weights are skipped: {}", listed(&file.buffers)));
         }
-        adapter.sort(file.tensors)?;
+        let vision = adapter.sort(file.tensors)?;
+        match vision.len() {
+            0 => {}
+            _ if !text_only => return Err(AdapterError::Vision(vision)),
+            n => adapter.notes.push(format!(
+                "what the adapter trains of the part that reads pictures is left ({n} tensors: {})",
+                listed(&vision)
+            )),
+        }
         Ok(adapter)
     }
 
-    fn sort(&mut self, tensors: Vec<(String, TensorSource)>) -> Result<(), AdapterError> {
+    /// Puts the tensors to their modules; returns the names of those that belong to the part that reads pictures.
+    fn sort(&mut self, tensors: Vec<(String, TensorSource)>) -> Result<Vec<String>, AdapterError> {
         let (mut unused, mut vision, mut training) = (Vec::new(), Vec::new(), Vec::new());
         let mut is_compiled = false;
         for (name, source) in tensors {
@@ -126,11 +136,7 @@ impl Adapter {
         if !training.is_empty() {
             self.notes.push(format!("tensors that only training needs are skipped: {}", listed(&training)));
         }
-        match () {
-            () if !unused.is_empty() => Err(AdapterError::UnusedTensors(unused)),
-            () if !vision.is_empty() => Err(AdapterError::Vision(vision)),
-            () => Ok(()),
-        }
+        if unused.is_empty() { Ok(vision) } else { Err(AdapterError::UnusedTensors(unused)) }
     }
 
     /// The head alone has the same name in two layouts.

@@ -60,7 +60,7 @@ pub enum AdapterError {
     UnusedTensors(Vec<String>),
     /// Tensors of the part that reads pictures.
     #[error(
-        "the adapter trains the part that reads pictures ({} tensors: {}), which is not converted; train the text model alone",
+        "the adapter trains the part that reads pictures, too ({} tensors: {}), which is not converted; take the text part alone with --text-only",
         .0.len(), listed(.0)
     )]
     Vision(Vec<String>),

@@ -6,6 +6,7 @@ mod head;
 pub(super) mod model;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use self::adapted::Adapted;
 use self::model::Model;
@@ -16,6 +17,7 @@ use crate::convert::input::gguf_base::GgufBase;
 use crate::convert::input::tensor::TensorSource;
 use crate::convert::merge::adapter::Adapter;
 use crate::convert::merge::lora::LowRank;
+use crate::convert::parts;
 use crate::convert::quantise::imatrix::{Imatrix, ImatrixError};
 use crate::convert::quantise::mixture::{Mixture, Weight, choose_types, tensor_order};
 use crate::convert::quantise::pad::{Padding, padded_width};
@@ -77,8 +79,10 @@ pub struct Plan {
     pub architecture: Architecture,
     /// The result's type.
     pub file_type: FileType,
-    /// The result's header.
+    /// The result's header, as of one file.
     pub header: Header,
+    /// Which tensors are in which file; one range if the result is not split.
+    pub parts: Vec<Range<usize>>,
     /// The result's tensors, in file order.
     pub tensors: Vec<PlannedTensor>,
     /// Whether the base was quantised, so that merging rounds a second time.
@@ -92,9 +96,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The result's size, in bytes.
+    /// The headers of the result's files.
+    pub fn headers(&self) -> Vec<Header> {
+        parts::headers(&self.header, &self.parts)
+    }
+
+    /// The result's size, of all its files, in bytes.
     pub fn file_size(&self) -> u64 {
-        self.header.file_size()
+        self.headers().iter().map(Header::file_size).sum()
     }
 
     /// Names of the tensors that get a LoRA update.
@@ -158,6 +167,7 @@ fn plan(mut model: Model, adapter: Option<&Adapter>, mixture: Mixture) -> Result
     Ok(Plan {
         architecture: model.architecture,
         file_type: mixture.file_type,
+        parts: parts::ranges(&header, None),
         header,
         tensors,
         base_is_quantised: model.tensors.values().any(|t| t.tensor_type.is_quantised()),

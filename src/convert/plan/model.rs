@@ -75,9 +75,6 @@ impl Model {
     /// Of a GGUF file.
     pub fn of_gguf(base: &GgufBase) -> Result<Self, ConvertError> {
         let architecture = Architecture::from_gguf(base.header.architecture()?)?;
-        if base.header.metadata.get("split.count").and_then(Value::as_u64).is_some_and(|n| n > 1) {
-            return Err(ConvertError::SplitGguf);
-        }
         check::header(&base.header)?;
         let said = |key: &str| base.header.metadata.get(&format!("{PROVENANCE}.{key}"));
         let (is_smoothed, padded_from) =

@@ -1,4 +1,4 @@
-//! CSV by RFC 4180, and TSV, which has no quoting.
+//! CSV by RFC 4180, and TSV, which has no quoting: its texts with tabs and line breaks are escaped.
 
 use std::borrow::Cow;
 use std::io::{BufWriter, Write};
@@ -8,6 +8,7 @@ use super::error::WriteError;
 use super::layout::{Added, Layout};
 use super::options::WriteOptions;
 use super::sink::Sink;
+use crate::dataset::escape;
 use crate::dataset::record::{Record, Value};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -16,8 +17,8 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 pub struct Table {
     out: csv::Writer<BufWriter<Box<dyn Write + Send>>>,
     escape: bool,
-    /// Fields hold no tabs and line breaks.
-    flat: bool,
+    /// Without quoting.
+    is_tsv: bool,
 }
 
 impl Table {
@@ -45,7 +46,7 @@ impl Table {
         out: Box<dyn Write + Send>,
         options: WriteOptions,
         (layout, added): (&Layout, &[Added]),
-        flat: bool,
+        is_tsv: bool,
     ) -> Result<Self, WriteError> {
         let mut out = BufWriter::new(out);
         if options.bom {
@@ -53,10 +54,10 @@ impl Table {
         }
         let mut builder = csv::WriterBuilder::new();
         builder.flexible(true);
-        if flat {
+        if is_tsv {
             builder.delimiter(b'\t').quote_style(csv::QuoteStyle::Never);
         }
-        let mut table = Self { out: builder.from_writer(out), escape: options.escape_formulas, flat };
+        let mut table = Self { out: builder.from_writer(out), escape: options.escape_formulas, is_tsv };
         let own = layout.columns().iter().map(|column| &column.name);
         let names: Vec<Value> =
             own.chain(added.iter().map(|column| &column.name)).cloned().map(Value::Text).collect();
@@ -66,10 +67,7 @@ impl Table {
 
     fn field<'a>(&self, value: &'a Value) -> Cow<'a, str> {
         let text = if self.escape { cells::escaped(value) } else { cells::shown(value).into() };
-        if self.flat && text.contains(['\t', '\n', '\r']) {
-            return text.replace("\r\n", " ").replace(['\t', '\n', '\r'], " ").into();
-        }
-        text
+        if self.is_tsv { escape::field(&text).into_owned().into() } else { text }
     }
 }
 

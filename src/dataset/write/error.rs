@@ -11,6 +11,9 @@ pub enum WriteError {
     /// The Parquet library's.
     #[error("as Parquet: {0}")]
     Parquet(#[from] ::parquet::errors::ParquetError),
+    /// The Arrow library's.
+    #[error("as Arrow: {0}")]
+    Arrow(#[from] arrow_schema::ArrowError),
     /// The Excel library's.
     #[error("as xlsx: {0}")]
     Xlsx(#[from] rust_xlsxwriter::XlsxError),

@@ -1,5 +1,6 @@
 //! Files of comments, written: a file's own columns as they were and in their order, and columns added to them.
 
+mod arrow;
 mod cells;
 mod delimited;
 mod error;
@@ -24,6 +25,7 @@ use crate::dataset::record::{Record, Value};
 /// Writes rows in their order.
 pub struct RowWriter {
     layout: Layout,
+    added: Vec<Added>,
     sink: Box<dyn Sink>,
     width: usize,
 }
@@ -46,13 +48,30 @@ impl RowWriter {
             OutFormat::Csv => Box::new(delimited::Table::csv(out, options, &layout, &added)?),
             OutFormat::Tsv => Box::new(delimited::Table::tsv(out, options, &layout, &added)?),
             OutFormat::Jsonl => Box::new(jsonl::Lines::new(out, &added)),
+            OutFormat::Arrow => Box::new(arrow::Batches::new(out, &layout, &added)?),
             OutFormat::Xlsx => Box::new(xlsx::Sheet::new(out, &layout, &added)?),
             OutFormat::Parquet => match ParquetCopy::schema_of(layout.files()) {
                 Some(schema) => Box::new(ParquetCopy::new(out, layout.files(), &schema, &added)?),
                 None => Box::new(parquet::Groups::new(out, &layout, &added)?),
             },
         };
-        Ok(Self { layout, sink, width })
+        Ok(Self { layout, added, sink, width })
+    }
+
+    /// The names of a row's columns of which the format holds the beginning alone: a cell of an .xlsx file has a limit.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn cut(&mut self, record: Option<&Record>, added: &[Value]) -> Result<Vec<String>, WriteError> {
+        let mut names = Vec::new();
+        if let Some(record) = record {
+            let places = self.layout.places(&record.names)?;
+            let own = places.iter().zip(&record.values).filter(|(_, value)| self.sink.cuts(value));
+            names.extend(own.map(|(place, _)| self.layout.columns()[*place].name.clone()));
+        }
+        let added = self.added.iter().zip(added).filter(|(_, value)| self.sink.cuts(value));
+        names.extend(added.map(|(column, _)| column.name.clone()));
+        Ok(names)
     }
 
     /// Writes a row. Without a record, such as for a line that cannot be read, its own columns are empty.

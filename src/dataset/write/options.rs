@@ -7,12 +7,14 @@ use std::path::Path;
 pub enum OutFormat {
     /// Fields separated by commas (RFC 4180).
     Csv,
-    /// Fields separated by tabs; a tab or line break in a field becomes a space.
+    /// Fields separated by tabs, without quoting; a text with a tab or line break is escaped, as in $'a\tb'.
     Tsv,
     /// One JSON object per line.
     Jsonl,
     /// Parquet.
     Parquet,
+    /// Arrow IPC file (Feather).
+    Arrow,
     /// Excel workbook with one sheet.
     Xlsx,
 }
@@ -26,6 +28,7 @@ impl OutFormat {
             "tsv" | "tab" => Self::Tsv,
             "jsonl" | "ndjson" => Self::Jsonl,
             "parquet" => Self::Parquet,
+            "arrow" | "feather" | "ipc" => Self::Arrow,
             "xlsx" => Self::Xlsx,
             _ => return None,
         })

@@ -115,6 +115,11 @@ impl Sink for Sheet {
         Ok(())
     }
 
+    fn cuts(&self, value: &Value) -> bool {
+        let text = cells::shown(value);
+        cut(text).len() < text.len()
+    }
+
     fn finish(mut self: Box<Self>) -> Result<(), WriteError> {
         self.book.save_to_writer(Seekless(&mut self.out))?;
         Ok(self.out.flush()?)

@@ -13,7 +13,7 @@ mod vocabulary;
 use std::path::Path;
 
 pub use error::CheckError;
-pub use parts::other_parts;
+pub use parts::{other_parts, others};
 
 use super::{Header, TensorInfo};
 
@@ -24,8 +24,13 @@ use super::{Header, TensorInfo};
 /// Any [`CheckError`].
 pub fn file(path: &Path) -> Result<Header, CheckError> {
     let header = Header::read(path)?;
-    let others = parts::others(path, &header)?;
-    let tensors = others.iter().chain([&header]).flat_map(|part| &part.tensors).collect::<Vec<_>>();
+    let others = others(path, &header)?;
+    let tensors = others
+        .iter()
+        .map(|(_, part)| part)
+        .chain([&header])
+        .flat_map(|part| &part.tensors)
+        .collect::<Vec<_>>();
     check(&header, &tensors)?;
     Ok(header)
 }

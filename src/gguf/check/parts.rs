@@ -13,8 +13,11 @@ use crate::gguf::{GgufError, Header, Value};
 /// Parts of a model: more than any has.
 const MAX_PARTS: u16 = 1024;
 
-/// The headers of all parts but the first, which is at `path`. None where the model is not split.
-pub(super) fn others(path: &Path, first: &Header) -> Result<Vec<Header>, CheckError> {
+/// The paths and headers of all parts but the first, which is at `path`. None where the model is not split.
+///
+/// # Errors
+/// [`CheckError::NotFirstPart`], [`CheckError::Part`], [`CheckError::Setting`].
+pub fn others(path: &Path, first: &Header) -> Result<Vec<(PathBuf, Header)>, CheckError> {
     let count = match first.metadata.get("split.count") {
         None | Some(Value::U16(0 | 1)) => return Ok(Vec::new()),
         Some(Value::U16(n)) if *n <= MAX_PARTS => *n,
@@ -31,10 +34,10 @@ pub(super) fn others(path: &Path, first: &Header) -> Result<Vec<Header>, CheckEr
     if paths.len() != usize::from(count) || paths.first().is_none_or(|first| first != path) {
         return Err(CheckError::NotFirstPart(count.into()));
     }
-    for (number, path) in (1..).zip(&paths[1..]) {
-        let part = part(path, number, &mut names)
+    for (number, path) in (1..).zip(paths.into_iter().skip(1)) {
+        let part = part(&path, number, &mut names)
             .map_err(|source| CheckError::Part { path: path.clone(), source: Box::new(source) })?;
-        parts.push(part);
+        parts.push((path, part));
     }
     let total = first.metadata.get("split.tensors.count");
     if !matches!(total, Some(Value::I32(n)) if usize::try_from(*n) == Ok(names.len())) {
