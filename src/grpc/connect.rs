@@ -9,6 +9,11 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Request, Status};
 
 use super::address::{AddressError, Target};
+use super::tls::MAX_PEM;
+use crate::files::open;
+
+/// Maximum size of a file with a client's token, in bytes.
+const MAX_TOKEN: u64 = 64 << 10;
 
 /// How to ask a server.
 #[derive(Debug, Clone)]
@@ -104,14 +109,14 @@ impl ClientOptions {
     fn tls_config(&self) -> Result<ClientTlsConfig, ConnectError> {
         let mut config = ClientTlsConfig::new().timeout(self.timeout);
         config = match &self.tls.ca {
-            Some(path) => config.ca_certificate(Certificate::from_pem(read(path)?)),
+            Some(path) => config.ca_certificate(Certificate::from_pem(read(path, MAX_PEM)?)),
             None => config.with_enabled_roots(),
         };
         if let Some(name) = &self.tls.server_name {
             config = config.domain_name(name);
         }
         match (&self.tls.cert, &self.tls.key) {
-            (Some(cert), Some(key)) => Ok(config.identity(Identity::from_pem(read(cert)?, read(key)?))),
+            (Some(cert), Some(key)) => Ok(config.identity(Identity::from_pem(read(cert, MAX_PEM)?, read(key, MAX_PEM)?))),
             (None, None) => Ok(config),
             _ => Err(ConnectError::HalfIdentity),
         }
@@ -123,7 +128,7 @@ impl ClientOptions {
     /// See [`ConnectError`].
     pub(super) fn token(&self) -> Result<Token, ConnectError> {
         let Some(path) = &self.token_file else { return Ok(Token(None)) };
-        let text = String::from_utf8(read(path)?).unwrap_or_default();
+        let text = String::from_utf8(read(path, MAX_TOKEN)?).unwrap_or_default();
         let value = AsciiMetadataValue::try_from(format!("Bearer {}", text.trim())).ok();
         let value = value.filter(|_| !text.trim().is_empty() && !text.trim().contains(char::is_whitespace));
         let mut value = value.ok_or_else(|| ConnectError::Token(path.clone()))?;
@@ -132,8 +137,8 @@ impl ClientOptions {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ConnectError> {
-    std::fs::read(path).map_err(|source| ConnectError::Read { path: path.to_owned(), source })
+fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ConnectError> {
+    open::read(path, limit).map_err(|source| ConnectError::Read { path: path.to_owned(), source })
 }
 
 /// The caller's token on each call.

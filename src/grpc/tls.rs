@@ -12,6 +12,10 @@ use tokio_rustls::rustls::{Error as RustlsError, RootCertStore, ServerConfig};
 
 use super::reload::{Reload, Reloaded};
 use super::x509::Certificate;
+use crate::files::open;
+
+/// Maximum size of a file with certificates or a key, in bytes: a system's whole bundle of roots has 0.2 MiB.
+pub(super) const MAX_PEM: u64 = 4 << 20;
 
 /// The server's certificate, its key, and whose certificates clients need.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +166,7 @@ fn current(files: &TlsFiles) -> Result<Current, TlsError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
+    open::read(path, MAX_PEM).map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
 /// The certificates of a PEM file; at least one.

@@ -17,12 +17,16 @@ use super::principal::{Admitted, Limits, Principal, PrincipalUse};
 use super::reload::{Reload, Reloaded};
 use super::x509::{at, unix_days};
 use super::{status, tls};
+use crate::files::open;
 
 /// What a token begins with, so that people and scanners for secrets know it.
 const PREFIX: &str = "kos_";
 
 /// Methods that a token can be limited to.
 const METHODS: [&str; 5] = ["Classify", "StreamReason", "ClassifyBatch", "ClassifyStream", "GetModelInfo"];
+
+/// Maximum size of the file, in bytes: some 100,000 entries.
+const MAX_FILE: u64 = 16 << 20;
 
 /// Maximum characters of a name.
 const MAX_NAME: usize = 64;
@@ -202,7 +206,7 @@ fn by_name<'a>(entries: &'a [Entry], names: &[String]) -> Option<&'a Entry> {
 
 fn read(path: &Path, known: &BTreeMap<&str, Arc<Principal>>) -> Result<Vec<Entry>, TokensError> {
     let failed = |source| TokensError::Read { path: path.to_owned(), source };
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let text = open::read_text(path, MAX_FILE).map_err(failed)?;
     let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
     if mode & 0o004 != 0 {
         warn!(path = %path.display(), "everybody on this machine can read the tokens file; chmod 600 it");

@@ -4,6 +4,7 @@ mod assertions;
 mod models;
 mod mutations;
 mod served;
+mod settings;
 mod targets;
 
 use std::fs;
