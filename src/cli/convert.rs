@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::convert::finish::verify::VerifyError;
 use crate::convert::input::hub::{Hub, HubId, HubSettings, Part, Report};
 use crate::convert::merge::adapter::{Adapter, read_adapter_config};
 use crate::convert::plan::Plan;
@@ -26,6 +27,8 @@ use crate::load_test::peak_memory;
 
 use super::profile_arg::{self, ProfileArgError, read_profile};
 use super::ranges::{THREADS, whole};
+use super::trial;
+use crate::text::shown::{shown, shown_path};
 
 /// Convert a Hugging Face model and its LoRA adapter to a quantised GGUF file.
 ///
@@ -92,7 +95,7 @@ pub enum ConvertCliError {
     #[error(transparent)]
     Profile(#[from] ProfileArgError),
     /// Neither a path nor a hub id.
-    #[error("{0}: no such file or folder, and not a hub id like owner/name")]
+    #[error("{text}: no such file or folder, and not a hub id like owner/name", text = shown(.0))]
     NotFound(String),
     /// The terminal can't be written, or signals not be caught.
     #[error(transparent)]
@@ -157,13 +160,10 @@ fn carry_out(
     let meter = Meter::new(data_bytes);
     let types = type_table(&plan);
     let merged = request.adapter.is_some().then(|| (plan.merged().count(), plan.replaced().count()));
-    let summary = convert::convert(
-        plan,
-        request,
-        &args.out,
-        args.force,
-        Control { threads, cancel: &cancel, progress: &|progress| meter.show(progress) },
-    );
+    let control = Control { threads, cancel: &cancel, progress: &|progress| meter.show(progress) };
+    // In a child process, so that an abort of llama.cpp is a message.
+    let verify = |path: &Path| trial::ask(path, threads).map_err(VerifyError::from);
+    let summary = convert::convert_with(plan, request, &args.out, args.force, control, &verify);
     meter.clear();
     write_summary(screen, args, &types, merged, &summary?)?;
     Ok(())
@@ -206,13 +206,13 @@ fn write_plan(screen: &mut impl Write, args: &ConvertArgs, plan: &Plan) -> io::R
         writeln!(screen, "adapter   {adapter} (changes {} tensors)", plan.changed())?;
     }
     let n_tensors = plan.tensors.len();
-    writeln!(screen, "result    {} ({}, {n_tensors} tensors)", args.out.display(), plan.file_type)?;
+    writeln!(screen, "result    {} ({}, {n_tensors} tensors)", shown_path(&args.out), plan.file_type)?;
     for over in &args.tensor_type {
         writeln!(screen, "type      {over}")?;
     }
     if let Some(imatrix) = &args.imatrix {
         let weighed = plan.tensors.iter().filter(|t| t.importance.is_some()).count();
-        writeln!(screen, "imatrix   {} (weighs {weighed} tensors)", imatrix.display())?;
+        writeln!(screen, "imatrix   {} (weighs {weighed} tensors)", shown_path(imatrix))?;
     }
     if args.smooth {
         let scaled = plan.tensors.iter().filter(|t| t.smoothing.is_some()).count();
@@ -269,7 +269,7 @@ fn write_summary(
 ) -> io::Result<()> {
     let seconds = summary.elapsed.as_secs_f64();
     writeln!(screen, "\n{types}")?;
-    writeln!(screen, "file      {} ({} bytes)", args.out.display(), summary.bytes)?;
+    writeln!(screen, "file      {} ({} bytes)", shown_path(&args.out), summary.bytes)?;
     writeln!(screen, "sha256    {}", summary.sha256)?;
     if let Some((merged, replaced)) = merged {
         let saved = if replaced > 0 { format!(", {replaced} replaced") } else { String::new() };

@@ -38,7 +38,8 @@ impl TextArgs {
         let mut text = Vec::new();
         std::io::stdin().take(MAX_STDIN + 1).read_to_end(&mut text)?;
         if text.len() as u64 > MAX_STDIN {
-            let reason = "standard input holds more than a comment; annotate a file with `ko-sentiment annotate`";
+            let reason =
+                "standard input holds more than a comment; annotate a file with `ko-sentiment annotate`";
             return Err(std::io::Error::other(reason));
         }
         let reason = "standard input is not UTF-8; send the comment as UTF-8";

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use self::arch::ArchError;
 pub use self::error::ConvertError;
+use self::finish::verify::{self, VerifyError};
 use self::input::checkpoint::{self, Checkpoint};
 use self::input::error::SourceError;
 use self::input::gguf_base::GgufBase;
@@ -190,11 +191,27 @@ fn model_name(base_name: &str) -> &str {
 /// # Errors
 /// Any [`ConvertError`]; the temporary file is gone then.
 pub fn convert(
+    plan: Plan,
+    request: &Request,
+    target: &Path,
+    force: bool,
+    control: Control,
+) -> Result<Summary, ConvertError> {
+    let verify = |path: &Path| verify::ask(path, request.profile, control.threads);
+    convert_with(plan, request, target, force, control, &verify)
+}
+
+/// As [`convert`]; `verify` loads the written file and asks it a question.
+///
+/// # Errors
+/// As [`convert`].
+pub fn convert_with(
     mut plan: Plan,
     request: &Request,
     target: &Path,
     force: bool,
     control: Control,
+    verify: &dyn Fn(&Path) -> Result<(), VerifyError>,
 ) -> Result<Summary, ConvertError> {
     let started = Instant::now();
     let output = Output::create(target, plan.file_size(), force)?;
@@ -213,8 +230,9 @@ pub fn convert(
     let base_hash = base_hash.map_err(|_| ConvertError::WorkerDied)?;
     note_hashes(&mut plan, request, base_hash, &cancelled)?;
     write_header(&plan, &output)?;
-    self::finish::verify::check_header(output.path(), &plan.header)?;
-    self::finish::verify::ask(output.path(), request.profile, control.threads)?;
+    verify::check_header(output.path(), &plan.header)?;
+    // Who stops the conversion ends a child process that verifies, too.
+    verify(output.path()).map_err(|e| if cancelled() { ConvertError::Cancelled } else { e.into() })?;
     let sha256 = crate::files::hash::file(output.path(), &cancelled).map_err(|e| output.io_error(e))?;
     let sha256 = sha256.ok_or(ConvertError::Cancelled)?;
     output.finish(force)?;

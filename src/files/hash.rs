@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::open;
+use crate::text::shown::shown_path;
 
 /// Hexadecimal SHA-256 of a file; `None` if `stop` said so.
 ///
@@ -28,7 +29,7 @@ pub fn model(path: &Path) -> io::Result<String> {
     for part in &parts {
         feed(part, &mut hasher, &|| false).map_err(|error| match parts.len() {
             1 => error,
-            _ => io::Error::new(error.kind(), format!("{}: {error}", part.display())),
+            _ => io::Error::new(error.kind(), format!("{}: {error}", shown_path(part))),
         })?;
     }
     Ok(hex(hasher))

@@ -11,6 +11,8 @@ use tonic::{Request, Status};
 use super::address::{AddressError, Target};
 use super::tls::MAX_PEM;
 use crate::files::open;
+use crate::text::escape::message;
+use crate::text::shown::shown_path;
 
 /// Maximum size of a file with a client's token, in bytes.
 const MAX_TOKEN: u64 = 64 << 10;
@@ -54,7 +56,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// A file.
-    #[error("cannot read {}: {source}; name a readable file", path.display())]
+    #[error("cannot read {}: {source}; name a readable file", shown_path(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -62,7 +64,7 @@ pub enum ConnectError {
         source: std::io::Error,
     },
     /// A token file without a token.
-    #[error("{} holds no token; write the token alone into it", .0.display())]
+    #[error("{} holds no token; write the token alone into it", shown_path(.0))]
     Token(PathBuf),
     /// A certificate without its key, or the other way round.
     #[error("a client's certificate needs both --tls-cert and --tls-key; give both")]
@@ -71,7 +73,7 @@ pub enum ConnectError {
     #[error("TLS options do not go with {0}; leave them out, or write https://HOST:PORT")]
     NoTls(&'static str),
     /// The certificates.
-    #[error("the TLS files cannot be used: {0}; name PEM files")]
+    #[error("the TLS files cannot be used: {text}; name PEM files", text = message(.0))]
     Tls(String),
 }
 
@@ -94,7 +96,7 @@ impl ClientOptions {
             Target::Tcp { tls: Some(false), .. } if self.tls.is_set() => {
                 return Err(ConnectError::NoTls("http://"));
             }
-            Target::Unix(path) => (format!("unix:{}", path.display()), false),
+            Target::Unix(path) => (format!("unix:{}", path.to_string_lossy()), false),
             Target::Tcp { host, port, tls } => {
                 let tls = tls.unwrap_or(false) || self.tls.is_set();
                 let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
@@ -116,7 +118,9 @@ impl ClientOptions {
             config = config.domain_name(name);
         }
         match (&self.tls.cert, &self.tls.key) {
-            (Some(cert), Some(key)) => Ok(config.identity(Identity::from_pem(read(cert, MAX_PEM)?, read(key, MAX_PEM)?))),
+            (Some(cert), Some(key)) => {
+                Ok(config.identity(Identity::from_pem(read(cert, MAX_PEM)?, read(key, MAX_PEM)?)))
+            }
             (None, None) => Ok(config),
             _ => Err(ConnectError::HalfIdentity),
         }

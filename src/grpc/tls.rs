@@ -13,6 +13,7 @@ use tokio_rustls::rustls::{Error as RustlsError, RootCertStore, ServerConfig};
 use super::reload::{Reload, Reloaded};
 use super::x509::Certificate;
 use crate::files::open;
+use crate::text::shown::shown_path;
 
 /// Maximum size of a file with certificates or a key, in bytes: a system's whole bundle of roots has 0.2 MiB.
 pub(super) const MAX_PEM: u64 = 4 << 20;
@@ -40,7 +41,7 @@ impl TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file.
-    #[error("cannot read {}: {source}; name a readable PEM file", path.display())]
+    #[error("cannot read {}: {source}; name a readable PEM file", shown_path(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -48,7 +49,7 @@ pub enum TlsError {
         source: std::io::Error,
     },
     /// A file without what it should hold.
-    #[error("{} holds no {what} in PEM; name the right file", path.display())]
+    #[error("{} holds no {what} in PEM; name the right file", shown_path(path))]
     Pem {
         /// The file.
         path: PathBuf,
@@ -56,7 +57,7 @@ pub enum TlsError {
         what: &'static str,
     },
     /// A certificate of another time.
-    #[error("the certificate in {} {state}; name a valid one", path.display())]
+    #[error("the certificate in {} {state}; name a valid one", shown_path(path))]
     Time {
         /// The file.
         path: PathBuf,
@@ -64,7 +65,11 @@ pub enum TlsError {
         state: &'static str,
     },
     /// rustls refuses it.
-    #[error("{} and {} cannot be used together: {source}; name a certificate and its own key", cert.display(), key.display())]
+    #[error(
+        "{} and {} cannot be used together: {source}; name a certificate and its own key",
+        shown_path(cert),
+        shown_path(key)
+    )]
     Pair {
         /// The certificate.
         cert: PathBuf,
@@ -74,7 +79,10 @@ pub enum TlsError {
         source: RustlsError,
     },
     /// The roots.
-    #[error("the certificates in {} cannot be used as roots: {reason}; name a CA's certificates", path.display())]
+    #[error(
+        "the certificates in {} cannot be used as roots: {reason}; name a CA's certificates",
+        shown_path(path)
+    )]
     Roots {
         /// The file.
         path: PathBuf,
