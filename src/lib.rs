@@ -18,7 +18,7 @@
 //! | [`convert`] | checkpoint and adapter to GGUF | `convert::*`, `sentiment`, `gguf`, `files`, `text` |
 //! | [`convert::finish`] | the result is read again and asked a question | `sentiment`, `llama`, `gguf` |
 //! | [`convert::merge`] | PEFT adapters | `convert::quantise`, `convert::input`, `text` |
-//! | [`convert::quantise`] | types, mixtures, K-quants, importance matrix, smoothing | `convert::input`, `gguf` |
+//! | [`convert::quantise`] | types, mixtures, K-quants, importance matrix, smoothing | `convert::input`, `gguf`, `text` |
 //! | [`convert::tokenizer`] | vocabulary and special tokens | `convert::input`, `gguf`, `files`, `text` |
 //! | [`convert::input`] | where weights come from: checkpoint, GGUF, hub | `gguf`, `files`, `text` |
 //! | [`sentiment`] | prompt, scores, verdict, reasons | `engine`, `text`, `meter` |

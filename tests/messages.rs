@@ -76,9 +76,8 @@ fn messages(code: &str) -> Vec<Message<'_>> {
 
 /// The names in the format's braces that are shown as they are: `{name}`, not `{name:?}`.
 fn shown_as_they_are(format: &str) -> Vec<&str> {
-    let name = |part: &'_ str| part.find('}').map(|end| end);
     let after = format.split('{').skip(1);
-    after.filter_map(|part| Some(&part[..name(part)?])).filter(|name| !name.contains(':')).collect()
+    after.filter_map(|part| Some(&part[..part.find('}')?])).filter(|name| !name.contains(':')).collect()
 }
 
 /// The fields of a message that need escaping and have none.

@@ -111,7 +111,7 @@ fn run(path: &Path, mut command: Command) -> Result<(), TrialError> {
     let start = |source| TrialError::Start { path: path.to_owned(), source };
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(start)?;
-    let log = child.stderr.take().map_or_else(String::new, |stderr| end_of(stderr));
+    let log = child.stderr.take().map_or_else(String::new, end_of);
     let status = child.wait().map_err(start)?;
     judge(path, status, &log)
 }

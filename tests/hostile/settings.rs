@@ -32,7 +32,9 @@ fn only_small_files_are_read_for_flags() {
     fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
     let serve = |flags: &[(&str, &Path)]| {
         let mut command = binary();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--no-warm-up", "--model"]).arg(&model);
+        command
+            .args(["serve", "--log-level", "error", "--listen", "127.0.0.1:0", "--no-warm-up", "--model"])
+            .arg(&model);
         command.args(flags.iter().flat_map(|(flag, file)| [OsStr::new(flag), file.as_os_str()]));
         command
     };
