@@ -54,7 +54,7 @@ impl OutArgs {
 
     /// The output's name for messages.
     pub fn name(&self) -> String {
-        self.file().map_or_else(|| "standard output".to_owned(), |path| shown_path(path))
+        self.file().map_or_else(|| "standard output".to_owned(), shown_path)
     }
 
     /// Refuses an output that cannot be written, before anything is computed.
