@@ -8,7 +8,7 @@ BINARY := target/release/ko-sentiment
 IMAGE ?= ko-sentiment:latest
 ENGINE ?= $(firstword $(foreach engine,podman docker buildah,$(if $(shell command -v $(engine)),$(engine))))
 
-.PHONY: help demo test check storm test-hostile client-python test-client test-examples test-scale test-training test-prometheus web test-web image test-image test-systemd lint lint-deploy check-deploy deny bench-kernels build release setup clean
+.PHONY: help demo test check storm test-floods test-hostile client-python test-client test-examples test-scale test-training test-prometheus web test-web image test-image test-systemd lint lint-deploy check-deploy deny bench-kernels build release setup clean
 
 demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
@@ -32,12 +32,17 @@ storm: ## Stress the engine: evictions, duplicates, cancels, labels of 1 to 5 to
 storm: $(MODEL)
 	STORM_REQUESTS=$${STORM_REQUESTS:-2000} cargo test --release --test it storm -- --nocapture
 
+# Two minutes and the whole machine; prints memory and latency.
+test-floods: ## Flood a server with 100,000 calls, 2,000 connections and 200 unfinished messages
+test-floods: $(MODEL) | build
+	@scripts/test-floods.py
+
 HOSTILE_MUTATIONS ?= 10000
 
 # The parsers' fuzz targets are compiled here so that they follow the crate; fuzz/README.md says how to run them.
 test-hostile: ## Test hostile files, and HOSTILE_MUTATIONS changed copies of two tiny models
 test-hostile: setup
-	HOSTILE_MUTATIONS=$(HOSTILE_MUTATIONS) cargo test --release --test it -- hostile
+	HOSTILE_MUTATIONS=$(HOSTILE_MUTATIONS) cargo test --release --test it -- hostile --nocapture
 	cargo check --manifest-path fuzz/Cargo.toml --locked
 
 # Installs the distribution's package below target/ if it is missing, and skips where that cannot be.

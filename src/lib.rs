@@ -7,18 +7,18 @@
 //! | --- | --- | --- |
 //! | [`cli`] | one file per subcommand; the only place that prints | everything below |
 //! | [`telemetry`] | logs; metrics and their port | `grpc`, `sentiment`, `engine`, `meter` |
-//! | [`grpc`] | the API on the wire: validation, status codes, streams | `sentiment`, `engine`, `meter` |
-//! | [`load`] | a model file to a running classifier | `sentiment`, `llama`, `engine`, `files` |
+//! | [`grpc`] | the API on the wire: validation, status codes, streams | `sentiment`, `engine`, `files`, `meter`, `text` |
+//! | [`load`] | a model file to a running classifier | `sentiment`, `llama`, `engine`, `files`, `text` |
 //! | [`load_test`] | what `bench` measures | `engine` |
 //! | [`annotate`] | files of comments with answers added | `ask`, `dataset`, `sentiment`, `files`, `random`, `text` |
-//! | [`report`] | a page about an annotated file | `dataset`, `sentiment` |
+//! | [`report`] | a page about an annotated file | `dataset`, `sentiment`, `text` |
 //! | [`eval`] | how good the answers are: metrics, calibration, plots | `ask`, `dataset`, `sentiment`, `files`, `random`, `text` |
 //! | [`ask`] | comments put to a model, many at a time | `sentiment` |
-//! | [`dataset`] | people's files of comments, read and written | `sentiment`, `text` |
+//! | [`dataset`] | people's files of comments, read and written | `sentiment`, `files`, `text` |
 //! | [`convert`] | checkpoint and adapter to GGUF | `convert::*`, `sentiment`, `gguf`, `files`, `text` |
 //! | [`convert::finish`] | the result is read again and asked a question | `sentiment`, `llama`, `gguf` |
 //! | [`convert::merge`] | PEFT adapters | `convert::quantise`, `convert::input`, `text` |
-//! | [`convert::quantise`] | types, mixtures, K-quants, importance matrix, smoothing | `convert::input`, `gguf` |
+//! | [`convert::quantise`] | types, mixtures, K-quants, importance matrix, smoothing | `convert::input`, `gguf`, `text` |
 //! | [`convert::tokenizer`] | vocabulary and special tokens | `convert::input`, `gguf`, `files`, `text` |
 //! | [`convert::input`] | where weights come from: checkpoint, GGUF, hub | `gguf`, `files`, `text` |
 //! | [`sentiment`] | prompt, scores, verdict, reasons | `engine`, `text`, `meter` |
@@ -26,7 +26,7 @@
 //! | [`engine`] | tokens in, scores or tokens out, many requests per step | `random`, `text`, `meter` |
 //! | [`random`] | random numbers that depend on their seed alone | |
 //! | [`gguf`] | the file format; what llama.cpp must not be given | `files`, `text` |
-//! | [`files`] | opening, watching, hashes; outputs that appear whole | |
+//! | [`files`] | opening, watching, hashes; outputs that appear whole | `text` |
 //! | [`meter`] | counters, gauges and histograms | |
 //! | [`text`] | tokens and UTF-8; text from outside, escaped | |
 

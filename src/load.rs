@@ -10,6 +10,7 @@ use crate::llama::{ContextOptions, Kernels, KvType, LlamaContext, Model, ModelEr
 use crate::sentiment::classify::{Classifier, ModelCard};
 use crate::sentiment::profile::{METADATA_KEY, Profile, ProfileError};
 use crate::sentiment::prompt::{PromptError, Prompter};
+use crate::text::shown::shown_path;
 
 /// Rows of logits in a step beyond one for each running request. A row costs 2 MiB with Gemma's
 /// vocabulary (llama.cpp computes and then copies it), and a scored comment needs four: with the default of
@@ -78,7 +79,10 @@ pub enum LoadError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// The file holds no profile, and none was given.
-    #[error("{} holds no profile (prompt and labels); name one with --profile, or convert the model with `ko-sentiment convert-model`", .0.display())]
+    #[error(
+        "{} holds no profile (prompt and labels); name one with --profile, or convert the model with `ko-sentiment convert-model`",
+        shown_path(.0)
+    )]
     NoProfile(PathBuf),
     /// The profile.
     #[error(transparent)]

@@ -18,6 +18,7 @@ mod eval;
 mod hostile;
 mod labels;
 mod layers;
+mod messages;
 mod products;
 mod python;
 mod rpc;

@@ -1,10 +1,11 @@
 //! Why a file cannot be annotated.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::dataset::WriteError;
 use crate::files::output::OutputError;
+use crate::text::shown::shown_path;
 
 /// Why a file cannot be annotated.
 #[derive(Debug, thiserror::Error)]
@@ -13,10 +14,13 @@ pub enum AnnotateError {
     #[error("{0}")]
     Read(String),
     /// An input that is no more what it was.
-    #[error("{0} changed while it was annotated; start over with --restart when nothing writes to it")]
+    #[error(
+        "{text} changed while it was annotated; start over with --restart when nothing writes to it",
+        text = shown_path(Path::new(.0))
+    )]
     Changed(String),
     /// The journal cannot be opened, read or written.
-    #[error("cannot keep answers in {}: {source}", path.display())]
+    #[error("cannot keep answers in {}: {source}", shown_path(path))]
     Journal {
         /// The journal.
         path: PathBuf,
@@ -24,12 +28,15 @@ pub enum AnnotateError {
         source: io::Error,
     },
     /// Another run has the journal.
-    #[error("another run is writing the same output ({} is in use); wait for it, or choose another --out", .0.display())]
+    #[error(
+        "another run is writing the same output ({} is in use); wait for it, or choose another --out",
+        shown_path(.0)
+    )]
     InUse(PathBuf),
     /// The journal is another run's.
     #[error(
         "{} holds the answers of an interrupted run with another {what} ({found}, where this run has {wanted}); run it with the same, or start over with --restart",
-        path.display()
+        shown_path(path)
     )]
     OtherRun {
         /// The journal.
@@ -42,7 +49,7 @@ pub enum AnnotateError {
         wanted: String,
     },
     /// A line of the journal is not what was written.
-    #[error("{}, line {line}: {fault}; start over with --restart", path.display())]
+    #[error("{}, line {line}: {fault}; start over with --restart", shown_path(path))]
     Damaged {
         /// The journal.
         path: PathBuf,
@@ -55,7 +62,7 @@ pub enum AnnotateError {
     #[error(transparent)]
     Output(#[from] OutputError),
     /// The output cannot be written.
-    #[error("cannot write {name}: {source}")]
+    #[error("cannot write {name}: {source}", name = shown_path(Path::new(name)))]
     Write {
         /// The output.
         name: String,

@@ -10,6 +10,7 @@ use tempfile::TempPath;
 use super::error::AnnotateError;
 use crate::dataset::{Comments, DatasetError, ReadOptions};
 use crate::files::hash;
+use crate::text::shown::shown_path;
 
 /// A file to annotate.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub fn open_inputs(paths: &[PathBuf]) -> Result<Vec<Input>, AnnotateError> {
 impl Input {
     fn open(path: &Path) -> Result<Self, AnnotateError> {
         let is_stdin = path.as_os_str() == "-";
-        let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
+        let name = if is_stdin { "standard input".to_owned() } else { shown_path(path) };
         let failed = |source: io::Error| AnnotateError::Read(format!("cannot read {name}: {source}"));
         if is_stdin {
             let copy = copied(&mut io::stdin().lock()).map_err(failed)?;

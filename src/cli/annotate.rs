@@ -24,6 +24,7 @@ use crate::ask::{AskError, Taking, ask_all};
 use crate::dataset::{Counts, OutFormat, ReadOptions, WriteError, WriteOptions};
 use crate::files::output::Output;
 use crate::sentiment::input::{DEFAULT_TOKENS, MAX_TOKENS};
+use crate::text::shown::shown_path;
 
 /// Exit code of a run whose output has rows without an answer.
 const SOME_REFUSED: u8 = 3;
@@ -289,7 +290,7 @@ impl OutArgs {
                 _ => false,
             };
             if files.iter().any(same) {
-                return Err(format!("{} is an input; choose another --out", path.display()).into());
+                return Err(format!("{} is an input; choose another --out", shown_path(path)).into());
             }
         }
         match (self.out_format, self.file().map(OutFormat::of_name)) {

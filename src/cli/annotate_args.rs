@@ -9,6 +9,7 @@ use crate::annotate::{AnnotateError, Journal, Wish, journal_path};
 use crate::dataset::OutFormat;
 use crate::files::output::check_target;
 use crate::sentiment::labels::Sentiment;
+use crate::text::shown::shown_path;
 
 /// Where the answers go.
 #[derive(Debug, Args)]
@@ -53,7 +54,7 @@ impl OutArgs {
 
     /// The output's name for messages.
     pub fn name(&self) -> String {
-        self.file().map_or_else(|| "standard output".to_owned(), |path| path.display().to_string())
+        self.file().map_or_else(|| "standard output".to_owned(), shown_path)
     }
 
     /// Refuses an output that cannot be written, before anything is computed.

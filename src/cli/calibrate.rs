@@ -21,6 +21,7 @@ use crate::gguf::{self, Header};
 use crate::sentiment::labels::Sentiment;
 use crate::sentiment::profile::{Calibration, METADATA_KEY, Profile};
 use crate::sentiment::score::Verdict;
+use crate::text::shown::shown_path;
 
 /// Fit a model's temperature and class biases to labelled comments, and write them into its profile.
 ///
@@ -70,8 +71,8 @@ pub fn run(args: &CalibrateArgs) -> CliResult {
     if let Some(other) = args.answerer.options.other_profile() {
         return Err(format!(
             "calibrate fits the profile in {}, which --profile or KO_SENTIMENT_PROFILE replaces by {}; leave out the flag, or unset the variable",
-            model.display(),
-            other.display()
+            shown_path(model),
+            shown_path(other)
         )
         .into());
     }
@@ -94,13 +95,13 @@ pub fn run(args: &CalibrateArgs) -> CliResult {
     println!("data   {}\n\n{}", data.words(), change.with_thresholds());
     print!("{}", changes(&old, &profile.calibration, &answers.predictions));
     if fit.dry_run {
-        println!("{} is left as it is", model.display());
+        println!("{} is left as it is", shown_path(model));
         return Ok(());
     }
     if let Some(worse) = change.worse().filter(|_| !fit.allow_worse) {
         return Err(format!(
             "{} is left as it is, because {worse}; label more rows, or write the values all the same with --allow-worse",
-            model.display()
+            shown_path(model)
         )
         .into());
     }
@@ -122,12 +123,12 @@ fn answers(args: &CalibrateArgs, data: &Data) -> Result<Answers, Failure> {
 
 /// The text of the profile in the model file.
 fn embedded_profile(model: &Path) -> Result<String, Failure> {
-    let header = Header::read(model).map_err(|e| format!("{}: {e}", model.display()))?;
+    let header = Header::read(model).map_err(|e| format!("{}: {e}", shown_path(model)))?;
     let text = header.metadata.get(METADATA_KEY).and_then(gguf::Value::as_str);
     let missing = || {
         format!(
             "{} holds no profile to calibrate; convert the model with `ko-sentiment convert-model`",
-            model.display()
+            shown_path(model)
         )
     };
     Ok(text.ok_or_else(missing)?.to_owned())
@@ -157,15 +158,15 @@ fn write(model: &Path, embedded: &str, profile: &Profile) -> CliResult {
     if embedded_profile(model)? != embedded {
         return Err(format!(
             "{} was given another profile meanwhile and is left as it is; calibrate again",
-            model.display()
+            shown_path(model)
         )
         .into());
     }
     let kept =
         keep(model, embedded).map_err(|e| format!("cannot keep the old profile beside the model: {e}"))?;
     set_metadata(model, METADATA_KEY, profile.to_toml()?.into())?;
-    println!("written to the profile in {}", model.display());
-    println!("the old profile is kept in {0}; `--profile {0}` goes back to it", kept.display());
+    println!("written to the profile in {}", shown_path(model));
+    println!("the old profile is kept in {0}; `--profile {0}` goes back to it", shown_path(&kept));
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::convert::finish::verify::VerifyError;
 use crate::convert::input::hub::{Hub, HubId, HubSettings, Part, Report};
 use crate::convert::merge::adapter::{Adapter, read_adapter_config};
 use crate::convert::plan::Plan;
@@ -26,6 +27,8 @@ use crate::load_test::peak_memory;
 
 use super::profile_arg::{self, ProfileArgError, read_profile};
 use super::ranges::{THREADS, file_size, whole};
+use super::trial;
+use crate::text::shown::{shown, shown_path};
 
 /// Convert a Hugging Face model and its LoRA adapter to a quantised GGUF file.
 ///
@@ -99,7 +102,7 @@ pub enum ConvertCliError {
     #[error(transparent)]
     Profile(#[from] ProfileArgError),
     /// Neither a path nor a hub id.
-    #[error("{0}: no such file or folder, and not a hub id like owner/name")]
+    #[error("{text}: no such file or folder, and not a hub id like owner/name", text = shown(.0))]
     NotFound(String),
     /// The terminal can't be written, or signals not be caught.
     #[error(transparent)]
@@ -171,13 +174,10 @@ fn carry_out(
     let meter = Meter::new(data_bytes);
     let types = type_table(&plan);
     let merged = request.adapter.is_some().then(|| (plan.merged().count(), plan.replaced().count()));
-    let summary = convert::convert(
-        plan,
-        request,
-        &args.out,
-        args.force,
-        Control { threads, cancel: &cancel, progress: &|progress| meter.show(progress) },
-    );
+    let control = Control { threads, cancel: &cancel, progress: &|progress| meter.show(progress) };
+    // In a child process, so that an abort of llama.cpp is a message.
+    let verify = |paths: &[PathBuf]| trial::ask(paths, threads).map_err(VerifyError::from);
+    let summary = convert::convert_with(plan, request, &args.out, args.force, control, &verify);
     meter.clear();
     write_summary(screen, &types, merged, &summary?)?;
     Ok(())
@@ -227,7 +227,7 @@ fn write_plan(screen: &mut impl Write, args: &ConvertArgs, plan: &Plan) -> io::R
     }
     if let Some(imatrix) = &args.imatrix {
         let weighed = plan.tensors.iter().filter(|t| t.importance.is_some()).count();
-        writeln!(screen, "imatrix   {} (weighs {weighed} tensors)", imatrix.display())?;
+        writeln!(screen, "imatrix   {} (weighs {weighed} tensors)", shown_path(imatrix))?;
     }
     if args.smooth {
         let scaled = plan.tensors.iter().filter(|t| t.smoothing.is_some()).count();
@@ -249,7 +249,7 @@ fn write_plan(screen: &mut impl Write, args: &ConvertArgs, plan: &Plan) -> io::R
 
 /// A result's files: the one, or the first and how many more.
 fn named(files: &[PathBuf]) -> String {
-    let first = files.first().map(|file| file.display().to_string()).unwrap_or_default();
+    let first = files.first().map(|file| shown_path(file).to_string()).unwrap_or_default();
     if files.len() > 1 { format!("{first} and {} more", files.len() - 1) } else { first }
 }
 

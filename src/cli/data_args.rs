@@ -13,6 +13,7 @@ use crate::dataset::{
 use crate::eval::run::Refusal;
 use crate::eval::slices::SliceColumn;
 use crate::sentiment::labels::Sentiment;
+use crate::text::shown::shown_path;
 
 /// A labelled data set.
 #[derive(Debug, Args)]
@@ -231,7 +232,7 @@ impl DataArgs {
         dataset.rows.truncate(self.limit.map_or(all, |n| n as usize));
         let name = match self.data.as_os_str() {
             name if name == "-" => "standard input".into(),
-            _ => self.data.display().to_string(),
+            _ => shown_path(&self.data),
         };
         let named = options.kept.into_iter().zip(dataset.kept);
         let slices = named.map(|(name, values)| SliceColumn { name, values }).collect();

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::run::CliResult;
 use crate::llama::{backends, cpu, devices, libraries_not_loaded, product_types};
+use crate::text::shown::shown_path;
 
 /// List what llama.cpp computes with on this machine: backends, devices, memory, CPU features.
 #[derive(Debug, Args)]
@@ -43,12 +44,12 @@ pub fn run(args: &DevicesArgs) -> CliResult {
     }
     println!();
     for b in &backends {
-        let from = b.library.as_ref().map_or("compiled in".into(), |path| path.display().to_string());
+        let from = b.library.as_ref().map_or("compiled in".into(), |path| shown_path(path));
         let idle = if devices.iter().any(|d| d.backend == b.name) { "" } else { " (found no device)" };
         println!("{:<14}{from}{idle}", format!("backend {}", b.name));
     }
     for path in left {
-        println!("not loaded    {} (`ldd` tells what it lacks)", path.display());
+        println!("not loaded    {} (`ldd` tells what it lacks)", shown_path(&path));
     }
     println!("CPU features  {}", cpu.features.join(" "));
     let by_whom = match products[..] {

@@ -24,6 +24,7 @@ use crate::eval::withheld::Withheld;
 use crate::files::output;
 use crate::sentiment::classify::ModelCard;
 use crate::sentiment::input::{DEFAULT_TOKENS, MAX_TOKENS};
+use crate::text::shown::shown_path;
 
 const DEFINITIONS: &str = "\
 Definitions (more in docs/evaluation.md):
@@ -156,7 +157,7 @@ impl Ready {
 }
 
 fn cannot_draw(folder: &Path, error: &std::io::Error) -> String {
-    format!("cannot write pictures to {}: {error}; name a folder with --pictures", folder.display())
+    format!("cannot write pictures to {}: {error}; name a folder with --pictures", shown_path(folder))
 }
 
 pub fn run(args: &EvalArgs) -> CliResult {
@@ -255,7 +256,7 @@ fn report_of(model: String, data: &Data, answers: &Answers) -> Report {
 /// The model in words.
 fn describe(args: &AnswererArgs, card: &ModelCard) -> String {
     let place = match (&args.model, &args.endpoint) {
-        (Some(path), None) => path.display().to_string(),
+        (Some(path), None) => shown_path(path),
         (_, endpoint) => endpoint.clone().unwrap_or_default(),
     };
     let parts = [card.name.as_str(), card.quantization.as_str()].into_iter().filter(|part| !part.is_empty());

@@ -16,6 +16,7 @@ use crate::eval::reasons::{Reading, Reason, Reasons};
 use crate::eval::run::{Refusal, ask_rows};
 use crate::files::output;
 use crate::sentiment::labels::Sentiment;
+use crate::text::shown::shown_path;
 
 /// Which reasons are written, and where they are kept.
 #[derive(Debug, Args)]
@@ -65,7 +66,7 @@ impl ReasonsArgs {
     pub fn check(&self) -> CliResult {
         let Some(path) = &self.reasons_out else { return Ok(()) };
         if path.symlink_metadata().is_ok() {
-            return Err(format!("{} exists; name a new file with --reasons-out", path.display()).into());
+            return Err(format!("{} exists; name a new file with --reasons-out", shown_path(path)).into());
         }
         Ok(output::check_target(path, 0, false)?)
     }

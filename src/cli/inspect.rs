@@ -1,24 +1,26 @@
 //! `ko-sentiment inspect`
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::run::CliResult;
+use super::trial;
 use crate::files::hash;
 use crate::gguf::{self, Header, check};
 use crate::llama::cpu;
 use crate::sentiment::profile::{self, Profile};
 use crate::text::escape::{self, shown};
+use crate::text::shown::shown_path;
 
 /// Show what a GGUF file contains.
 ///
 /// For example: ko-sentiment inspect model.gguf
 ///
-/// Prints architecture, quantisation, profile, origin and hash, and the CPU features that would compute it here. The
-/// model is not loaded.
+/// Prints architecture, quantisation, profile, origin and hash, and the CPU features that would compute it here. A child
+/// process loads the model once; if llama.cpp does not survive it, the output says so.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
     /// GGUF file.
@@ -35,7 +37,7 @@ pub struct InspectArgs {
 }
 
 pub fn run(args: &InspectArgs) -> CliResult {
-    let header = Header::read(&args.model).map_err(|e| format!("{}: {e}", args.model.display()))?;
+    let header = Header::read(&args.model).map_err(|e| format!("{}: {e}", shown_path(&args.model)))?;
     let profile = header.metadata.get(profile::METADATA_KEY).and_then(gguf::Value::as_str);
     if args.profile {
         print!("{}", profile.ok_or("the file holds no profile")?);
@@ -43,7 +45,7 @@ pub fn run(args: &InspectArgs) -> CliResult {
     }
     let facts = facts(&header, &hash::model(&args.model)?);
     let types = types(&header);
-    let fault = check::file(&args.model).err().map(|fault| fault.to_string());
+    let fault = fault(&args.model);
     let profile = profile.map(Profile::from_toml).transpose()?;
     if args.json {
         let types: Value = types
@@ -85,6 +87,14 @@ fn print_profile(p: &Profile) {
     println!("temperature           {}", c.temperature);
     println!("bias                  {} / {} / {}", b.positive, b.neutral, b.negative);
     println!("abstains below        {}", c.abstain_below);
+}
+
+/// Why the file cannot be served: what its header says, or what it does to llama.cpp.
+fn fault(path: &Path) -> Option<String> {
+    match check::file(path) {
+        Err(fault) => Some(fault.to_string()),
+        Ok(_) => trial::load(path).err().map(|fault| fault.to_string()),
+    }
 }
 
 /// What the header says, in the order to show it.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 
 use super::run::CliResult;
+use crate::text::shown::shown_path;
 
 /// Write the man pages.
 ///
@@ -18,6 +19,6 @@ pub struct ManArgs {
 
 pub fn run(args: &ManArgs, command: Command) -> CliResult {
     clap_mangen::generate_to(command, &args.dir)
-        .map_err(|e| format!("cannot write man pages into {}: {e}", args.dir.display()))?;
+        .map_err(|e| format!("cannot write man pages into {}: {e}", shown_path(&args.dir)))?;
     Ok(())
 }

@@ -32,6 +32,7 @@ mod eval_reasons;
 mod health;
 mod inspect;
 mod interrupt;
+mod known_models;
 mod man;
 mod model_args;
 mod model_watch;
@@ -52,6 +53,8 @@ mod supervisor;
 mod text_args;
 mod token;
 mod transport_args;
+mod trial;
+mod try_model;
 mod watch_args;
 
 use std::process::ExitCode;
@@ -100,6 +103,8 @@ enum Command {
     Token(token::TokenArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
+    #[command(hide = true)]
+    TryModel(try_model::TryArgs),
 }
 
 impl Command {
@@ -120,6 +125,7 @@ impl Command {
             Self::Token(args) => token::run(args),
             Self::Completions(args) => completions::run(args, &mut Cli::command()),
             Self::Man(args) => man::run(args, Cli::command()),
+            Self::TryModel(args) => try_model::run(args),
         };
         done.map(|()| ExitCode::SUCCESS)
     }

@@ -10,7 +10,8 @@ use crate::llama::{Kernels, KvType};
 use crate::load::LoadOptions;
 
 use super::profile_arg::{ProfileArgError, read_profile};
-use super::ranges::{THREADS, whole};
+use super::ranges::{THREADS, switch, whole};
+use super::trial::{self, TrialError};
 
 /// How a model is run.
 #[derive(Debug, Clone, Args)]
@@ -71,6 +72,10 @@ pub struct ModelArgs {
     /// Target step time while reasons are being generated, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = default_step_ms(), value_parser = whole::<u64>(1..=60_000), env = "KO_SENTIMENT_STEP_TARGET_MS")]
     step_target_ms: u64,
+
+    /// Load a new model file without trying it in a child process first.
+    #[arg(long, value_parser = switch, env = "KO_SENTIMENT_TRUST_MODEL")]
+    trust_model: bool,
 }
 
 fn default_step_ms() -> u64 {
@@ -78,6 +83,11 @@ fn default_step_ms() -> u64 {
 }
 
 impl ModelArgs {
+    /// Has a child process try a model file that was not loaded here before.
+    pub fn try_first(&self, model: &Path) -> Result<(), TrialError> {
+        if self.trust_model { Ok(()) } else { trial::before_load(model) }
+    }
+
     /// Tokens in a step.
     pub fn batch_size(&self) -> usize {
         self.batch_size

@@ -9,6 +9,7 @@ use tracing::{error, warn};
 
 use crate::files::watch::{Change, Watched};
 use crate::gguf::check;
+use crate::text::shown::shown_path;
 
 /// Time between looks at the file.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -27,7 +28,7 @@ impl ModelWatch {
     /// The file's path and why it can't be opened.
     pub fn open(path: &Path) -> Result<Self, String> {
         let open = |path: &Path| {
-            Watched::open(path).map_err(|e| format!("cannot read the model file {}: {e}", path.display()))
+            Watched::open(path).map_err(|e| format!("cannot read the model file {}: {e}", shown_path(path)))
         };
         let mut files = vec![open(path)?];
         // A part that is missing is the loader's to name.
@@ -41,7 +42,7 @@ impl ModelWatch {
     /// Names the file that was changed or replaced meanwhile.
     pub fn check_loaded(&self) -> Result<(), String> {
         match self.files.iter().find(|file| file.change() != Change::None) {
-            Some(file) => Err(changed(file.path().display())),
+            Some(file) => Err(changed(shown_path(file.path()))),
             None => Ok(()),
         }
     }
@@ -56,12 +57,12 @@ impl ModelWatch {
                     Change::Modified => {
                         let first = !self.modified.swap(true, Ordering::Relaxed);
                         if first {
-                            error!("{}", changed(file.path().display()));
+                            error!("{}", changed(shown_path(file.path())));
                         }
                         return;
                     }
                     Change::Replaced if !self.replaced.swap(true, Ordering::Relaxed) => {
-                        warn!(path = %file.path().display(), "the model file was replaced; this server keeps the one that it loaded until it is started again");
+                        warn!(path = %shown_path(file.path()), "the model file was replaced; this server keeps the one that it loaded until it is started again");
                     }
                     Change::Replaced => {}
                 }

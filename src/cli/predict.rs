@@ -18,6 +18,7 @@ use crate::eval::predictions::{Prediction, PredictionsError, PredictionsFile};
 use crate::eval::run::{Refusal, RunError, answer_all};
 use crate::sentiment::classify::ModelCard;
 use crate::sentiment::score::top;
+use crate::text::shown::shown;
 
 /// How answers are asked for and kept.
 #[derive(Debug, Clone, Args)]
@@ -114,7 +115,10 @@ pub enum AskError {
         reason: String,
     },
     /// A server that was started anew.
-    #[error("the server's {0} changed during the run; delete its answers and start again")]
+    #[error(
+        "the server's {text} changed during the run; delete its answers and start again",
+        text = shown(.0)
+    )]
     ServerChanged(String),
 }
 

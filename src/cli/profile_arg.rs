@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::files::open;
 use crate::sentiment::profile::{DEFAULT_TOML, Profile, ProfileError};
+use crate::text::shown::shown_path;
 
 /// The bundled profile: the model card's prompt.
 pub const BUNDLED: &str = "ko-youtube-sentiment";
@@ -18,7 +19,7 @@ pub enum ProfileArgError {
     /// The file.
     #[error(
         "cannot read the profile {}: {source}; give a TOML file, or the bundled profile's name, {BUNDLED}",
-        path.display()
+        shown_path(path)
     )]
     Read {
         /// The file.

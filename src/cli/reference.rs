@@ -15,6 +15,7 @@ use crate::eval::report::Comparison;
 use crate::gguf::Header;
 use crate::sentiment::profile::Calibration;
 use crate::sentiment::score::probabilities;
+use crate::text::shown::shown_path;
 
 /// A reference that can be used, as far as can be told before the first comment is answered.
 pub enum Against {
@@ -28,14 +29,14 @@ impl Against {
     /// Opens and checks the reference.
     pub fn open(path: &Path, data: &Data) -> Result<Self, Failure> {
         if path.extension().is_none_or(|extension| extension != "jsonl") {
-            Header::read(path).map_err(|e| format!("--against {}: {e}", path.display()))?;
+            Header::read(path).map_err(|e| format!("--against {}: {e}", shown_path(path)))?;
             return Ok(Self::Model(path.to_owned()));
         }
         let Reference { identity, mut answers } = predictions::read_reference(path)?;
         if identity.as_ref().is_some_and(|found| found.data != data.fingerprint) {
             return Err(format!(
                 "--against {} holds answers to another data set; make it with the same --data",
-                path.display()
+                shown_path(path)
             )
             .into());
         }
@@ -46,7 +47,7 @@ impl Against {
         if let Some(row) = (0..data.rows.len()).find(|row| !fits(*row)) {
             return Err(format!(
                 "--against {} has no log-probabilities for the comment of row {}; make it with --mode score and the same --data",
-                path.display(),
+                shown_path(path),
                 row + 1
             )
             .into());

@@ -8,6 +8,7 @@ use super::data_args::ReadArgs;
 use super::run::CliResult;
 use crate::files::output::{check_target, replace};
 use crate::report::{Language, collect, page};
+use crate::text::shown::shown_path;
 
 /// Make an HTML report of an annotated file.
 ///
@@ -47,6 +48,6 @@ pub fn run(args: &ReportArgs) -> CliResult {
     let name = args.file.file_name().unwrap_or(args.file.as_os_str()).to_string_lossy();
     let page = page(&findings, &name, args.language);
     replace(&args.out, page.as_bytes())?;
-    eprintln!("{}: {} of {} rows", args.out.display(), findings.total(), findings.rows);
+    eprintln!("{}: {} of {} rows", shown_path(&args.out), findings.total(), findings.rows);
     Ok(())
 }

@@ -42,6 +42,7 @@ pub struct ServeArgs {
 
 pub fn run(args: &ServeArgs) -> CliResult {
     let watch = ModelWatch::open(&args.model)?;
+    args.options.try_first(&args.model)?;
     let classifier = Arc::new(load(&args.model, args.options.options()?)?);
     watch.check_loaded()?;
     let card = classifier.card();

@@ -11,6 +11,7 @@ use crate::sentiment::input::{Input, RawInput, Violation};
 use crate::sentiment::labels::Sentiment;
 
 use super::profile_arg::ProfileArgError;
+use super::trial::TrialError;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,9 @@ pub enum SessionError {
     /// The model cannot be run.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The model ended the process that tried it.
+    #[error(transparent)]
+    Trial(#[from] TrialError),
     /// `--profile` cannot be used.
     #[error(transparent)]
     Profile(#[from] ProfileArgError),
@@ -60,7 +64,10 @@ impl Session {
                 let options = args.client.options(endpoint).map_err(ClientError::from)?;
                 Ok(Self::Remote(Box::new(Client::connect(&options).await?)))
             }
-            (None, Some(model)) => Ok(Self::Local(Arc::new(load(model, args.options.options()?)?))),
+            (None, Some(model)) => {
+                args.options.try_first(model)?;
+                Ok(Self::Local(Arc::new(load(model, args.options.options()?)?)))
+            }
             (None, None) => Err(SessionError::Nobody),
         }
     }

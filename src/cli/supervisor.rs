@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::sentiment::classify::Classifier;
+use crate::text::shown::shown_path;
 
 /// Who started the server and wants to know how it is. Without one, nothing is sent.
 pub struct Supervisor {
@@ -46,7 +48,7 @@ impl Supervisor {
             Ok(socket)
         };
         let socket = connect().map_err(|e: io::Error| {
-            let text = format!("cannot reach NOTIFY_SOCKET {}: {e}; unset it", name.display());
+            let text = format!("cannot reach NOTIFY_SOCKET {}: {e}; unset it", shown_path(Path::new(&name)));
             io::Error::new(e.kind(), text)
         })?;
         Ok(Self { socket: Some(socket), patience })

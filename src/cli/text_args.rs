@@ -6,6 +6,9 @@ use clap::Args;
 
 use crate::sentiment::input::RawInput;
 
+/// Maximum bytes of a comment from standard input: more than the longest comment has.
+const MAX_STDIN: u64 = 1 << 20;
+
 /// A comment and its video.
 #[derive(Debug, Args)]
 pub struct TextArgs {
@@ -32,9 +35,15 @@ impl TextArgs {
         if self.text != "-" {
             return Ok(self.text.clone());
         }
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text)?;
-        Ok(text)
+        let mut text = Vec::new();
+        std::io::stdin().take(MAX_STDIN + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > MAX_STDIN {
+            let reason =
+                "standard input holds more than a comment; annotate a file with `ko-sentiment annotate`";
+            return Err(std::io::Error::other(reason));
+        }
+        let reason = "standard input is not UTF-8; send the comment as UTF-8";
+        String::from_utf8(text).map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, reason))
     }
 
     /// The texts of the request.

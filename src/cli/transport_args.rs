@@ -56,6 +56,10 @@ pub struct TransportArgs {
     #[arg(long, value_name = "N", default_value_t = ServerOptions::default().max_message_bytes, value_parser = whole::<usize>(1_024..=1 << 30), env = "KO_SENTIMENT_MAX_MESSAGE_BYTES")]
     max_message_bytes: usize,
 
+    /// Maximum MiB of requests that have not arrived whole, of all connections together; one connection may hold a quarter.
+    #[arg(long, value_name = "MIB", default_value_t = ServerOptions::default().max_unfinished_bytes >> 20, value_parser = whole::<usize>(1..=1 << 20), env = "KO_SENTIMENT_MAX_UNFINISHED_MIB")]
+    max_unfinished_mib: usize,
+
     /// Maximum open connections.
     #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().connections, value_parser = whole::<usize>(1..=1_000_000), env = "KO_SENTIMENT_MAX_CONNECTIONS")]
     max_connections: usize,
@@ -107,6 +111,7 @@ impl TransportArgs {
             reflection: !self.no_reflection,
             open_reflection: self.open_reflection,
             max_message_bytes: self.max_message_bytes,
+            max_unfinished_bytes: self.max_unfinished_mib << 20,
             connections: ConnectionLimits {
                 connections: self.max_connections,
                 streams: self.max_streams,

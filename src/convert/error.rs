@@ -35,7 +35,7 @@ pub enum WriteError {
             (true, false) => "the adapter",
             (_, true) => "the base or the adapter",
             _ => "the base",
-        })]
+        }, name = shown(name))]
     NotFinite {
         /// The tensor.
         name: String,
@@ -49,7 +49,7 @@ pub enum WriteError {
         replaced: bool,
     },
     /// Blocks that ggml itself calls invalid.
-    #[error("tensor {name}: {source}")]
+    #[error("tensor {name}: {source}", name = shown(name))]
     Quant {
         /// The tensor.
         name: String,
@@ -113,7 +113,10 @@ pub enum ConvertError {
     #[error("tensor {} is missing in the base: the download is incomplete", shown(.0))]
     MissingTensor(String),
     /// A tensor of another shape than the configuration gives it.
-    #[error("tensor {} is {found:?}, but the base's configuration gives it [{expected}]: they are not of one model", shown(.name))]
+    #[error(
+        "tensor {} is {found:?}, but the base's configuration gives it [{expected}]: they are not of one model",
+        shown(.name)
+    )]
     Shape {
         /// The tensor.
         name: String,

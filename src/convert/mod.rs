@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use self::arch::ArchError;
 pub use self::error::ConvertError;
+use self::finish::verify::{self, VerifyError};
 use self::input::checkpoint::{self, Checkpoint};
 use self::input::error::SourceError;
 use self::input::gguf_base::GgufBase;
@@ -210,11 +211,27 @@ fn model_name(base_name: &str) -> &str {
 /// # Errors
 /// Any [`ConvertError`]; the temporary files are gone then.
 pub fn convert(
+    plan: Plan,
+    request: &Request,
+    target: &Path,
+    force: bool,
+    control: Control,
+) -> Result<Summary, ConvertError> {
+    let verify = |paths: &[PathBuf]| verify::ask(paths, request.profile, control.threads);
+    convert_with(plan, request, target, force, control, &verify)
+}
+
+/// As [`convert`]; `verify` loads the written file and asks it a question.
+///
+/// # Errors
+/// As [`convert`].
+pub fn convert_with(
     mut plan: Plan,
     request: &Request,
     target: &Path,
     force: bool,
     control: Control,
+    verify: &dyn Fn(&[PathBuf]) -> Result<(), VerifyError>,
 ) -> Result<Summary, ConvertError> {
     let started = Instant::now();
     let files = split::names(target, plan.parts.len());
@@ -240,8 +257,9 @@ pub fn convert(
     let headers = plan.headers();
     outputs.iter().zip(&headers).try_for_each(|(output, header)| write_header(header, output))?;
     let paths: Vec<PathBuf> = outputs.iter().map(|output| output.path().to_owned()).collect();
-    self::finish::verify::check_headers(&paths, &headers)?;
-    self::finish::verify::ask(&paths, request.profile, control.threads)?;
+    verify::check_headers(&paths, &headers)?;
+    // Who stops the conversion ends a child process that verifies, too.
+    verify(&paths).map_err(|e| if cancelled() { ConvertError::Cancelled } else { e.into() })?;
     let sha256 = hash::joined(&paths, &cancelled).map_err(|e| outputs[0].io_error(e))?;
     let sha256 = sha256.ok_or(ConvertError::Cancelled)?;
     output::finish_all(outputs, force)?;

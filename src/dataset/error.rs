@@ -1,12 +1,13 @@
 //! Why a file of comments cannot be used at all.
 
+use crate::text::shown::{shown, shown_path};
 use std::path::{Path, PathBuf};
 
 /// Why a file of comments cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// The file cannot be opened or read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}", shown_path(path))]
     Io {
         /// The file.
         path: PathBuf,
@@ -14,22 +15,22 @@ pub enum DatasetError {
         source: std::io::Error,
     },
     /// A folder in place of a file.
-    #[error("{} is a folder; name a file in it", .0.display())]
+    #[error("{} is a folder; name a file in it", shown_path(.0))]
     Folder(PathBuf),
     /// The format is not known.
     #[error(
         "{}: the name must end in .jsonl, .json, .csv, .tsv, .txt, .parquet, .arrow or .xlsx (also .gz, .zst); or say the format with --format",
-        .0.display()
+        shown_path(.0)
     )]
     UnknownFormat(PathBuf),
     /// An older Excel file, or one with a password.
     #[error(
         "{} is an Excel file with a password or of the old .xls format; save it as .xlsx without a password",
-        .0.display()
+        shown_path(.0)
     )]
     OldExcel(PathBuf),
     /// A file of Feather's first version.
-    #[error("{} is Feather of version 1; write it again with pyarrow.feather.write_feather", .0.display())]
+    #[error("{} is Feather of version 1; write it again with pyarrow.feather.write_feather", shown_path(.0))]
     OldFeather(PathBuf),
     /// A column is not there.
     #[error("no column {wanted}: the file has {found}; name the right one with --{flag}-column")]
@@ -52,11 +53,12 @@ pub enum DatasetError {
         flag: &'static str,
     },
     /// Two columns of one name.
-    #[error("two columns are named {0}; rename one of them")]
+    #[error("two columns are named {text}; rename one of them", text = shown(.0))]
     SameName(String),
     /// Labels that nobody has explained.
     #[error(
-        "the labels of column {column} are not known: {seen}; say what they mean, for example --labels {example}"
+        "the labels of column {column} are not known: {seen}; say what they mean, for example --labels {example}",
+        column = shown(column)
     )]
     Labels {
         /// The column.
@@ -67,7 +69,7 @@ pub enum DatasetError {
         example: String,
     },
     /// A file that the format's parser does not understand.
-    #[error("{} is not readable as {format}: {reason}", path.display())]
+    #[error("{} is not readable as {format}: {reason}", shown_path(path))]
     Broken {
         /// The file.
         path: PathBuf,
@@ -77,7 +79,7 @@ pub enum DatasetError {
         reason: String,
     },
     /// Several sheets have rows.
-    #[error("{} has {count} sheets with rows: {found}; choose one with --sheet NAME", path.display())]
+    #[error("{} has {count} sheets with rows: {found}; choose one with --sheet NAME", shown_path(path))]
     ManySheets {
         /// The file.
         path: PathBuf,
@@ -87,7 +89,7 @@ pub enum DatasetError {
         found: String,
     },
     /// A sheet is not there.
-    #[error("{} has no sheet {wanted}: it has {found}; name one of them with --sheet", path.display())]
+    #[error("{} has no sheet {wanted}: it has {found}; name one of them with --sheet", shown_path(path))]
     NoSheet {
         /// The file.
         path: PathBuf,
@@ -97,10 +99,10 @@ pub enum DatasetError {
         found: String,
     },
     /// A file without rows.
-    #[error("{}: no rows", .0.display())]
+    #[error("{}: no rows", shown_path(.0))]
     NoRows(PathBuf),
     /// A file whose rows were all refused.
-    #[error("{}: none of {count} rows can be used; the first is {first}", path.display())]
+    #[error("{}: none of {count} rows can be used; the first is {first}", shown_path(path))]
     AllRefused {
         /// The file.
         path: PathBuf,

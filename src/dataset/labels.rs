@@ -4,7 +4,12 @@ use std::path::Path;
 
 use unicode_normalization::UnicodeNormalization;
 
+use crate::files::open;
 use crate::sentiment::labels::Sentiment;
+use crate::text::shown::shown_path;
+
+/// Maximum size of a file of labels, in bytes.
+const MAX_FILE: u64 = 1 << 20;
 
 /// What other words and numbers mean than 긍정, 중립, 부정, positive, neutral and negative.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,10 +30,10 @@ impl LabelMap {
     /// # Errors
     /// The file cannot be read, or a line is none.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let text = open::read_text(path, MAX_FILE).map_err(|e| format!("{}: {e}", shown_path(path)))?;
         let lines = text.trim_start_matches('\u{feff}').lines();
         let lines = lines.map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        Self::from_entries(lines).map_err(|e| format!("{}: {e}", path.display()))
+        Self::from_entries(lines).map_err(|e| format!("{}: {e}", shown_path(path)))
     }
 
     fn from_entries<'a>(entries: impl Iterator<Item = &'a str>) -> Result<Self, String> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::open;
+use crate::text::shown::shown_path;
 
 /// Hexadecimal SHA-256 of a file; `None` if `stop` said so.
 ///
@@ -35,7 +36,7 @@ pub fn joined(paths: &[PathBuf], stop: &dyn Fn() -> bool) -> io::Result<Option<S
     for path in paths {
         let fed = feed(path, &mut hasher, stop).map_err(|error| match paths.len() {
             1 => error,
-            _ => io::Error::new(error.kind(), format!("{}: {error}", path.display())),
+            _ => io::Error::new(error.kind(), format!("{}: {error}", shown_path(path))),
         });
         if !fed? {
             return Ok(None);

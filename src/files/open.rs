@@ -23,7 +23,7 @@ pub fn regular_with(path: &Path, options: &mut OpenOptions) -> io::Result<File> 
         true => Ok(file),
         false => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "it is not a file, but a folder, a pipe or a device; name a file",
+            "it is not a file, but a folder, a pipe or a device",
         )),
     }
 }
@@ -38,7 +38,7 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // Some files, such as those of /proc, do not say how long they are.
     file.by_ref().take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        let text = format!("it is larger than {limit} bytes; is it the right file?");
+        let text = format!("it is larger than {limit} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
     Ok(bytes)

@@ -14,6 +14,7 @@ use fs4::FileExt;
 use tempfile::NamedTempFile;
 
 use super::open;
+use crate::text::shown::shown_path;
 
 const SUFFIX: &str = ".partial";
 
@@ -21,16 +22,20 @@ const SUFFIX: &str = ".partial";
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     /// The target is there already.
-    #[error("{0} exists; remove it, choose another --out, or pass --force")]
+    #[error("{path} exists; remove it, choose another --out, or pass --force", path = shown_path(.0))]
     Exists(PathBuf),
     /// The target is no file name.
-    #[error("{0} is not a file name")]
+    #[error("{path} is not a file name", path = shown_path(.0))]
     Name(PathBuf),
     /// The target is there and is no file.
-    #[error("{0} is not a file, but a link, a pipe or a device; name another file")]
+    #[error("{path} is not a file, but a link, a pipe or a device; name another file", path = shown_path(.0))]
     NotAFile(PathBuf),
     /// Too little space.
-    #[error("{folder} has {free} bytes free, and the model needs {needed}; free {} more or choose another folder", needed - free)]
+    #[error(
+        "{folder} has {free} bytes free, and the model needs {needed}; free {} more or choose another folder",
+        needed - free,
+        folder = shown_path(folder)
+    )]
     Space {
         /// The target's folder.
         folder: PathBuf,
@@ -40,7 +45,7 @@ pub enum OutputError {
         needed: u64,
     },
     /// Reading or writing failed.
-    #[error("cannot write {path}: {source}")]
+    #[error("cannot write {path}: {source}", path = shown_path(path))]
     Io {
         /// The file.
         path: PathBuf,
@@ -208,7 +213,7 @@ fn remove_stale(folder: &Path, prefix: &str) {
         }
         let Ok(file) = open::regular_with(&entry.path(), OpenOptions::new().write(true)) else { continue };
         if FileExt::try_lock(&file).is_ok() && fs::remove_file(entry.path()).is_ok() {
-            tracing::info!(path = %entry.path().display(), "removed what an interrupted conversion left");
+            tracing::info!(path = %shown_path(&entry.path()), "removed what an interrupted conversion left");
         }
     }
 }

@@ -4,12 +4,13 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::text::escape::quoted;
+use crate::text::shown::shown_path;
 
 /// What is wrong with a GGUF file.
 #[derive(Debug, thiserror::Error)]
 pub enum GgufError {
     /// The file can't be opened or read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {source}", path = shown_path(path))]
     Io {
         /// The file.
         path: PathBuf,

@@ -9,6 +9,7 @@ use super::header::Header;
 use super::metadata::Value;
 use crate::files::open;
 use crate::files::output::{Output, OutputError};
+use crate::text::shown::shown_path;
 
 /// Why a file keeps its old metadata.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +18,7 @@ pub enum RewriteError {
     #[error(transparent)]
     Gguf(#[from] GgufError),
     /// The file's data cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {source}", path = shown_path(path))]
     Read {
         /// The file.
         path: PathBuf,

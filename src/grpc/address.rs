@@ -1,5 +1,6 @@
 //! Addresses as people write them: where to listen, and which server to ask.
 
+use crate::text::shown::{shown, shown_path};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -10,36 +11,49 @@ const PORT: u16 = 50051;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// A host alone.
-    #[error("`{0}` has no port; write {0}:{PORT}")]
+    #[error("`{text}` has no port; write {text}:{PORT}", text = shown(.0))]
     NoPort(String),
     /// A port alone.
-    #[error("`{0}` has no host; write localhost{0}, or 0.0.0.0{0} for every interface")]
+    #[error(
+        "`{text}` has no host; write localhost{text}, or 0.0.0.0{text} for every interface",
+        text = shown(.0)
+    )]
     NoHost(String),
     /// Not a port's number.
-    #[error("`{0}` is not a port; write a number up to 65535")]
+    #[error("`{text}` is not a port; write a number up to 65535", text = shown(.0))]
     Port(String),
     /// Port 0 of a server to ask.
     #[error("port 0 is only for --listen; write the port that the server logs")]
     PortZero,
     /// Colons that could be an address's or the port's.
-    #[error("`{0}` is ambiguous; write an IPv6 address in brackets, such as [::1]:{PORT}")]
+    #[error(
+        "`{text}` is ambiguous; write an IPv6 address in brackets, such as [::1]:{PORT}",
+        text = shown(.0)
+    )]
     Brackets(String),
     /// Something that no host has.
-    #[error("`{0}` is not a host; write a name, an IPv4 address or an IPv6 address in brackets")]
+    #[error(
+        "`{text}` is not a host; write a name, an IPv4 address or an IPv6 address in brackets",
+        text = shown(.0)
+    )]
     Host(String),
     /// A path behind host and port.
-    #[error("`{0}` has a path behind the port; leave it out")]
+    #[error("`{text}` has a path behind the port; leave it out", text = shown(.0))]
     Path(String),
     /// A Unix socket without its path.
     #[error("`unix:` names no socket; write unix:/run/ko-sentiment.sock")]
     NoSocket,
     /// Another gRPC name resolver's.
     #[error(
-        "`{0}` is not supported; write HOST:PORT, http://HOST:PORT, https://HOST:PORT, dns:///HOST:PORT or unix:/PATH"
+        "`{text}` is not supported; write HOST:PORT, http://HOST:PORT, https://HOST:PORT, dns:///HOST:PORT or unix:/PATH",
+        text = shown(.0)
     )]
     Scheme(String),
     /// A URL where a server is to listen.
-    #[error("`{0}` is not an address to listen on; write HOST:PORT, unix:/PATH or systemd")]
+    #[error(
+        "`{text}` is not an address to listen on; write HOST:PORT, unix:/PATH or systemd",
+        text = shown(.0)
+    )]
     Listen(String),
 }
 
@@ -77,7 +91,7 @@ impl std::fmt::Display for Listen {
         match self {
             Self::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp(host, port) => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Unix(path) => write!(f, "unix:{}", shown_path(path)),
             Self::Systemd => f.write_str("systemd"),
         }
     }

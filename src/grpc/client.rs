@@ -19,6 +19,7 @@ use crate::sentiment::classify::{Classified, ModelCard, ReasonDone, ReasonEvent}
 use crate::sentiment::input::RawInput;
 use crate::sentiment::labels::Sentiment;
 use crate::sentiment::score::{Verdict, top};
+use crate::text::shown::{shown, shown_path};
 
 /// Maximum size of a response in bytes, decompressed: a full batch's results have less than one MiB.
 const MAX_RESPONSE: usize = 8 << 20;
@@ -30,7 +31,10 @@ pub enum ClientError {
     #[error(transparent)]
     Options(#[from] ConnectError),
     /// No server there.
-    #[error("cannot reach {endpoint}: {reason}; is the server running (`ko-sentiment serve`)?")]
+    #[error(
+        "cannot reach {endpoint}: {reason}; is the server running (`ko-sentiment serve`)?",
+        endpoint = shown(endpoint)
+    )]
     Connect {
         /// The address asked.
         endpoint: String,
@@ -39,7 +43,8 @@ pub enum ClientError {
     },
     /// Nothing came.
     #[error(
-        "no answer from {endpoint} within {timeout:?}; check that it is a ko-sentiment server, or raise --timeout"
+        "no answer from {endpoint} within {timeout:?}; check that it is a ko-sentiment server, or raise --timeout",
+        endpoint = shown(endpoint)
     )]
     Timeout {
         /// The address asked.
@@ -102,7 +107,7 @@ impl Client {
     pub async fn connect(options: &ClientOptions) -> Result<Self, ClientError> {
         let (endpoint, token) = (options.endpoint()?, options.token()?);
         let name = match &options.target {
-            Target::Unix(path) => format!("unix:{}", path.display()),
+            Target::Unix(path) => format!("unix:{}", shown_path(path)),
             Target::Tcp { .. } => endpoint.uri().to_string().trim_end_matches('/').to_owned(),
         };
         let patience = Patience { endpoint: name, timeout: options.timeout };

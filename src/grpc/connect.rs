@@ -9,6 +9,13 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Request, Status};
 
 use super::address::{AddressError, Target};
+use super::tls::MAX_PEM;
+use crate::files::open;
+use crate::text::escape::message;
+use crate::text::shown::shown_path;
+
+/// Maximum size of a file with a client's token, in bytes.
+const MAX_TOKEN: u64 = 64 << 10;
 
 /// How to ask a server.
 #[derive(Debug, Clone)]
@@ -49,7 +56,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// A file.
-    #[error("cannot read {}: {source}; name a readable file", path.display())]
+    #[error("cannot read {}: {source}; name a readable file", shown_path(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -57,7 +64,7 @@ pub enum ConnectError {
         source: std::io::Error,
     },
     /// A token file without a token.
-    #[error("{} holds no token; write the token alone into it", .0.display())]
+    #[error("{} holds no token; write the token alone into it", shown_path(.0))]
     Token(PathBuf),
     /// A certificate without its key, or the other way round.
     #[error("a client's certificate needs both --tls-cert and --tls-key; give both")]
@@ -66,7 +73,7 @@ pub enum ConnectError {
     #[error("TLS options do not go with {0}; leave them out, or write https://HOST:PORT")]
     NoTls(&'static str),
     /// The certificates.
-    #[error("the TLS files cannot be used: {0}; name PEM files")]
+    #[error("the TLS files cannot be used: {text}; name PEM files", text = message(.0))]
     Tls(String),
 }
 
@@ -89,7 +96,7 @@ impl ClientOptions {
             Target::Tcp { tls: Some(false), .. } if self.tls.is_set() => {
                 return Err(ConnectError::NoTls("http://"));
             }
-            Target::Unix(path) => (format!("unix:{}", path.display()), false),
+            Target::Unix(path) => (format!("unix:{}", path.to_string_lossy()), false),
             Target::Tcp { host, port, tls } => {
                 let tls = tls.unwrap_or(false) || self.tls.is_set();
                 let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
@@ -104,14 +111,16 @@ impl ClientOptions {
     fn tls_config(&self) -> Result<ClientTlsConfig, ConnectError> {
         let mut config = ClientTlsConfig::new().timeout(self.timeout);
         config = match &self.tls.ca {
-            Some(path) => config.ca_certificate(Certificate::from_pem(read(path)?)),
+            Some(path) => config.ca_certificate(Certificate::from_pem(read(path, MAX_PEM)?)),
             None => config.with_enabled_roots(),
         };
         if let Some(name) = &self.tls.server_name {
             config = config.domain_name(name);
         }
         match (&self.tls.cert, &self.tls.key) {
-            (Some(cert), Some(key)) => Ok(config.identity(Identity::from_pem(read(cert)?, read(key)?))),
+            (Some(cert), Some(key)) => {
+                Ok(config.identity(Identity::from_pem(read(cert, MAX_PEM)?, read(key, MAX_PEM)?)))
+            }
             (None, None) => Ok(config),
             _ => Err(ConnectError::HalfIdentity),
         }
@@ -123,7 +132,7 @@ impl ClientOptions {
     /// See [`ConnectError`].
     pub(super) fn token(&self) -> Result<Token, ConnectError> {
         let Some(path) = &self.token_file else { return Ok(Token(None)) };
-        let text = String::from_utf8(read(path)?).unwrap_or_default();
+        let text = String::from_utf8(read(path, MAX_TOKEN)?).unwrap_or_default();
         let value = AsciiMetadataValue::try_from(format!("Bearer {}", text.trim())).ok();
         let value = value.filter(|_| !text.trim().is_empty() && !text.trim().contains(char::is_whitespace));
         let mut value = value.ok_or_else(|| ConnectError::Token(path.clone()))?;
@@ -132,8 +141,8 @@ impl ClientOptions {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ConnectError> {
-    std::fs::read(path).map_err(|source| ConnectError::Read { path: path.to_owned(), source })
+fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ConnectError> {
+    open::read(path, limit).map_err(|source| ConnectError::Read { path: path.to_owned(), source })
 }
 
 /// The caller's token on each call.

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ const PREFACE: usize = 24;
 pub struct Peer {
     /// Names of the client's certificate.
     pub names: Arc<[String]>,
+    /// Bytes of unfinished messages that the connection holds.
+    pub unfinished: Arc<AtomicUsize>,
 }
 
 /// How the bytes travel.
@@ -75,7 +78,7 @@ fn peer(io: &Io) -> Peer {
     let Io::Tls(tls) = io else { return Peer::default() };
     let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = certificate.and_then(|c| Certificate::read(c));
-    Peer { names: certificate.map_or_else(Arc::default, |c| c.names.into()) }
+    Peer { names: certificate.map_or_else(Arc::default, |c| c.names.into()), ..Peer::default() }
 }
 
 impl Connected for Connection {

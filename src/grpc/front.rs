@@ -17,6 +17,7 @@ use super::meters::ServerMeters;
 use super::principal::Admitted;
 use super::status;
 use super::tokens::Tokens;
+use super::unfinished::Unfinished;
 
 /// Header with the caller's id of a request.
 pub const REQUEST_ID: &str = "x-request-id";
@@ -55,13 +56,14 @@ impl Door {
 pub struct Front {
     routes: Routes,
     door: Door,
+    unfinished: Arc<Unfinished>,
     meters: Arc<ServerMeters>,
 }
 
 impl Front {
     /// Puts `routes` behind `door`.
-    pub fn new(routes: Routes, door: Door, meters: Arc<ServerMeters>) -> Self {
-        Self { routes, door, meters }
+    pub fn new(routes: Routes, door: Door, unfinished: Arc<Unfinished>, meters: Arc<ServerMeters>) -> Self {
+        Self { routes, door, unfinished, meters }
     }
 }
 
@@ -94,7 +96,8 @@ impl Service<Request<Body>> for Front {
         if let Some(admitted) = admitted {
             request.extensions_mut().insert(admitted);
         }
-        let answer = self.routes.call(request);
+        let own = request.extensions().get::<Peer>().map(|peer| peer.unfinished.clone()).unwrap_or_default();
+        let answer = self.routes.call(request.map(|body| self.unfinished.bound(body, own)));
         let meters = self.meters.clone();
         Box::pin(async move {
             let mut response = answer.await?;

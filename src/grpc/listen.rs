@@ -9,6 +9,7 @@ use std::{fs, io};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::address::Listen;
+use crate::text::shown::shown_path;
 
 /// First descriptor that systemd passes on (`SD_LISTEN_FDS_START`).
 const FIRST_PASSED: i32 = 3;
@@ -78,7 +79,7 @@ impl std::fmt::Display for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(_, address) => write!(f, "{address}"),
-            Self::Unix(_, file) => write!(f, "unix:{}", file.path.display()),
+            Self::Unix(_, file) => write!(f, "unix:{}", shown_path(&file.path)),
         }
     }
 }

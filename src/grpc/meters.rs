@@ -58,10 +58,11 @@ pub const METHODS: [(&str, &str); 10] = [
 const OURS: &str = "ko_sentiment.v1.SentimentService";
 
 /// Reasons of `ErrorInfo` that are refusals: nothing was computed.
-const REFUSALS: [&str; 15] = [
+const REFUSALS: [&str; 16] = [
     "INVALID_REQUEST",
     "PROMPT_TOO_LONG",
     "MESSAGE_TOO_LARGE",
+    "TOO_MUCH_UNFINISHED",
     "OVERLOADED",
     "DEADLINE_TOO_SHORT",
     "NO_ROOM_APART",
@@ -225,6 +226,7 @@ mod tests {
         let others = [
             "DEADLINE_EXCEEDED",
             "SLOW_READER",
+            "STOPPED_ARRIVING",
             "DECODE_FAILED",
             "NOT_FINITE",
             "ENGINE_STOPPED",

@@ -8,6 +8,7 @@
 //! | `status` | the one map from errors to gRPC codes |
 //! | `call` | a request's span, count and log line |
 //! | `front` | what every call passes first: its id, who asks |
+//! | `unfinished` | bounds on messages that have not arrived whole |
 //! | `priority` | how urgent a call is |
 //! | `tokens`, `principal` | who may call, and how much |
 //! | `server` | health, reflection, draining |
@@ -41,6 +42,7 @@ mod service;
 mod status;
 mod tls;
 mod tokens;
+mod unfinished;
 mod web;
 mod wire;
 mod x509;

@@ -27,6 +27,7 @@ use super::reload::{self, Watched};
 use super::service::{MAX_REQUEST_BYTES, Sentiments};
 use super::tls::{Tls, TlsError, TlsFiles};
 use super::tokens::{Tokens, TokensError};
+use super::unfinished::Unfinished;
 use crate::engine::EngineState;
 use crate::sentiment::classify::Classifier;
 
@@ -52,6 +53,8 @@ pub struct ServerOptions {
     pub open_reflection: bool,
     /// Maximum size of a request in bytes, decompressed. The default is the contract's largest.
     pub max_message_bytes: usize,
+    /// Maximum bytes of messages that have not arrived whole, of all connections together.
+    pub max_unfinished_bytes: usize,
     /// Bounds on connections.
     pub connections: ConnectionLimits,
     /// On a stop, how long running calls may take to finish.
@@ -69,6 +72,7 @@ impl Default for ServerOptions {
             reflection: true,
             open_reflection: false,
             max_message_bytes: MAX_REQUEST_BYTES,
+            max_unfinished_bytes: 256 << 20,
             connections: ConnectionLimits::default(),
             grace: Duration::from_secs(30),
         }
@@ -181,7 +185,11 @@ impl Server {
         let health = HealthReporter::new();
         report(&health, ServingStatus::Serving).await;
         let door = Door { tokens: self.tokens.clone(), open_reflection: self.options.open_reflection };
-        let front = Front::new(self.routes(&gate, &health)?, door, self.meters.clone());
+        let ServerOptions { max_unfinished_bytes, max_message_bytes, connections, .. } = self.options;
+        let patience = connections.keepalive + connections.keepalive_timeout;
+        let unfinished =
+            Unfinished::new(max_unfinished_bytes, max_message_bytes, patience, self.meters.clone());
+        let front = Front::new(self.routes(&gate, &health)?, door, unfinished, self.meters.clone());
         let acceptor = Acceptor::new(front, self.meters.clone(), self.tls.clone(), self.options.connections);
         let listening = self.listen(&acceptor);
         let _current = AbortOnDropHandle::new(tokio::spawn(reload::keep_current(

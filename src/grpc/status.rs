@@ -58,6 +58,18 @@ pub fn invalid(violations: &[Violation]) -> Status {
     Status::with_error_details(Code::InvalidArgument, faults.join("; "), details)
 }
 
+/// No room for more of a message that has not arrived whole.
+pub fn too_much_unfinished() -> Status {
+    let message = "the server holds too much of unfinished messages; send fewer or smaller ones at once";
+    retry(Code::ResourceExhausted, message.to_owned(), info("TOO_MUCH_UNFINISHED"), Duration::from_secs(5))
+}
+
+/// A message whose rest does not come.
+pub fn stopped_arriving() -> Status {
+    let message = "the message stopped arriving; send it again";
+    Status::with_error_details(Code::Cancelled, message, info("STOPPED_ARRIVING"))
+}
+
 /// The server stops.
 pub fn stopping() -> Status {
     Status::with_error_details(

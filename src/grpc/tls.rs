@@ -12,6 +12,11 @@ use tokio_rustls::rustls::{Error as RustlsError, RootCertStore, ServerConfig};
 
 use super::reload::{Reload, Reloaded};
 use super::x509::Certificate;
+use crate::files::open;
+use crate::text::shown::shown_path;
+
+/// Maximum size of a file with certificates or a key, in bytes: a system's whole bundle of roots has 0.2 MiB.
+pub(super) const MAX_PEM: u64 = 4 << 20;
 
 /// The server's certificate, its key, and whose certificates clients need.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +41,7 @@ impl TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file.
-    #[error("cannot read {}: {source}; name a readable PEM file", path.display())]
+    #[error("cannot read {}: {source}; name a readable PEM file", shown_path(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -44,7 +49,7 @@ pub enum TlsError {
         source: std::io::Error,
     },
     /// A file without what it should hold.
-    #[error("{} holds no {what} in PEM; name the right file", path.display())]
+    #[error("{} holds no {what} in PEM; name the right file", shown_path(path))]
     Pem {
         /// The file.
         path: PathBuf,
@@ -52,7 +57,7 @@ pub enum TlsError {
         what: &'static str,
     },
     /// A certificate of another time.
-    #[error("the certificate in {} {state}; name a valid one", path.display())]
+    #[error("the certificate in {} {state}; name a valid one", shown_path(path))]
     Time {
         /// The file.
         path: PathBuf,
@@ -60,7 +65,11 @@ pub enum TlsError {
         state: &'static str,
     },
     /// rustls refuses it.
-    #[error("{} and {} cannot be used together: {source}; name a certificate and its own key", cert.display(), key.display())]
+    #[error(
+        "{} and {} cannot be used together: {source}; name a certificate and its own key",
+        shown_path(cert),
+        shown_path(key)
+    )]
     Pair {
         /// The certificate.
         cert: PathBuf,
@@ -70,7 +79,10 @@ pub enum TlsError {
         source: RustlsError,
     },
     /// The roots.
-    #[error("the certificates in {} cannot be used as roots: {reason}; name a CA's certificates", path.display())]
+    #[error(
+        "the certificates in {} cannot be used as roots: {reason}; name a CA's certificates",
+        shown_path(path)
+    )]
     Roots {
         /// The file.
         path: PathBuf,
@@ -162,7 +174,7 @@ fn current(files: &TlsFiles) -> Result<Current, TlsError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
+    open::read(path, MAX_PEM).map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
 /// The certificates of a PEM file; at least one.

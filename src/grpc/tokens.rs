@@ -17,12 +17,17 @@ use super::principal::{Admitted, Limits, Principal, PrincipalUse};
 use super::reload::{Reload, Reloaded};
 use super::x509::{at, unix_days};
 use super::{status, tls};
+use crate::files::open;
+use crate::text::shown::shown_path;
 
 /// What a token begins with, so that people and scanners for secrets know it.
 const PREFIX: &str = "kos_";
 
 /// Methods that a token can be limited to.
 const METHODS: [&str; 5] = ["Classify", "StreamReason", "ClassifyBatch", "ClassifyStream", "GetModelInfo"];
+
+/// Maximum size of the file, in bytes: some 100,000 entries.
+const MAX_FILE: u64 = 16 << 20;
 
 /// Maximum characters of a name.
 const MAX_NAME: usize = 64;
@@ -31,7 +36,7 @@ const MAX_NAME: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
     /// The file.
-    #[error("cannot read the tokens file {}: {source}; name a readable file with --tokens", path.display())]
+    #[error("cannot read the tokens file {}: {source}; name a readable file with --tokens", shown_path(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -39,7 +44,7 @@ pub enum TokensError {
         source: std::io::Error,
     },
     /// Its text.
-    #[error("{} line {line}: {reason}", path.display())]
+    #[error("{} line {line}: {reason}", shown_path(path))]
     Toml {
         /// The file.
         path: PathBuf,
@@ -49,7 +54,7 @@ pub enum TokensError {
         reason: String,
     },
     /// One of its tokens.
-    #[error("{} token {number}: {reason}", path.display())]
+    #[error("{} token {number}: {reason}", shown_path(path))]
     Entry {
         /// The file.
         path: PathBuf,
@@ -202,10 +207,10 @@ fn by_name<'a>(entries: &'a [Entry], names: &[String]) -> Option<&'a Entry> {
 
 fn read(path: &Path, known: &BTreeMap<&str, Arc<Principal>>) -> Result<Vec<Entry>, TokensError> {
     let failed = |source| TokensError::Read { path: path.to_owned(), source };
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let text = open::read_text(path, MAX_FILE).map_err(failed)?;
     let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
     if mode & 0o004 != 0 {
-        warn!(path = %path.display(), "everybody on this machine can read the tokens file; chmod 600 it");
+        warn!(path = %shown_path(path), "everybody on this machine can read the tokens file; chmod 600 it");
     }
     let file: File = toml::from_str(&text).map_err(|error| TokensError::Toml {
         path: path.to_owned(),

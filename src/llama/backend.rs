@@ -19,7 +19,10 @@ pub enum BackendError {
     Folder(#[from] std::io::Error),
     /// A binary without the libraries that belong beside it.
     #[cfg(feature = "dynamic-backends")]
-    #[error("no CPU backend of llama.cpp can be loaded from {}; keep the libggml-cpu-* files beside the program", .0.display())]
+    #[error(
+        "no CPU backend of llama.cpp can be loaded from {}; keep the libggml-cpu-* files beside the program",
+        crate::text::shown::shown_path(.0)
+    )]
     NoCpu(std::path::PathBuf),
 }
 

@@ -2,8 +2,8 @@
 //! file that is gone ends the process. It ends with a message that names the file, and without leaving a
 //! half-written one behind.
 //!
-//! The check before ([`crate::gguf::check`]) is what keeps such files out; this is for what it lets through.
-//! Loading each file in a child process first would cost the default model half a second per start.
+//! The check before ([`crate::gguf::check`]) keeps such files out, and a file that is new here is loaded in a child
+//! process first. This is for what both let through, and for the message of that child process.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt as _;
@@ -12,9 +12,8 @@ use std::ptr::null_mut;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use crate::text::shown::shown_path;
 use llama_cpp_sys_2 as sys;
-
-use crate::text::escape::shown;
 
 /// The model that is in use, for messages.
 static MODEL: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
@@ -26,7 +25,7 @@ static UNFINISHED: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
 pub fn name_model(path: &Path) {
     static HANDLERS: Once = Once::new();
     HANDLERS.call_once(install);
-    let name = shown(&path.display().to_string()).to_string();
+    let name = shown_path(path);
     keep(&MODEL, CString::new(name).ok());
 }
 
@@ -40,6 +39,12 @@ pub fn name_unfinished(paths: &[PathBuf]) {
     let mut list: Vec<u8> = names.flat_map(CString::into_bytes_with_nul).collect();
     list.push(0);
     UNFINISHED.store(Box::leak(list.into_boxed_slice()).as_mut_ptr().cast(), Ordering::Release);
+}
+
+/// Ends the process by a signal (SIGALRM) if it still runs after `seconds`.
+pub fn end_after(seconds: u32) {
+    // SAFETY: sets a timer of the process; the signal's action is the default.
+    unsafe { libc::alarm(seconds) };
 }
 
 /// The unfinished file has been loaded and may stay.
@@ -78,12 +83,15 @@ unsafe extern "C" fn on_assertion(message: *const c_char) {
 }
 
 extern "C" fn on_abort(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
-    end(&[b"llama.cpp or this program gave up while ", model(), b" was in use; ", ADVICE]);
+    end(&[GAVE_UP.as_bytes(), b" while ", model(), b" was in use; ", ADVICE]);
 }
 
 extern "C" fn on_lost_page(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
     end(&[model(), b" was changed or cut off while it was in use; put the whole file back and start again"]);
 }
+
+/// What the message of a crash that nobody explained begins with.
+pub const GAVE_UP: &str = "llama.cpp or this program gave up";
 
 const ADVICE: &[u8] = b"get the file from its publisher again, and report this if it still happens";
 

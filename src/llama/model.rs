@@ -17,13 +17,14 @@ use crate::files::open;
 use crate::gguf::GgufError;
 use crate::gguf::check::{self, CheckError};
 use crate::text::escape::quoted;
+use crate::text::shown::shown_path;
 use crate::text::vocabulary::{Token, Vocabulary};
 
 /// Why a model file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// There is no such file, or it may not be read.
-    #[error("cannot read the model file {}: {source}", path.display())]
+    #[error("cannot read the model file {}: {source}", shown_path(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -31,10 +32,16 @@ pub enum ModelError {
         source: std::io::Error,
     },
     /// A folder.
-    #[error("{} is a folder; name a GGUF file, or convert a checkpoint with `ko-sentiment convert-model --base`", .0.display())]
+    #[error(
+        "{} is a folder; name a GGUF file, or convert a checkpoint with `ko-sentiment convert-model --base`",
+        shown_path(.0)
+    )]
     Folder(PathBuf),
     /// Another kind of file.
-    #[error("{} is {kind}, not a GGUF file; name a file that `ko-sentiment convert-model` made", path.display())]
+    #[error(
+        "{} is {kind}, not a GGUF file; name a file that `ko-sentiment convert-model` made",
+        shown_path(path)
+    )]
     NotGguf {
         /// The file.
         path: PathBuf,
@@ -45,7 +52,7 @@ pub enum ModelError {
     #[error(transparent)]
     Backend(#[from] &'static BackendError),
     /// llama.cpp would end the process by it, or compute something else than the file says.
-    #[error("{}: {source}; download the file again or convert the model anew", path.display())]
+    #[error("{}: {source}; download the file again or convert the model anew", shown_path(path))]
     Check {
         /// The file.
         path: PathBuf,
@@ -53,13 +60,20 @@ pub enum ModelError {
         source: CheckError,
     },
     /// llama.cpp refuses the file.
-    #[error("llama.cpp cannot load {}: the file is damaged, or newer than this build; its log says more (--log-level info)", path.display())]
+    #[error(
+        "llama.cpp cannot load {}: the file is damaged, or newer than this build; its log says more (--log-level info)",
+        shown_path(path)
+    )]
     Load {
         /// The file.
         path: PathBuf,
     },
     /// Not one of the Gemma models.
-    #[error("{} holds a model of architecture {}; this server runs gemma2 and gemma3", path.display(), quoted(architecture))]
+    #[error(
+        "{} holds a model of architecture {}; this server runs gemma2 and gemma3",
+        shown_path(path),
+        quoted(architecture)
+    )]
     Architecture {
         /// The file.
         path: PathBuf,

@@ -8,6 +8,7 @@ use super::top::{Sample, Top};
 use super::words::Words;
 use crate::dataset::{Comments, DatasetError, ReadOptions, Record};
 use crate::sentiment::score::top;
+use crate::text::shown::shown_path;
 
 /// Bars of the chart of probabilities, from one third to 1.
 pub const BARS: usize = 10;
@@ -47,11 +48,11 @@ pub enum ReportError {
     /// The file has no answers.
     #[error(
         "{} has no columns positive, neutral and negative; make them with `ko-sentiment annotate`, and name its output",
-        .0.display()
+        shown_path(.0)
     )]
     NotAnnotated(PathBuf),
     /// A named column is not there.
-    #[error("{} has no column {column:?}; name the dates' column with --date-column", path.display())]
+    #[error("{} has no column {column:?}; name the dates' column with --date-column", shown_path(path))]
     NoDates {
         /// The file.
         path: PathBuf,

@@ -47,7 +47,8 @@ pub enum ProfileError {
     Ambiguous(String, String),
     /// A quotation mark is open after one label and closed after another.
     #[error(
-        "the profile's labels hold different numbers of answer.quotation_mark {0}; leave the mark out of the labels"
+        "the profile's labels hold different numbers of answer.quotation_mark {text}; leave the mark out of the labels",
+        text = shown(.0)
     )]
     UnevenMarks(String),
     /// Calibration numbers must be finite, and the temperature above zero.

@@ -19,6 +19,7 @@ use unicode_normalization::UnicodeNormalization;
 use super::labels::Sentiment;
 use super::profile::{COMMENT, Profile, SUMMARY, TITLE};
 use crate::engine::MAX_BRANCH_CELLS;
+use crate::text::shown::shown;
 use crate::text::vocabulary::{Token, Vocabulary};
 
 /// A profile and a vocabulary that do not fit each other.
@@ -26,22 +27,27 @@ use crate::text::vocabulary::{Token, Vocabulary};
 pub enum PromptError {
     /// A turn marker is ordinary text to this model.
     #[error(
-        "`{0}` of the profile is not a control token of this model: the model was not trained in the profile's turn format; convert it with a profile that fits"
+        "`{text}` of the profile is not a control token of this model: the model was not trained in the profile's turn format; convert it with a profile that fits",
+        text = shown(.0)
     )]
     NotControl(String),
     /// The end-of-turn marker does not end generation.
     #[error(
-        "`{0}` of the profile does not end an answer of this model (it must be one end-of-generation token)"
+        "`{text}` of the profile does not end an answer of this model (it must be one end-of-generation token)",
+        text = shown(.0)
     )]
     NotEnd(String),
     /// User text could become a control token.
     #[error(
-        "this vocabulary turns the plain text `{0}` into a control token, so a comment could forge a turn"
+        "this vocabulary turns the plain text `{text}` into a control token, so a comment could forge a turn",
+        text = shown(.0)
     )]
     Forgeable(String),
     /// Tokens merge across the boundary between answer prefix and label.
     #[error(
-        "label `{label}` does not tokenise cleanly after the answer prefix `{prefix}`; end the prefix with a quote or a space"
+        "label `{label}` does not tokenise cleanly after the answer prefix `{prefix}`; end the prefix with a quote or a space",
+        label = shown(label),
+        prefix = shown(prefix)
     )]
     LabelBoundary {
         /// The label.
@@ -51,11 +57,16 @@ pub enum PromptError {
     },
     /// The mark that quotations open and close with is several tokens.
     #[error(
-        "answer.quotation_mark `{0}` of the profile is not one token of this model; choose one that is (as ' or \"), or leave it out"
+        "answer.quotation_mark `{text}` of the profile is not one token of this model; choose one that is (as ' or \"), or leave it out",
+        text = shown(.0)
     )]
     QuotationMark(String),
     /// Two labels begin with the same tokens to the end of one of them.
-    #[error("labels `{0}` and `{1}` cannot be told apart by their tokens")]
+    #[error(
+        "labels `{text}` and `{other}` cannot be told apart by their tokens",
+        text = shown(.0),
+        other = shown(.1)
+    )]
     SameTokens(String, String),
     /// The labels do not fit the step in which they are scored.
     #[error(

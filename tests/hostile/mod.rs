@@ -1,10 +1,14 @@
 //! Files that mean harm or are merely broken: refused with a message, never an end by a signal.
 
 mod assertions;
+mod floods;
+mod loader;
 mod models;
 mod mutations;
 mod served;
+mod settings;
 mod targets;
+mod tried;
 
 use std::fs;
 use std::path::{Path, PathBuf};

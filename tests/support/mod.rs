@@ -160,5 +160,7 @@ pub fn binary() -> std::process::Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KO_SENTIMENT_")) {
         command.env_remove(name);
     }
+    // Which models were tried is no business of the user's cache folder.
+    command.env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"));
     command
 }

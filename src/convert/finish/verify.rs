@@ -14,6 +14,8 @@ use crate::sentiment::profile::{COMMENT, Profile};
 
 /// What the loaded model is asked about.
 const QUESTION: &str = "영상 정말 재미있게 봤어요!";
+/// A text of few tokens, one of them of single bytes in most vocabularies.
+const STEP: &str = "좋아요 😀";
 /// Prompts are read in batches of this many tokens, to keep the compute buffer small.
 const BATCH_TOKENS: usize = 64;
 
@@ -46,6 +48,9 @@ pub enum VerifyError {
     /// The prompt can't be computed.
     #[error("llama.cpp does not compute the test prompt: llama_decode answers {0}")]
     Decode(i32),
+    /// A child process that verified the file.
+    #[error("{0}")]
+    Child(String),
     /// The answer is not made of numbers.
     #[error("the model answers the test prompt with NaN: its weights are damaged")]
     NotFinite,
@@ -96,6 +101,19 @@ pub fn ask(paths: &[PathBuf], profile: &Profile, threads: usize) -> Result<(), V
     asked
 }
 
+/// Loads any model on the CPU and computes one step. An abort of llama.cpp ends this process: a child process calls it.
+///
+/// # Errors
+/// [`VerifyError::Backend`], [`VerifyError::Load`], [`VerifyError::Decode`], [`VerifyError::NotFinite`].
+pub fn step(paths: &[PathBuf], threads: usize) -> Result<(), VerifyError> {
+    crate::llama::backend::backend().map_err(VerifyError::Backend)?;
+    if let Some(path) = paths.first() {
+        crash::name_model(path);
+    }
+    let model = Model::load(paths)?;
+    compute(&model, model.tokenise(STEP, true), threads)
+}
+
 fn answer(paths: &[PathBuf], profile: &Profile, threads: usize) -> Result<(), VerifyError> {
     let model = Model::load(paths)?;
     for marker in ["<start_of_turn>", "<end_of_turn>"] {
@@ -107,8 +125,12 @@ fn answer(paths: &[PathBuf], profile: &Profile, threads: usize) -> Result<(), Ve
     let parts =
         [&profile.turn.user, &profile.instruction, &comment, &profile.turn.model, &profile.answer.prefix];
     let prompt: String = parts.into_iter().map(String::as_str).collect();
-    let mut tokens = model.tokenise(&prompt, true);
-    let mut context = Context::new(&model, tokens.len(), threads)?;
+    compute(&model, model.tokenise(&prompt, true), threads)
+}
+
+/// Reads the tokens, and whether the logits are numbers.
+fn compute(model: &Model, mut tokens: Vec<llama::llama_token>, threads: usize) -> Result<(), VerifyError> {
+    let mut context = Context::new(model, tokens.len(), threads)?;
     for batch in tokens.chunks_mut(BATCH_TOKENS) {
         context.decode(batch)?;
         if !context.last_logits()?.iter().all(|logit| logit.is_finite()) {

@@ -55,7 +55,11 @@ pub enum SafetensorsError {
     #[error("{}: a tensor's byte range is not that of its shape and type", shown_path(.0))]
     TensorSize(PathBuf),
     /// A tensor with a dimension of zero.
-    #[error("{}: tensor {} holds no numbers: the file is damaged or not a model's", shown_path(.path), shown(.name))]
+    #[error(
+        "{}: tensor {} holds no numbers: the file is damaged or not a model's",
+        shown_path(.path),
+        shown(.name)
+    )]
     Empty {
         /// The file.
         path: PathBuf,
@@ -65,7 +69,7 @@ pub enum SafetensorsError {
     /// A type other than F32, F16 and BF16.
     #[error(
         "{}: tensor {} has type {dtype}: F32, F16 and BF16 are supported; save the model in one of them",
-        shown_path(.path), shown(.name)
+        shown_path(.path), shown(.name), dtype = shown(dtype)
     )]
     Dtype {
         /// The file.

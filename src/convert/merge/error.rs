@@ -56,7 +56,11 @@ pub enum AdapterError {
         reason: &'static str,
     },
     /// Tensors that nothing in the base takes.
-    #[error("the adapter has {} tensors that this base does not take: {}; convert with the base that it was trained on", .0.len(), listed(.0))]
+    #[error(
+        "the adapter has {} tensors that this base does not take: {}; convert with the base that it was trained on",
+        .0.len(),
+        listed(.0)
+    )]
     UnusedTensors(Vec<String>),
     /// Tensors of the part that reads pictures.
     #[error(
@@ -78,7 +82,7 @@ pub enum AdapterError {
     /// A module that the configuration names and the file does not have.
     #[error(
         "target_modules names {module}, but the adapter has no tensors for it, only for {}: it is incomplete or made for another base",
-        listed(.found)
+        listed(.found), module = shown(module)
     )]
     MissingModule {
         /// The module.
@@ -88,14 +92,21 @@ pub enum AdapterError {
     },
     /// A module that `modules_to_save` names and the file does not have.
     #[error(
-        "modules_to_save names {0}, but the adapter has no tensor for it: the file is incomplete or made for another base"
+        "modules_to_save names {text}, but the adapter has no tensor for it: the file is incomplete or made for another base",
+        text = shown(.0)
     )]
     MissingSaved(String),
     /// LoRA tensors for a module that the configuration does not name.
-    #[error("the adapter has tensors for {}, which target_modules does not name: PEFT would drop them", shown(.0))]
+    #[error(
+        "the adapter has tensors for {}, which target_modules does not name: PEFT would drop them",
+        shown(.0)
+    )]
     UntargetedModule(String),
     /// A tensor of another shape than the base's module needs.
-    #[error("{} is {found:?}, but the base needs {expected:?}: the adapter is made for another model", shown(.tensor))]
+    #[error(
+        "{} is {found:?}, but the base needs {expected:?}: the adapter is made for another model",
+        shown(.tensor)
+    )]
     Shape {
         /// The adapter's tensor.
         tensor: String,
@@ -121,7 +132,8 @@ pub enum AdapterError {
     OtherEmbedding(&'static str),
     /// A trained output head on a model whose head is its embedding.
     #[error(
-        "the adapter trains lm_head, but the base ties it to embed_tokens, and llama.cpp's Gemma 2 has one matrix for both; train without lm_head ({0})"
+        "the adapter trains lm_head, but the base ties it to embed_tokens, and llama.cpp's Gemma 2 has one matrix for both; train without lm_head ({text})",
+        text = shown(.0)
     )]
     TiedHead(String),
     /// A trained embedding whose head was left as it was.
@@ -130,7 +142,10 @@ pub enum AdapterError {
     )]
     UntiedEmbedding,
     /// DoRA on an embedding.
-    #[error("DoRA on {0} is not supported; train the embedding without DoRA, or not at all")]
+    #[error(
+        "DoRA on {text} is not supported; train the embedding without DoRA, or not at all",
+        text = shown(.0)
+    )]
     EmbeddingDora(String),
     /// A base whose tensors were rescaled after the adapter was trained.
     #[error(

@@ -15,6 +15,7 @@ use crate::convert::input::tensor::TensorSource;
 use crate::gguf::Metadata;
 use crate::gguf::Value;
 use crate::gguf::tensor_type::TensorType;
+use crate::text::shown::{shown, shown_path};
 
 const SUMS: &str = ".in_sum2";
 const COUNTS: &str = ".counts";
@@ -29,10 +30,17 @@ pub enum ImatrixError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// A GGUF file of another kind.
-    #[error("{0}: not an importance matrix as llama-imatrix writes them (no .in_sum2 with its .counts)")]
+    #[error(
+        "{path}: not an importance matrix as llama-imatrix writes them (no .in_sum2 with its .counts)",
+        path = shown_path(.0)
+    )]
     NotImatrix(PathBuf),
     /// Sums without counts, or other types and shapes than a dense model's.
-    #[error("{path}: {name}.in_sum2 and .counts must be F32, one row and one number")]
+    #[error(
+        "{path}: {name}.in_sum2 and .counts must be F32, one row and one number",
+        path = shown_path(path),
+        name = shown(name)
+    )]
     Form {
         /// The file.
         path: PathBuf,
@@ -40,7 +48,11 @@ pub enum ImatrixError {
         name: String,
     },
     /// NaN, an infinity or less than nothing.
-    #[error("{path}: {name} has {value} where a sum of squares must be; make it again")]
+    #[error(
+        "{path}: {name} has {value} where a sum of squares must be; make it again",
+        path = shown_path(path),
+        name = shown(name)
+    )]
     Value {
         /// The file.
         path: PathBuf,
@@ -51,7 +63,9 @@ pub enum ImatrixError {
     },
     /// Made from a model of another shape.
     #[error(
-        "{path} has {found} columns for {name}, and the base has {expected}; make it again from this base"
+        "{path} has {found} columns for {name}, and the base has {expected}; make it again from this base",
+        path = shown_path(path),
+        name = shown(name)
     )]
     Columns {
         /// The file.
@@ -64,10 +78,14 @@ pub enum ImatrixError {
         expected: u64,
     },
     /// A file type that is not quantised, where it would do nothing.
-    #[error("--imatrix {0} has no effect on this --quant; choose a quantised one")]
+    #[error("--imatrix {path} has no effect on this --quant; choose a quantised one", path = shown_path(.0))]
     NotQuantised(PathBuf),
     /// Smoothing needs what the matrix does not have.
-    #[error("{path} has no entry for {name}, which --smooth needs; make it again from the whole model")]
+    #[error(
+        "{path} has no entry for {name}, which --smooth needs; make it again from the whole model",
+        path = shown_path(path),
+        name = shown(name)
+    )]
     Missing {
         /// The file.
         path: PathBuf,
@@ -78,7 +96,7 @@ pub enum ImatrixError {
     #[error("--smooth takes its scales from an importance matrix; add --imatrix")]
     Needed,
     /// It names no weight of the base.
-    #[error("{0} names no weight of the base; make it again from this base")]
+    #[error("{path} names no weight of the base; make it again from this base", path = shown_path(.0))]
     NoTensor(PathBuf),
 }
 

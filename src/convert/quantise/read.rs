@@ -6,12 +6,13 @@ use std::path::PathBuf;
 
 use super::quant::{self, QuantError, Rows};
 use crate::convert::input::tensor::TensorSource;
+use crate::text::shown::shown_path;
 
 /// Why rows could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file can't be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {source}", path = shown_path(path))]
     Io {
         /// The file.
         path: PathBuf,

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use fancy_regex::Regex;
 
 use crate::gguf::tensor_type::TensorType;
+use crate::text::shown::shown;
 
 /// A pattern and the type of the tensors whose names it is found in.
 #[derive(Debug, Clone)]
@@ -26,7 +27,10 @@ pub enum OverrideError {
     #[error("{0:?} is not PATTERN=TYPE, as in attn_q=q8_0")]
     Form(String),
     /// A type that is not supported.
-    #[error("unknown tensor type {name:?}; choose one of {list}", list = TensorType::ALL.map(|t| t.to_string()).join(", "))]
+    #[error(
+        "unknown tensor type {name:?}; choose one of {list}",
+        list = TensorType::ALL.map(|t| t.to_string()).join(", ")
+    )]
     Type {
         /// What was asked for.
         name: String,
@@ -36,14 +40,18 @@ pub enum OverrideError {
     Pattern(String),
     /// A pattern that is found in no name.
     #[error(
-        "--tensor-type {0} matches no weight; use names as in blk.0.attn_q.weight (norms always stay F32)"
+        "--tensor-type {text} matches no weight; use names as in blk.0.attn_q.weight (norms always stay F32)",
+        text = shown(.0)
     )]
     NoTensor(String),
     /// A pattern whose tensors all go to earlier ones.
-    #[error("--tensor-type {0} has no effect, because earlier ones match all its tensors; put it first")]
+    #[error(
+        "--tensor-type {text} has no effect, because earlier ones match all its tensors; put it first",
+        text = shown(.0)
+    )]
     Shadowed(String),
     /// A file type without blocks, where llama-quantize would ignore it.
-    #[error("--tensor-type {0} has no effect on this --quant; choose a quantised one")]
+    #[error("--tensor-type {text} has no effect on this --quant; choose a quantised one", text = shown(.0))]
     NotQuantised(String),
 }
 

@@ -50,7 +50,10 @@ pub enum VocabError {
     #[error("the vocabulary has no token for the byte <0x{0:02X}>; take the tokenizer of the base model")]
     MissingByte(u8),
     /// Two tokens have one text, which llama.cpp does not load.
-    #[error("the vocabulary has {} twice, as tokens {first} and {second}; take the tokenizer of the base model", shown(.text))]
+    #[error(
+        "the vocabulary has {} twice, as tokens {first} and {second}; take the tokenizer of the base model",
+        shown(.text)
+    )]
     DuplicateToken {
         /// The text.
         text: String,
@@ -68,7 +71,10 @@ pub enum VocabError {
         vocab_size: u64,
     },
     /// A special token's id is negative or past the vocabulary.
-    #[error("special token {kind}: id {id} is not in the vocabulary of {n_tokens} tokens")]
+    #[error(
+        "special token {kind}: id {id} is not in the vocabulary of {n_tokens} tokens",
+        kind = shown(kind)
+    )]
     SpecialToken {
         /// Which one, as in `bos`.
         kind: String,

@@ -1,5 +1,6 @@
 //! Why a file cannot be written.
 
+use crate::text::shown::shown_path;
 use std::path::PathBuf;
 
 /// Why a file cannot be written.
@@ -29,6 +30,6 @@ pub enum WriteError {
     #[error("the rows have more than {0} different columns; read a file whose rows are of one shape")]
     Columns(usize),
     /// An input of the copy changed meanwhile.
-    #[error("{} changed while it was read; read it again when nothing writes to it", .0.display())]
+    #[error("{} changed while it was read; read it again when nothing writes to it", shown_path(.0))]
     Changed(PathBuf),
 }

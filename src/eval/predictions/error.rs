@@ -1,5 +1,6 @@
 //! Why a predictions file cannot be used.
 
+use crate::text::shown::shown_path;
 use std::io;
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum PredictionsError {
     /// The file cannot be opened, read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", shown_path(path))]
     Io {
         /// The file.
         path: PathBuf,
@@ -15,12 +16,12 @@ pub enum PredictionsError {
         source: io::Error,
     },
     /// Another run has the file.
-    #[error("another run is writing to {}; wait for it, or name another file", .0.display())]
+    #[error("another run is writing to {}; wait for it, or name another file", shown_path(.0))]
     InUse(PathBuf),
     /// The file holds answers of another run.
     #[error(
         "{} has predictions from another {what} ({found}, where this run has {wanted}); choose another file, or delete it to start again",
-        path.display()
+        shown_path(path)
     )]
     OtherSource {
         /// The file.
@@ -35,11 +36,14 @@ pub enum PredictionsError {
     /// The first line is that of a version that did not write the whole identity.
     #[error(
         "{} is of an earlier version, which did not record every option that changes answers; choose another file, or delete it to start again",
-        .0.display()
+        shown_path(.0)
     )]
     Old(PathBuf),
     /// A line is not what was written.
-    #[error("{}, line {line}: not a prediction: {source}; delete the line to compute it again, or choose another file", path.display())]
+    #[error(
+        "{}, line {line}: not a prediction: {source}; delete the line to compute it again, or choose another file",
+        shown_path(path)
+    )]
     Line {
         /// The file.
         path: PathBuf,
@@ -49,7 +53,7 @@ pub enum PredictionsError {
         source: serde_json::Error,
     },
     /// A line is a prediction, and cannot be one of this run.
-    #[error("{}, line {line}: {fault}; delete the line to compute it again", path.display())]
+    #[error("{}, line {line}: {fault}; delete the line to compute it again", shown_path(path))]
     Changed {
         /// The file.
         path: PathBuf,

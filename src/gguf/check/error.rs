@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::gguf::{GgufError, Value};
 use crate::text::escape::{quoted, shown};
+use crate::text::shown::shown_path;
 
 /// Why llama.cpp is not given a file. It would end the process, or compute something else than the file says.
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +44,14 @@ pub enum CheckError {
         fault: &'static str,
     },
     /// Bytes that no text can be cut into.
-    #[error("the vocabulary has no token for {} of the 256 bytes, the first {}; text with such bytes could not be read", .0.len(), byte_token(.0))]
+    #[error(
+        "the vocabulary has no token for {} of the 256 bytes, the first {}; text with such bytes could not be read",
+        .0.len(),
+        byte_token(.0)
+    )]
     NoByte(Vec<u8>),
     /// A tensor that the architecture must have.
-    #[error("tensor {0} is missing")]
+    #[error("tensor {text} is missing", text = shown(.0))]
     MissingTensor(String),
     /// A tensor that the architecture does not have.
     #[error("tensor {} is none of {architecture}'s", shown(name))]
@@ -57,7 +62,7 @@ pub enum CheckError {
         architecture: &'static str,
     },
     /// A tensor of another shape than the settings say.
-    #[error("tensor {name} has shape {found:?}; the metadata says {expected:?}")]
+    #[error("tensor {name} has shape {found:?}; the metadata says {expected:?}", name = shown(name))]
     Shape {
         /// The tensor.
         name: String,
@@ -67,7 +72,10 @@ pub enum CheckError {
         expected: Vec<u64>,
     },
     /// A norm that is not F32.
-    #[error("tensor {name} is of type {found}; llama.cpp computes with norms of type F32")]
+    #[error(
+        "tensor {name} is of type {found}; llama.cpp computes with norms of type F32",
+        name = shown(name)
+    )]
     NormType {
         /// The tensor.
         name: String,
@@ -75,7 +83,7 @@ pub enum CheckError {
         found: String,
     },
     /// Another part of a split file can't be used.
-    #[error("part {}: {source}", path.display())]
+    #[error("part {}: {source}", shown_path(path))]
     Part {
         /// The part.
         path: PathBuf,

@@ -32,7 +32,7 @@ pub const LINKED_SIZE: &str = "x-linked-size";
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// No connection.
-    #[error("{host} can't be reached: {reason}")]
+    #[error("{host} can't be reached: {reason}", host = shown(host))]
     Unreachable {
         /// The host.
         host: String,
@@ -40,7 +40,7 @@ pub enum HttpError {
         reason: String,
     },
     /// A connection that broke, or on which nothing came.
-    #[error("{host} {reason}")]
+    #[error("{host} {reason}", host = shown(host))]
     Broken {
         /// The host.
         host: String,
@@ -50,7 +50,7 @@ pub enum HttpError {
         timed_out: bool,
     },
     /// An answer that is not HTTP as it should be, or a certificate that is not the host's.
-    #[error("{host}: {reason}")]
+    #[error("{host}: {reason}", host = shown(host))]
     Protocol {
         /// The host.
         host: String,
@@ -58,7 +58,7 @@ pub enum HttpError {
         reason: String,
     },
     /// A redirect that isn't followed.
-    #[error("{at} {source}")]
+    #[error("{at} {source}", at = shown(at))]
     Redirect {
         /// Who redirects, without the query.
         at: String,
@@ -66,7 +66,7 @@ pub enum HttpError {
         source: BadRedirect,
     },
     /// The hub is full, and asks to wait too long.
-    #[error("{host} answers {status} and asks to wait {} s", wait.as_secs())]
+    #[error("{host} answers {status} and asks to wait {} s", wait.as_secs(), host = shown(host))]
     Busy {
         /// The host.
         host: String,

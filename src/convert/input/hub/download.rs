@@ -16,7 +16,7 @@ use super::location::Location;
 use super::names::{CommitHash, FileName, HubId, ShardName};
 use super::report::{OnReport, Report};
 use super::transfer::Transfer;
-use crate::text::shown::shown;
+use crate::text::shown::{shown, shown_path};
 
 /// Files of a model or an adapter beside the weights; those that a repository lacks are passed over, and missed
 /// later where they are needed.
@@ -137,7 +137,7 @@ impl Start<'_, '_> {
     /// What the cache has of the revision.
     fn cached(&self) -> Result<ModelInfo, HubError> {
         let missing = |reason: &str| {
-            let reason = format!("{reason} in the cache {}", self.cache.root().display());
+            let reason = format!("{reason} in the cache {}", shown_path(self.cache.root()));
             HubError::NotCached { id: self.id.clone(), reason }
         };
         let revision = self.id.revision();

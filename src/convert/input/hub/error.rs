@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::client::HttpError;
 use super::names::HubId;
+use crate::text::shown::{shown, shown_path};
 
 /// The index of a model's shards.
 pub const INDEX: &str = "model.safetensors.index.json";
@@ -24,7 +25,10 @@ pub enum HubError {
     )]
     NotFound(HubId),
     /// The repository lists a file, or its index names one, that the hub does not have.
-    #[error("{id}: the hub has no {file}; the repository is incomplete, choose another revision")]
+    #[error(
+        "{id}: the hub has no {file}; the repository is incomplete, choose another revision",
+        file = shown(file)
+    )]
     NoFile {
         /// The repository.
         id: HubId,
@@ -48,7 +52,7 @@ pub enum HubError {
         status: u16,
     },
     /// The hub says something that can't be.
-    #[error("{id}: {file}: {reason}; don't trust this hub (HF_ENDPOINT), or report it")]
+    #[error("{id}: {file}: {reason}; don't trust this hub (HF_ENDPOINT), or report it", file = shown(file))]
     Answer {
         /// The repository.
         id: HubId,
@@ -58,7 +62,7 @@ pub enum HubError {
         reason: String,
     },
     /// Bytes that end too early, after all tries.
-    #[error("{id}: {file}: the hub sent {got} of {size} bytes; run again to resume")]
+    #[error("{id}: {file}: the hub sent {got} of {size} bytes; run again to resume", file = shown(file))]
     Short {
         /// The repository.
         id: HubId,
@@ -71,7 +75,8 @@ pub enum HubError {
     },
     /// Other bytes than announced.
     #[error(
-        "{id}: {file}: the bytes are not those that the hub announced ({what}); nothing of it was kept, run again"
+        "{id}: {file}: the bytes are not those that the hub announced ({what}); nothing of it was kept, run again",
+        file = shown(file)
     )]
     Damaged {
         /// The repository.
@@ -113,7 +118,11 @@ pub enum HubError {
         reason: String,
     },
     /// Too little space.
-    #[error("{} has {free} bytes free, the download needs {needed}; free {} more, or set HF_HOME to another disk", folder.display(), needed - free)]
+    #[error(
+        "{} has {free} bytes free, the download needs {needed}; free {} more, or set HF_HOME to another disk",
+        shown_path(folder),
+        needed - free
+    )]
     Space {
         /// The cache.
         folder: PathBuf,
@@ -123,7 +132,10 @@ pub enum HubError {
         needed: u64,
     },
     /// A symbolic link or something else where the cache has a folder or a file.
-    #[error("{} is not a plain {what}; remove it, so that the download isn't written elsewhere", path.display())]
+    #[error(
+        "{} is not a plain {what}; remove it, so that the download isn't written elsewhere",
+        shown_path(path)
+    )]
     Strange {
         /// Where.
         path: PathBuf,
@@ -131,7 +143,7 @@ pub enum HubError {
         what: &'static str,
     },
     /// The cache can't be read or written.
-    #[error("the hub's cache: {}: {source}", path.display())]
+    #[error("the hub's cache: {}: {source}", shown_path(path))]
     Io {
         /// Where.
         path: PathBuf,

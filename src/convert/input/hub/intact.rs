@@ -13,6 +13,10 @@ use sha2::{Digest, Sha256};
 
 use super::cache::{RepoCache, open_plain, replace};
 use super::names::{Etag, HashKind};
+use crate::files::open;
+
+/// Maximum size of a note that a file was checked, in bytes.
+const MAX_NOTE: u64 = 4096;
 
 /// Files that take long enough to hash for a user to wonder.
 const LARGE: u64 = 256 << 20;
@@ -82,7 +86,7 @@ pub fn check(cache: &RepoCache, etag: &Etag, path: &Path, on_long: impl Fn()) ->
         Err(error) => return Err(error),
     };
     let found = file.metadata()?;
-    let noted = fs::read_to_string(cache.note(etag)).ok();
+    let noted = open::read_text(&cache.note(etag), MAX_NOTE).ok();
     if noted.as_deref() == Some(stamp(&found).as_str()) {
         return Ok(Intact::Yes);
     }

@@ -4,6 +4,10 @@ use std::fmt::{self, Debug};
 use std::path::PathBuf;
 
 use super::patience::Patience;
+use crate::files::open;
+
+/// Maximum size of a stored token's file, in bytes.
+const MAX_TOKEN: u64 = 64 << 10;
 
 /// Where the hub is, where its cache is, who we are, and whether the hub may be asked at all.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -41,7 +45,7 @@ impl HubSettings {
         let caches = path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")));
         let home = path("HF_HOME").or_else(|| Some(caches?.join("huggingface")));
         let token_file = path("HF_TOKEN_PATH").or_else(|| Some(home.as_ref()?.join("token")));
-        let stored = || std::fs::read_to_string(token_file?).ok();
+        let stored = || open::read_text(&token_file?, MAX_TOKEN).ok();
         let is_true =
             |value: String| ["1", "on", "yes", "true"].contains(&value.trim().to_ascii_lowercase().as_str());
         let token = variable("HF_TOKEN").or_else(stored).map(|token| token.trim().to_owned());
