@@ -29,6 +29,7 @@ use super::tls::{Tls, TlsError, TlsFiles};
 use super::tokens::{Tokens, TokensError};
 use crate::engine::EngineState;
 use crate::sentiment::classify::Classifier;
+use crate::trace::Tracer;
 
 /// After the last call, how long its bytes may take to leave.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -56,6 +57,8 @@ pub struct ServerOptions {
     pub connections: ConnectionLimits,
     /// On a stop, how long running calls may take to finish.
     pub grace: Duration,
+    /// Where calls' spans go; nowhere by default.
+    pub tracer: Tracer,
 }
 
 impl Default for ServerOptions {
@@ -71,6 +74,7 @@ impl Default for ServerOptions {
             max_message_bytes: MAX_REQUEST_BYTES,
             connections: ConnectionLimits::default(),
             grace: Duration::from_secs(30),
+            tracer: Tracer::default(),
         }
     }
 }
@@ -137,7 +141,7 @@ impl Server {
         });
         let listeners = bind(&options.listen, options.unix_mode, "--listen").await?;
         let web = bind(&options.web, options.unix_mode, "--web").await?;
-        let meters = ServerMeters::of(tls.clone(), tokens.clone());
+        let meters = ServerMeters::of(tls.clone(), tokens.clone(), options.tracer.meters());
         Ok(Self { listeners, web, tls, tokens, watched, nudge: Arc::default(), options, classifier, meters })
     }
 
@@ -182,7 +186,8 @@ impl Server {
         report(&health, ServingStatus::Serving).await;
         let door = Door { tokens: self.tokens.clone(), open_reflection: self.options.open_reflection };
         let front = Front::new(self.routes(&gate, &health)?, door, self.meters.clone());
-        let acceptor = Acceptor::new(front, self.meters.clone(), self.tls.clone(), self.options.connections);
+        let (limits, tracer) = (self.options.connections, self.options.tracer.clone());
+        let acceptor = Acceptor::new(front, self.meters.clone(), self.tls.clone(), limits, tracer);
         let listening = self.listen(&acceptor);
         let _current = AbortOnDropHandle::new(tokio::spawn(reload::keep_current(
             std::mem::take(&mut self.watched),
