@@ -15,7 +15,10 @@ use crate::transport::Authority;
 async fn ask(server: &TestServer, calls: usize) {
     let mut client = server.client().await;
     for i in 0..calls {
-        client.classify(ClassifyRequest { comment: format!("{i}번"), ..Default::default() }).await.unwrap();
+        client
+            .classify(ClassifyRequest { comment: format!("{calls}개 중 {i}번"), ..Default::default() })
+            .await
+            .unwrap();
     }
 }
 

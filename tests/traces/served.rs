@@ -74,15 +74,16 @@ async fn the_environment_turns_traces_on_and_the_log_names_them() {
 }
 
 #[test]
-fn what_is_wrong_with_the_environment_is_said_at_the_start() {
-    let check = |name: &str, value: &str, part: &str| {
-        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");
-        let output = serve().envs([endpoint, (name, value)]).output().unwrap();
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{error}");
-        assert!(error.contains(part) && !error.contains("hush"), "{error}");
-    };
-    check("OTEL_EXPORTER_OTLP_ENDPOINT", "collector", "write http://HOST:PORT");
-    check("OTEL_EXPORTER_OTLP_HEADERS", "x-key hush", "entry 1 is no header");
-    check("OTEL_EXPORTER_OTLP_CERTIFICATE", "/missing.pem", "/missing.pem, which cannot be read");
+fn what_is_wrong_with_the_environment_ends_the_start() {
+    let mut command = serve();
+    command
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "x-key hush");
+    let output = command.output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("entry 1 is no header for the trace collector") && !error.contains("hush"),
+        "{error}"
+    );
 }
