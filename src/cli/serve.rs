@@ -19,6 +19,7 @@ use super::watch_args::WatchArgs;
 use crate::grpc::{Server, ServerOptions};
 use crate::llama::{Places, cpu};
 use crate::load::load;
+use crate::sentiment::classify::Classifier;
 use crate::telemetry::otlp::Traces;
 
 /// After the last call, how long its spans may take to leave.
@@ -49,17 +50,7 @@ pub fn run(args: &ServeArgs) -> CliResult {
     let watch = ModelWatch::open(&args.model)?;
     let classifier = Arc::new(load(&args.model, args.options.options()?)?);
     watch.check_loaded()?;
-    let card = classifier.card();
-    info!(
-        model = card.name,
-        sha256 = card.sha256,
-        quantization = card.quantization,
-        profile = classifier.profile().name,
-        cpu = %cpu()?,
-        products = %Places::of(&args.model, args.options.kernels())?,
-        max_request_tokens = classifier.engine().max_request_tokens(),
-        "model ready"
-    );
+    log_model(args, &classifier)?;
     block_on(async {
         let mut first = Signals::new()?;
         let mut second = Signals::new()?;
@@ -98,6 +89,21 @@ pub fn run(args: &ServeArgs) -> CliResult {
         info!("stopped");
         Ok(())
     })?
+}
+
+fn log_model(args: &ServeArgs, classifier: &Classifier) -> CliResult {
+    let card = classifier.card();
+    info!(
+        model = card.name,
+        sha256 = card.sha256,
+        quantization = card.quantization,
+        profile = classifier.profile().name,
+        cpu = %cpu()?,
+        products = %Places::of(&args.model, args.options.kernels())?,
+        max_request_tokens = classifier.engine().max_request_tokens(),
+        "model ready"
+    );
+    Ok(())
 }
 
 fn log_addresses(server: &Server) {
