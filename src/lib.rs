@@ -6,8 +6,8 @@
 //! | room | job | may use |
 //! | --- | --- | --- |
 //! | [`cli`] | one file per subcommand; the only place that prints | everything below |
-//! | [`telemetry`] | logs; metrics and their port | `grpc`, `sentiment`, `engine`, `meter` |
-//! | [`grpc`] | the API on the wire: validation, status codes, streams | `sentiment`, `engine`, `files`, `meter`, `text` |
+//! | [`telemetry`] | logs; metrics and their port; traces exported | `grpc`, `sentiment`, `engine`, `trace`, `meter`, `text` |
+//! | [`grpc`] | the API on the wire: validation, status codes, streams | `sentiment`, `engine`, `files`, `trace`, `meter`, `text` |
 //! | [`load`] | a model file to a running classifier | `sentiment`, `llama`, `engine`, `files`, `text` |
 //! | [`load_test`] | what `bench` measures | `engine` |
 //! | [`annotate`] | files of comments with answers added | `ask`, `dataset`, `sentiment`, `files`, `random`, `text` |
@@ -27,6 +27,7 @@
 //! | [`random`] | random numbers that depend on their seed alone | |
 //! | [`gguf`] | the file format; what llama.cpp must not be given | `files`, `text` |
 //! | [`files`] | opening, watching, hashes; outputs that appear whole | `text` |
+//! | [`trace`] | traces of calls: ids, sampling, spans | `meter` |
 //! | [`meter`] | counters, gauges and histograms | |
 //! | [`text`] | tokens and UTF-8; text from outside, escaped | |
 
@@ -49,3 +50,4 @@ pub mod report;
 pub mod sentiment;
 pub mod telemetry;
 pub mod text;
+pub mod trace;

@@ -28,6 +28,7 @@ mod storm;
 mod supervised;
 mod support;
 mod telemetry;
+mod traces;
 mod transport;
 mod troubleshooting;
 mod web;

@@ -227,7 +227,7 @@ fn llama_cpp_the_wire_and_the_terminal_have_one_place_each() {
     };
     let llama = ["llama/", "convert/quantise/quant.rs", "convert/finish/verify.rs", "telemetry/"];
     check(&llama, &["llama_cpp_2", "llama_cpp_sys_2"]);
-    check(&["grpc/"], &["tonic", "pb::"]);
+    check(&["grpc/", "telemetry/otlp/"], &["tonic", "pb::"]);
     check(&["cli/"], &["println!", "eprintln!", "print!("]);
     check(&["cli/", "grpc/", "engine/", "sentiment/", "ask/", "eval/", "telemetry/"], &["tokio::"]);
 }

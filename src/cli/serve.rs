@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,9 +16,14 @@ use super::run::{CliResult, block_on};
 use super::supervisor::Supervisor;
 use super::transport_args::TransportArgs;
 use super::watch_args::WatchArgs;
-use crate::grpc::Server;
+use crate::grpc::{Server, ServerOptions};
 use crate::llama::{Places, cpu};
 use crate::load::load;
+use crate::sentiment::classify::Classifier;
+use crate::telemetry::otlp::Traces;
+
+/// After the last call, how long its spans may take to leave.
+const LAST_SPANS: Duration = Duration::from_secs(3);
 
 /// Serve the model over gRPC.
 ///
@@ -45,21 +51,13 @@ pub fn run(args: &ServeArgs) -> CliResult {
     args.options.try_first(&args.model)?;
     let classifier = Arc::new(load(&args.model, args.options.options()?)?);
     watch.check_loaded()?;
-    let card = classifier.card();
-    info!(
-        model = card.name,
-        sha256 = card.sha256,
-        quantization = card.quantization,
-        profile = classifier.profile().name,
-        cpu = %cpu()?,
-        products = %Places::of(&args.model, args.options.kernels())?,
-        max_request_tokens = classifier.engine().max_request_tokens(),
-        "model ready"
-    );
+    log_model(args, &classifier)?;
     block_on(async {
         let mut first = Signals::new()?;
         let mut second = Signals::new()?;
-        let server = Server::bind(classifier.clone(), args.transport.options()).await?;
+        let traces = Traces::from_environment()?;
+        let options = ServerOptions { tracer: traces.tracer(), ..args.transport.options() };
+        let server = Server::bind(classifier.clone(), options).await?;
         let _reloading = AbortOnDropHandle::new(tokio::spawn(on_hangup(server.reload())?));
         let watching = args.watching.begin(&server, &classifier).await?;
         let supervisor = Arc::new(Supervisor::from_environment()?);
@@ -85,11 +83,28 @@ pub fn run(args: &ServeArgs) -> CliResult {
             second.next().await;
             second.next().await;
         };
-        server.run(stop, or(stop_now, watch.modified())).await?;
+        let served = server.run(stop, or(stop_now, watch.modified())).await;
+        traces.finish(LAST_SPANS).await;
+        served?;
         watch.verdict()?;
         info!("stopped");
         Ok(())
     })?
+}
+
+fn log_model(args: &ServeArgs, classifier: &Classifier) -> CliResult {
+    let card = classifier.card();
+    info!(
+        model = card.name,
+        sha256 = card.sha256,
+        quantization = card.quantization,
+        profile = classifier.profile().name,
+        cpu = %cpu()?,
+        products = %Places::of(&args.model, args.options.kernels())?,
+        max_request_tokens = classifier.engine().max_request_tokens(),
+        "model ready"
+    );
+    Ok(())
 }
 
 fn log_addresses(server: &Server) {

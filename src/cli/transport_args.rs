@@ -122,6 +122,7 @@ impl TransportArgs {
                 max_age_grace: Duration::from_secs(self.max_connection_age_grace),
             },
             grace: Duration::from_secs(self.grace_seconds),
+            ..ServerOptions::default()
         }
     }
 }

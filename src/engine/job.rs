@@ -10,6 +10,7 @@ use super::error::EngineError;
 use super::logits::Sampler;
 use super::meters::Course;
 use super::share::Share;
+use super::timeline::Timeline;
 use crate::text::vocabulary::Token;
 
 /// What a caller asks of the engine.
@@ -130,10 +131,16 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct JobHandle {
     pub(super) events: mpsc::Receiver<Event>,
+    pub(super) timeline: Arc<Timeline>,
     pub(super) _permit: Arc<Permit>,
 }
 
 impl JobHandle {
+    /// The job's moments and tokens.
+    pub fn timeline(&self) -> Arc<Timeline> {
+        self.timeline.clone()
+    }
+
     /// The next event. After `Done` or `Failed` there is none. If the engine dies, it is
     /// `Failed(Stopped)`.
     pub async fn next(&mut self) -> Event {
@@ -176,8 +183,10 @@ impl Job {
         if self.events.capacity() <= 1 && !self.events.is_closed() {
             return Err(EngineError::SlowReader);
         }
-        if matches!(event, Event::Token(_)) {
-            self.course.token();
+        match event {
+            Event::Scored(..) => self.course.prefilled(),
+            Event::Token(_) => self.course.token(),
+            Event::Done(..) | Event::Failed(_) => {}
         }
         let _ = self.events.try_send(event);
         Ok(())

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::counts::{Held, StepCounts};
 use super::error::EngineError;
 use super::share::Class;
+use super::timeline::Timeline;
 use crate::meter::{Counter, Gauge, Histogram};
 
 /// Seconds that a job may wait for its first step: from none to `--max-queued-tokens` on a slow machine.
@@ -176,7 +177,7 @@ pub(super) struct Course {
     class: Class,
     /// How long it was expected to wait.
     estimate: Duration,
-    begun: Instant,
+    timeline: Arc<Timeline>,
     started: Cell<bool>,
     last_token: Cell<Option<Instant>>,
     outcome: Cell<Option<Outcome>>,
@@ -187,21 +188,26 @@ impl Course {
     pub fn begin(meters: Arc<Meters>, class: Class, estimate: Duration) -> Self {
         meters.admitted.one();
         meters.queue(class).waiting.add(1);
-        let begun = Instant::now();
         Self {
             meters,
             class,
             estimate,
-            begun,
+            timeline: Arc::new(Timeline::new(class)),
             started: Cell::new(false),
             last_token: Cell::new(None),
             outcome: Cell::new(None),
         }
     }
 
+    /// Its moments, for a caller.
+    pub fn timeline(&self) -> Arc<Timeline> {
+        self.timeline.clone()
+    }
+
     /// Its first step begins, after it waited this long.
     pub fn start(&self, waited: Duration) {
         if !self.started.replace(true) {
+            self.timeline.start(waited);
             let queue = self.meters.queue(self.class);
             queue.waiting.add(-1);
             self.meters.running.add(1);
@@ -210,22 +216,36 @@ impl Course {
         }
     }
 
+    /// Tokens of its prompt, and how many of them need not be computed.
+    pub fn read(&self, prompt_tokens: usize, cached_tokens: usize) {
+        self.timeline.read(prompt_tokens, cached_tokens);
+    }
+
+    /// Its prompt is computed, with its labels.
+    pub fn prefilled(&self) {
+        self.timeline.prefill(Instant::now());
+    }
+
     /// A token of its text is there.
     pub fn token(&self) {
         let now = Instant::now();
+        self.timeline.prefill(now);
+        self.timeline.generate();
         match self.last_token.replace(Some(now)) {
-            None => self.meters.first_token.time(now - self.begun),
+            None => self.meters.first_token.time(now - self.timeline.begun()),
             Some(last) => self.meters.token_gap.time(now - last),
         }
     }
 
     /// It is answered.
     pub fn done(&self) {
+        self.timeline.end();
         self.outcome.set(Some(Outcome::Done));
     }
 
     /// It failed.
     pub fn failed(&self, error: &EngineError) {
+        self.timeline.end();
         self.outcome.set(Some(match error {
             EngineError::DeadlineExceeded => Outcome::DeadlineExceeded,
             _ => Outcome::Failed,
@@ -235,6 +255,7 @@ impl Course {
 
 impl Drop for Course {
     fn drop(&mut self) {
+        self.timeline.end();
         let waiting = &self.meters.queue(self.class).waiting;
         let held = if self.started.get() { &self.meters.running } else { waiting };
         held.add(-1);

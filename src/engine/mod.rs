@@ -10,6 +10,7 @@
 //! | `prefix` | segments that jobs share |
 //! | `pace` | how many tokens fit a step's time |
 //! | `counts`, `meters` | what it did, for those who watch |
+//! | `timeline` | a job's moments, for a caller who follows it |
 //! | `logits` | reductions over a row |
 //! | `backend` | what the scheduler needs of llama.cpp |
 //! | `fake` | a deterministic stand-in for tests and load experiments |
@@ -29,6 +30,7 @@ mod queue;
 mod running;
 mod scheduler;
 mod share;
+mod timeline;
 mod worker;
 
 pub use counts::StepCounts;
@@ -37,4 +39,5 @@ pub use job::{Event, Finish, Generation, Guide, JobHandle, JobSpec, Stats};
 pub use meters::{Meters, Outcome};
 pub use scheduler::MAX_BRANCH_CELLS;
 pub use share::{Class, Share};
+pub use timeline::Timeline;
 pub use worker::{Engine, EngineConfig, EngineState, Purpose};

@@ -40,6 +40,7 @@ impl Running {
             self.started = Some(now);
             self.stats.queue = now.saturating_duration_since(self.job.submitted);
             self.job.course.start(self.stats.queue);
+            self.job.course.read(self.stats.prompt_tokens, self.stats.cached_tokens);
         }
     }
 

@@ -190,9 +190,10 @@ impl Engine {
         let (events, receiver) = mpsc::channel(text + EXTRA_PLACES);
         let permit = Arc::new(permit);
         let course = Course::begin(self.meters.clone(), spec.share.class, wait);
-        let job = Job { spec, submitted: Instant::now(), events, course, _permit: permit.clone() };
+        let timeline = course.timeline();
+        let job = Job { spec, submitted: timeline.begun(), events, course, _permit: permit.clone() };
         self.messages.send(Message::Job(Box::new(job))).map_err(|_| EngineError::Stopped)?;
-        Ok(JobHandle { events: receiver, _permit: permit })
+        Ok(JobHandle { events: receiver, timeline, _permit: permit })
     }
 
     /// How long a job of this share would wait for its first step: what is ahead of it, at the measured speed.

@@ -23,6 +23,7 @@ use super::listen::{Accepted, Listener};
 use super::meters::ServerMeters;
 use super::tls::Tls;
 use super::web::{Bounds, Web};
+use crate::trace::Tracer;
 
 /// Maximum size of a request's headers, in bytes.
 const MAX_HEADERS: u32 = 16 << 10;
@@ -95,8 +96,9 @@ impl Acceptor {
         meters: Arc<ServerMeters>,
         tls: Option<Arc<Tls>>,
         limits: ConnectionLimits,
+        tracer: Tracer,
     ) -> Arc<Self> {
-        let front = Accounted::new(front, meters.clone());
+        let front = Accounted::new(front, meters.clone(), tracer);
         Arc::new(Self {
             web: Web::new(front.clone()),
             front,

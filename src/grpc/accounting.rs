@@ -1,5 +1,5 @@
-//! Counts every call, whatever answers it: begun, ended with which code, and how long it took. A layer around all
-//! others, since a call's code may stand in headers or in trailers, and a call may end without either.
+//! Counts every call, whatever answers it: begun, ended with which code, and how long it took; and exports its trace.
+//! A layer around all others, since a call's code may stand in headers or in trailers, and a call may end without either.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -13,19 +13,25 @@ use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::codegen::{Bytes, Service};
 use tonic::{Code, Status};
 
-use super::meters::ServerMeters;
+use super::meters::{METHODS, ServerMeters};
+use super::traced::{CallTrace, Ending};
+use crate::trace::Tracer;
+
+/// The service whose calls are not traced.
+const HEALTH: &str = "grpc.health.v1.Health";
 
 /// A service whose calls are counted.
 #[derive(Clone)]
 pub struct Accounted<S> {
     inner: S,
     meters: Arc<ServerMeters>,
+    tracer: Tracer,
 }
 
 impl<S> Accounted<S> {
     /// Counts the calls of `inner`.
-    pub fn new(inner: S, meters: Arc<ServerMeters>) -> Self {
-        Self { inner, meters }
+    pub fn new(inner: S, meters: Arc<ServerMeters>, tracer: Tracer) -> Self {
+        Self { inner, meters, tracer }
     }
 }
 
@@ -42,8 +48,12 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let mut account = Account::open(self.meters.clone(), request.uri().path());
+        account.enter_trace(&self.tracer, request.headers());
+        if let Some(trace) = &account.trace {
+            request.extensions_mut().insert(trace.0.clone());
+        }
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = answer.await?;
@@ -59,13 +69,21 @@ struct Account {
     place: usize,
     begun: Instant,
     code: Code,
+    trace: Option<(CallTrace, Tracer)>,
 }
 
 impl Account {
     fn open(meters: Arc<ServerMeters>, path: &str) -> Self {
         let place = ServerMeters::place(path);
         meters.method(place).started.one();
-        Self { meters, place, begun: Instant::now(), code: Code::Cancelled }
+        Self { meters, place, begun: Instant::now(), code: Code::Cancelled, trace: None }
+    }
+
+    /// Finds the call's place in a trace. Health checks have none: they come every few seconds, for ever.
+    fn enter_trace(&mut self, tracer: &Tracer, headers: &HeaderMap) {
+        if METHODS[self.place].0 != HEALTH {
+            self.trace = CallTrace::open(tracer, headers).map(|trace| (trace, tracer.clone()));
+        }
     }
 
     /// Takes the code from headers or trailers, if they have it.
@@ -80,7 +98,13 @@ impl Drop for Account {
     fn drop(&mut self) {
         let method = self.meters.method(self.place);
         method.handled[self.code as usize].one();
-        method.handling.time(self.begun.elapsed());
+        let taken = self.begun.elapsed();
+        let Some((trace, tracer)) = &self.trace else { return method.handling.time(taken) };
+        match trace.exemplar() {
+            Some(labels) => method.handling.time_with(taken, labels),
+            None => method.handling.time(taken),
+        }
+        tracer.export(trace.spans(Ending { method: METHODS[self.place], code: self.code }));
     }
 }
 

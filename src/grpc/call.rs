@@ -13,6 +13,7 @@ use super::front::REQUEST_ID;
 use super::meters::ServerMeters;
 use super::principal::Admitted;
 use super::status;
+use super::traced::CallTrace;
 use crate::engine::Stats;
 
 /// Lets requests in until the server stops, and counts those inside.
@@ -52,9 +53,11 @@ impl Gate {
         let id = request.metadata().get(REQUEST_ID).cloned();
         let id = id.unwrap_or_else(|| AsciiMetadataValue::from_static("-"));
         let admitted = request.extensions().get::<Admitted>().cloned();
+        let trace = request.extensions().get::<CallTrace>().cloned();
         let span = info_span!(
             "request",
             id = id.to_str().unwrap_or_default(),
+            trace_id = trace.as_ref().map(|trace| trace.id().to_string()),
             method,
             principal = admitted.as_ref().map(Admitted::name),
             code = field::Empty,
@@ -66,8 +69,11 @@ impl Gate {
             compute_ms = field::Empty,
             total_ms = field::Empty,
         );
-        let call =
-            Call { gate: self.clone(), span, id, begun: Instant::now(), code: None, from_cache: 0, admitted };
+        if let Some((trace, admitted)) = trace.as_ref().zip(admitted.as_ref()) {
+            trace.note("ko_sentiment.principal", admitted.name().to_owned());
+        }
+        let (gate, begun) = (self.clone(), Instant::now());
+        let call = Call { gate, span, id, begun, code: None, from_cache: 0, admitted, trace };
         if self.closed.load(Ordering::SeqCst) { Err(call.fail(status::stopping())) } else { Ok(call) }
     }
 }
@@ -82,6 +88,7 @@ pub struct Call {
     from_cache: usize,
     /// Who asks; their place is free again when the call ends.
     admitted: Option<Admitted>,
+    trace: Option<CallTrace>,
 }
 
 impl Call {
@@ -105,6 +112,11 @@ impl Call {
         self.admitted.as_ref()
     }
 
+    /// The call's place in a trace, if it has one.
+    pub fn trace(&self) -> Option<&CallTrace> {
+        self.trace.as_ref()
+    }
+
     /// Notes what the request cost.
     pub fn record(&self, stats: &Stats) {
         self.span.record("prompt_tokens", stats.prompt_tokens);
@@ -112,6 +124,11 @@ impl Call {
         self.span.record("generated_tokens", stats.generated_tokens);
         self.span.record("queue_ms", milliseconds(stats.queue));
         self.span.record("compute_ms", milliseconds(stats.compute));
+        if let Some(trace) = &self.trace {
+            trace.note("ko_sentiment.prompt_tokens", stats.prompt_tokens);
+            trace.note("ko_sentiment.cached_tokens", stats.cached_tokens);
+            trace.note("ko_sentiment.generated_tokens", stats.generated_tokens);
+        }
     }
 
     /// Counts answers that came from memory.
@@ -151,6 +168,9 @@ impl Drop for Call {
         let code = self.code.unwrap_or(Code::Cancelled);
         self.span.record("code", field::debug(code));
         self.span.record("from_cache", self.from_cache);
+        if let Some(trace) = &self.trace {
+            trace.note("ko_sentiment.from_cache", self.from_cache);
+        }
         self.span.record("total_ms", milliseconds(self.begun.elapsed()));
         self.span.in_scope(|| info!("done"));
         self.gate.inside.send_modify(|inside| *inside -= 1);

@@ -17,6 +17,7 @@ use super::meters::ServerMeters;
 use super::principal::Admitted;
 use super::status;
 use super::tokens::Tokens;
+use super::traced::CallTrace;
 use super::unfinished::Unfinished;
 
 /// Header with the caller's id of a request.
@@ -87,7 +88,8 @@ impl Service<Request<Body>> for Front {
             Ok(admitted) => admitted,
             Err(status) => {
                 self.meters.refuse(&status);
-                info!(id = id.to_str().unwrap_or_default(), code = ?status.code(), "not let in");
+                let trace_id = request.extensions().get::<CallTrace>().map(|trace| trace.id().to_string());
+                info!(id = id.to_str().unwrap_or_default(), trace_id, code = ?status.code(), "not let in");
                 let mut response = status.into_http();
                 response.headers_mut().insert(REQUEST_ID, id);
                 return Box::pin(std::future::ready(Ok(response)));

@@ -14,6 +14,7 @@ use super::tokens::Tokens;
 use crate::meter::{Counter, Gauge, Histogram};
 use crate::sentiment::labels::Sentiment;
 use crate::sentiment::score::Verdict;
+use crate::trace::TraceMeters;
 
 /// Seconds of a call: a cached answer takes under one millisecond, a batch of 1,000 comments a minute or more.
 const CALLS: [f64; 15] =
@@ -108,6 +109,8 @@ pub struct ServerMeters {
     refused: [Counter; REFUSALS.len()],
     /// Reloads of files.
     pub reloads: Arc<Reloads>,
+    /// What became of calls' spans.
+    pub traces: Arc<TraceMeters>,
     tls: OnceLock<Arc<Tls>>,
     tokens: OnceLock<Arc<Tokens>>,
 }
@@ -130,6 +133,7 @@ impl Default for ServerMeters {
             failed_items: Default::default(),
             refused: Default::default(),
             reloads: Default::default(),
+            traces: Default::default(),
             tls: OnceLock::new(),
             tokens: OnceLock::new(),
         }
@@ -138,8 +142,12 @@ impl Default for ServerMeters {
 
 impl ServerMeters {
     /// With the certificates and tokens that it tells of, if there are any.
-    pub(super) fn of(tls: Option<Arc<Tls>>, tokens: Option<Arc<Tokens>>) -> Arc<Self> {
-        let meters = Self::default();
+    pub(super) fn of(
+        tls: Option<Arc<Tls>>,
+        tokens: Option<Arc<Tokens>>,
+        traces: Arc<TraceMeters>,
+    ) -> Arc<Self> {
+        let meters = Self { traces, ..Self::default() };
         if let Some(tls) = tls {
             let _ = meters.tls.set(tls);
         }

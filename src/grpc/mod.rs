@@ -5,6 +5,7 @@
 //! | `service` | the methods |
 //! | `wire` | between the domain's types and the generated ones |
 //! | `accounting`, `meters` | every call counted; the server's numbers |
+//! | `traced` | a call's place in a trace, and its spans |
 //! | `status` | the one map from errors to gRPC codes |
 //! | `call` | a request's span, count and log line |
 //! | `front` | what every call passes first: its id, who asks |
@@ -42,6 +43,7 @@ mod service;
 mod status;
 mod tls;
 mod tokens;
+mod traced;
 mod unfinished;
 mod web;
 mod wire;

@@ -30,6 +30,7 @@ use super::tokens::{Tokens, TokensError};
 use super::unfinished::Unfinished;
 use crate::engine::EngineState;
 use crate::sentiment::classify::Classifier;
+use crate::trace::Tracer;
 
 /// After the last call, how long its bytes may take to leave.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -59,6 +60,8 @@ pub struct ServerOptions {
     pub connections: ConnectionLimits,
     /// On a stop, how long running calls may take to finish.
     pub grace: Duration,
+    /// Where calls' spans go; nowhere by default.
+    pub tracer: Tracer,
 }
 
 impl Default for ServerOptions {
@@ -75,6 +78,7 @@ impl Default for ServerOptions {
             max_unfinished_bytes: 256 << 20,
             connections: ConnectionLimits::default(),
             grace: Duration::from_secs(30),
+            tracer: Tracer::default(),
         }
     }
 }
@@ -141,7 +145,7 @@ impl Server {
         });
         let listeners = bind(&options.listen, options.unix_mode, "--listen").await?;
         let web = bind(&options.web, options.unix_mode, "--web").await?;
-        let meters = ServerMeters::of(tls.clone(), tokens.clone());
+        let meters = ServerMeters::of(tls.clone(), tokens.clone(), options.tracer.meters());
         Ok(Self { listeners, web, tls, tokens, watched, nudge: Arc::default(), options, classifier, meters })
     }
 
@@ -185,12 +189,14 @@ impl Server {
         let health = HealthReporter::new();
         report(&health, ServingStatus::Serving).await;
         let door = Door { tokens: self.tokens.clone(), open_reflection: self.options.open_reflection };
-        let ServerOptions { max_unfinished_bytes, max_message_bytes, connections, .. } = self.options;
+        let ServerOptions { max_unfinished_bytes, max_message_bytes, connections, ref tracer, .. } =
+            self.options;
         let patience = connections.keepalive + connections.keepalive_timeout;
         let unfinished =
             Unfinished::new(max_unfinished_bytes, max_message_bytes, patience, self.meters.clone());
         let front = Front::new(self.routes(&gate, &health)?, door, unfinished, self.meters.clone());
-        let acceptor = Acceptor::new(front, self.meters.clone(), self.tls.clone(), self.options.connections);
+        let acceptor =
+            Acceptor::new(front, self.meters.clone(), self.tls.clone(), connections, tracer.clone());
         let listening = self.listen(&acceptor);
         let _current = AbortOnDropHandle::new(tokio::spawn(reload::keep_current(
             std::mem::take(&mut self.watched),

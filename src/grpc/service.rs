@@ -14,6 +14,7 @@ use super::call::{Call, Gate};
 use super::pb::item_result::Outcome;
 use super::pb::{self, sentiment_service_server::SentimentService, stream_reason_response::Event};
 use super::principal::Admitted;
+use super::traced::CallTrace;
 use super::{priority, status, wire};
 use crate::engine::{Class, EngineError, Share};
 use crate::sentiment::classify::{Classified, Classifier, Options, ReasonEvent, ReasonOptions, ReasonStream};
@@ -55,12 +56,17 @@ impl Sentiments {
     async fn classify_one(
         &self,
         request: &pb::ClassifyRequest,
-        Terms { deadline, share, at_limit }: Terms,
+        Terms { deadline, share, at_limit, trace }: Terms,
     ) -> Result<Classified, Status> {
         let input = wire::input(&request.comment, request.video.as_ref()).map_err(|v| status::invalid(&v))?;
         let options = Options { deadline, reproducible: request.reproducible, share };
         loop {
-            match before(deadline, self.classifier.classify(&input, options)).await {
+            let follow = |job| {
+                if let Some(trace) = &trace {
+                    trace.follow(job);
+                }
+            };
+            match before(deadline, self.classifier.classify_followed(&input, options, follow)).await {
                 Err(EngineError::Overloaded { retry_after }) if at_limit == AtLimit::Wait => {
                     let pause = tokio::time::sleep(retry_after.min(LONGEST_PAUSE));
                     before(deadline, pause.map(Ok)).await.map_err(|e| status::engine_error(&e))?;
@@ -105,11 +111,12 @@ fn spend(admitted: Option<&Admitted>, comments: usize) -> Result<(), Status> {
 }
 
 /// What holds for all comments of a call.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Terms {
     deadline: Option<Instant>,
     share: Share,
     at_limit: AtLimit,
+    trace: Option<CallTrace>,
 }
 
 impl Terms {
@@ -118,7 +125,10 @@ impl Terms {
         let deadline = deadline(request.metadata(), call.begun());
         let at_limit = if class == Class::Bulk { AtLimit::Wait } else { AtLimit::Refuse };
         match priority::share(request.metadata(), call.admitted(), class) {
-            Ok(share) => Ok((call, Self { deadline, share, at_limit })),
+            Ok(share) => {
+                let trace = call.trace().cloned();
+                Ok((call, Self { deadline, share, at_limit, trace }))
+            }
             Err(status) => Err(call.fail(status)),
         }
     }
@@ -184,6 +194,7 @@ impl SentimentService for Sentiments {
         let call = self.gate.enter("StreamReason", &request)?;
         let (call, terms) = Terms::of(call, &request, Class::Interactive)?;
         let request = request.get_ref();
+        let deadline = terms.deadline;
         let begun = reason_options(request, terms)
             .and_then(|options| Ok((wire::input(&request.comment, request.video.as_ref())?, options)))
             .map_err(|violations| status::invalid(&violations))
@@ -193,9 +204,11 @@ impl SentimentService for Sentiments {
             });
         match begun {
             Ok(reasons) => {
+                if let Some(trace) = call.trace() {
+                    trace.follow(reasons.timeline());
+                }
                 let response = call.respond(());
-                let events =
-                    ReasonEvents { reasons, call, model: self.model.clone(), deadline: terms.deadline };
+                let events = ReasonEvents { reasons, call, model: self.model.clone(), deadline };
                 Ok(response_with(response, events.stream()))
             }
             Err(status) => Err(call.fail(status)),
@@ -218,7 +231,7 @@ impl SentimentService for Sentiments {
         }
         let items = comments.into_iter().map(|comment| {
             let request = pb::ClassifyRequest { comment, video: video.clone(), reproducible: false };
-            self.classify_item(request, terms)
+            self.classify_item(request, terms.clone())
         });
         let span = call.span().clone();
         let results: Vec<_> = stream::iter(items).buffered(IN_FLIGHT).collect().instrument(span).await;
@@ -239,7 +252,7 @@ impl SentimentService for Sentiments {
         let results = request.into_inner().map(move |item| {
             let begun = item.map(|pb::ClassifyStreamRequest { id, request }| {
                 let task = check_item(&id, admitted.as_ref())
-                    .map(|()| this.begin_item(request.unwrap_or_default(), terms));
+                    .map(|()| this.begin_item(request.unwrap_or_default(), terms.clone()));
                 (id, task.map_err(|status| this.failed_item(&status)))
             });
             async move {
@@ -437,7 +450,8 @@ mod tests {
     fn sampling_is_checked() {
         let check = |max_tokens, temperature, expect: &[&str]| {
             let request = pb::StreamReasonRequest { max_tokens, temperature, ..Default::default() };
-            let terms = Terms { deadline: None, share: Share::default(), at_limit: AtLimit::Refuse };
+            let (share, at_limit) = (Share::default(), AtLimit::Refuse);
+            let terms = Terms { deadline: None, share, at_limit, trace: None };
             let fields: Vec<_> = match reason_options(&request, terms) {
                 Ok(_) => Vec::new(),
                 Err(v) => v.iter().map(|v| v.field).collect(),

@@ -14,7 +14,7 @@ use super::reasons::ReasonGuide;
 use super::score::Verdict;
 use crate::engine::logits::Sampler;
 use crate::engine::{
-    Engine, EngineError, Event, Finish, Generation, Guide, JobHandle, JobSpec, Share, Stats,
+    Engine, EngineError, Event, Finish, Generation, Guide, JobHandle, JobSpec, Share, Stats, Timeline,
 };
 use crate::text::utf8::Utf8Assembler;
 use crate::text::vocabulary::{Token, Vocabulary};
@@ -160,14 +160,27 @@ impl Classifier {
     /// # Errors
     /// See [`EngineError`].
     pub async fn classify(&self, input: &Input, options: Options) -> Result<Classified, EngineError> {
+        self.classify_followed(input, options, |_| {}).await
+    }
+
+    /// As [`Self::classify`]; `follow` gets the course of the job, if one is needed, when it begins.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn classify_followed(
+        &self,
+        input: &Input,
+        options: Options,
+        follow: impl FnOnce(Arc<Timeline>),
+    ) -> Result<Classified, EngineError> {
         let Some(answers) = self.answers.as_ref().filter(|_| !options.reproducible) else {
-            return self.compute(input, options).await;
+            return self.compute(input, options, follow).await;
         };
         let asked = Instant::now();
         match answers.lookup(input, options.deadline).await? {
             Lookup::Known(answer) => self.remembered(&answer, asked.elapsed()),
             Lookup::Unknown(place) => {
-                let classified = self.compute(input, options).await?;
+                let classified = self.compute(input, options, follow).await?;
                 let (log_probs, prompt_tokens) =
                     (classified.verdict.log_probs, classified.stats.prompt_tokens);
                 place.fill(Answer { log_probs, prompt_tokens });
@@ -184,7 +197,12 @@ impl Classifier {
     }
 
     /// As [`Self::classify`], never from the answer cache.
-    pub(super) async fn compute(&self, input: &Input, options: Options) -> Result<Classified, EngineError> {
+    pub(super) async fn compute(
+        &self,
+        input: &Input,
+        options: Options,
+        follow: impl FnOnce(Arc<Timeline>),
+    ) -> Result<Classified, EngineError> {
         let prompt = self.prompter.prompt(&input.comment, input.video.as_ref(), AnswerStart::Prefix);
         let mut job = self.engine.submit(JobSpec {
             shared: prompt.video,
@@ -195,6 +213,7 @@ impl Classifier {
             reproducible: options.reproducible,
             share: options.share,
         })?;
+        follow(job.timeline());
         match job.next().await {
             Event::Scored(log_probs, stats) => {
                 Ok(Classified { verdict: self.verdict(&log_probs)?, stats, from_cache: false })
@@ -357,6 +376,11 @@ impl ReasonStream {
             }
             None => profile.stated(&self.text),
         }
+    }
+
+    /// The course of its job.
+    pub fn timeline(&self) -> Arc<Timeline> {
+        self.job.timeline()
     }
 
     /// The verdict was scored, and so came before the text.

@@ -143,7 +143,10 @@ impl Prompter {
             let tokens = v.tokenize_template(label);
             let apart: Vec<Token> = prefix_tokens.iter().chain(&tokens).copied().collect();
             if tokens.is_empty() || v.tokenize_template(&format!("{prefix}{label}")) != apart {
-                return Err(PromptError::LabelBoundary { label: label.clone(), prefix: profile.answer.prefix.clone() });
+                return Err(PromptError::LabelBoundary {
+                    label: label.clone(),
+                    prefix: profile.answer.prefix.clone(),
+                });
             }
             let mut continuation = tokens.clone();
             continuation.extend(v.tokenize_template(&profile.answer.suffix));

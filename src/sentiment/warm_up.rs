@@ -37,7 +37,7 @@ pub async fn warm_up(classifier: &Arc<Classifier>) -> Result<(), EngineError> {
 }
 
 async fn classify(classifier: &Classifier, input: &Input) -> Result<(), EngineError> {
-    classifier.compute(input, Options::default()).await.map(|_| ())
+    classifier.compute(input, Options::default(), |_| {}).await.map(|_| ())
 }
 
 async fn reason(classifier: &Arc<Classifier>, input: &Input) -> Result<(), EngineError> {

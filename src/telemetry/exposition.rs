@@ -1,9 +1,10 @@
 //! The text that Prometheus reads, in its own format (0.0.4) and as OpenMetrics (1.0.0).
 
 use std::fmt::Write as _;
+use std::time::UNIX_EPOCH;
 
 use super::names::{Family, Kind};
-use crate::meter::Histogram;
+use crate::meter::{Exemplar, Histogram};
 
 /// Which of the two formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,10 +80,13 @@ impl Exposition {
     pub fn histogram(&mut self, family: &Family, labels: &[&str], histogram: &Histogram) {
         let named: Vec<(&str, &str)> = family.labels.iter().copied().zip(labels.iter().copied()).collect();
         let mut count = 0;
-        for (bound, up_to) in histogram.cumulative() {
+        for ((bound, up_to), exemplar) in histogram.cumulative().into_iter().zip(histogram.exemplars()) {
             let bound = if bound.is_infinite() { "+Inf".to_owned() } else { format!("{bound:?}") };
             let with_bound = named.iter().copied().chain([("le", bound.as_str())]);
             self.line(family.name, "_bucket", with_bound, up_to as f64);
+            if let Some(exemplar) = exemplar.filter(|_| self.format == Format::OpenMetrics) {
+                self.exemplar(&exemplar);
+            }
             count = up_to;
         }
         self.line(family.name, "_sum", named.iter().copied(), histogram.sum());
@@ -106,6 +110,20 @@ impl Exposition {
     ) {
         self.text.push_str(name);
         self.text.push_str(end);
+        self.labels(labels);
+        let _ = writeln!(self.text, " {value}");
+    }
+
+    /// Adds an exemplar to the last line.
+    fn exemplar(&mut self, exemplar: &Exemplar) {
+        self.text.truncate(self.text.trim_end().len());
+        self.text.push_str(" # ");
+        self.labels(exemplar.labels.iter().map(|(label, value)| (*label, value.as_str())));
+        let at = exemplar.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let _ = writeln!(self.text, " {} {at:.3}", exemplar.value);
+    }
+
+    fn labels<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)>) {
         for (i, (label, value)) in labels.enumerate() {
             self.text.push(if i == 0 { '{' } else { ',' });
             let _ = write!(self.text, "{label}=\"{}\"", escape(value, true));
@@ -113,7 +131,6 @@ impl Exposition {
         if self.text.ends_with('"') {
             self.text.push('}');
         }
-        let _ = writeln!(self.text, " {value}");
     }
 }
 
@@ -127,6 +144,7 @@ fn escape(text: &str, quoted: bool) -> String {
 mod tests {
     use super::super::names;
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn the_accept_header_chooses() {
@@ -170,5 +188,29 @@ mod tests {
             .replace("TYPE ko_sentiment_reloads_total", "TYPE ko_sentiment_reloads")
             .replace("seconds histogram\n", "seconds histogram\n# UNIT ko_sentiment_step_seconds seconds\n");
         assert_eq!(text(Format::OpenMetrics), open + "# EOF\n");
+    }
+
+    #[test]
+    fn exemplars_are_for_openmetrics_alone() {
+        let histogram = Histogram::new(&[0.5]);
+        let id = "0af7651916cd43dd8448eb211c80319c";
+        histogram.time_with(
+            Duration::from_millis(250),
+            vec![("trace_id", id.to_owned()), ("span_id", "b7".into())],
+        );
+        let text = |format| {
+            let mut out = Exposition::new(format);
+            out.histogram(&names::STEP, &[], &histogram);
+            out.finish()
+        };
+        assert!(!text(Format::Prometheus).contains('#'));
+        let open = text(Format::OpenMetrics);
+        let lines: Vec<&str> = open.lines().collect();
+        let bucket = format!(
+            r#"ko_sentiment_step_seconds_bucket{{le="0.5"}} 1 # {{trace_id="{id}",span_id="b7"}} 0.25 "#
+        );
+        let at: f64 = lines[0].strip_prefix(&bucket).unwrap().parse().unwrap();
+        assert!(at > 1.7e9, "{at} is no time of this century");
+        assert_eq!(lines[1], r#"ko_sentiment_step_seconds_bucket{le="+Inf"} 1"#);
     }
 }

@@ -13,6 +13,7 @@ use crate::grpc::{CODES, MethodMeters, Reloaded, ServerMeters};
 use crate::meter::Histogram;
 use crate::sentiment::classify::Classifier;
 use crate::sentiment::labels::Sentiment;
+use crate::trace::Loss;
 
 /// The service whose codes are all exposed from the start, so that the first error of a kind is an increase.
 const OURS: &str = "ko_sentiment.";
@@ -46,6 +47,7 @@ impl Metrics {
         let mut out = Exposition::new(format);
         self.calls(&mut out);
         self.access(&mut out);
+        self.traces(&mut out);
         self.queue(&mut out);
         self.steps(&mut out);
         self.answers(&mut out);
@@ -109,6 +111,15 @@ impl Metrics {
             let (done, failed) = (server.reloads.done(kind).get(), server.reloads.failed(kind).get());
             out.sample(&names::RELOADS, &[kind.name(), "done"], done as f64);
             out.sample(&names::RELOADS, &[kind.name(), "failed"], failed as f64);
+        }
+    }
+
+    fn traces(&self, out: &mut Exposition) {
+        let traces = &self.server.traces;
+        count(out, &names::SPANS_EXPORTED, traces.exported.get());
+        out.family(&names::SPANS_DROPPED);
+        for loss in Loss::ALL {
+            out.sample(&names::SPANS_DROPPED, &[loss.name()], traces.lost(loss).get() as f64);
         }
     }
 

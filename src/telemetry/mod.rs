@@ -9,11 +9,13 @@
 //! | `exposition` | the text that Prometheus reads |
 //! | `readiness` | whether the server takes calls |
 //! | `port` | `/metrics`, `/livez` and `/readyz` |
+//! | `otlp` | traces, to a collector of OpenTelemetry |
 
 mod exposition;
 mod logs;
 mod metrics;
 pub mod names;
+pub mod otlp;
 mod port;
 mod process;
 mod readiness;

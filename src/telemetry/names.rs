@@ -63,6 +63,8 @@ families! {
     PRINCIPAL_COMMENTS = Counter "ko_sentiment_principal_comments_total" "" ["principal"] "Comments taken, by name in the tokens file";
     CERTIFICATE_EXPIRY = Gauge "ko_sentiment_certificate_expiry_timestamp_seconds" "seconds" [] "When the server's current certificate expires, in seconds since 1970";
     RELOADS = Counter "ko_sentiment_reloads_total" "" ["kind", "outcome"] "Certificates and tokens read again";
+    SPANS_EXPORTED = Counter "ko_sentiment_spans_exported_total" "" [] "Spans that the trace collector took";
+    SPANS_DROPPED = Counter "ko_sentiment_spans_dropped_total" "" ["reason"] "Spans lost because the queue was full, an export failed, or the collector rejected them";
     ADMITTED = Counter "ko_sentiment_jobs_admitted_total" "" [] "Jobs that the engine let in";
     ENDED = Counter "ko_sentiment_jobs_ended_total" "" ["outcome"] "Jobs ended: done, cancelled by the client, past the deadline, or failed";
     WAITING = Gauge "ko_sentiment_jobs_waiting" "" ["class"] "Jobs in the queue, before their first step";

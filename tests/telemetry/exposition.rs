@@ -16,7 +16,7 @@ pub struct Found {
     pub samples: Vec<(String, BTreeMap<String, String>, f64)>,
 }
 
-/// Reads an exposition; every line must be one that the format knows.
+/// Reads an exposition; every line must be one that the format knows. Exemplars are left out.
 pub fn read(text: &str) -> BTreeMap<String, Found> {
     let mut all: BTreeMap<String, Found> = BTreeMap::new();
     let mut family = String::new();
@@ -36,6 +36,7 @@ pub fn read(text: &str) -> BTreeMap<String, Found> {
             name.clone_into(&mut family);
             continue;
         }
+        let line = line.split_once(" # {").map_or(line, |(sample, _)| sample);
         let (series, value) = line.rsplit_once(' ').unwrap();
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
         assert!(name.starts_with(&family), "{line} stands below {family}");

@@ -4,3 +4,5 @@ mod documents;
 mod exposition;
 mod numbers;
 mod port;
+
+pub use exposition::metrics;
