@@ -309,6 +309,12 @@ mod tests {
     }
 
     #[test]
+    fn the_label_may_come_first() {
+        let first = DEFAULT_TOML.replace("prefix = \"댓글을 분석한 결과, 이 댓글의 감정은 '\"", "prefix = \"\"");
+        assert_eq!(Profile::from_toml(&first).unwrap().answer_start(Sentiment::Neutral), "중립'입니다.");
+    }
+
+    #[test]
     fn faults_are_named() {
         let check = |change: &dyn Fn(&mut Profile), expect: &str| {
             let mut profile = default();
