@@ -310,7 +310,8 @@ mod tests {
 
     #[test]
     fn the_label_may_come_first() {
-        let first = DEFAULT_TOML.replace("prefix = \"댓글을 분석한 결과, 이 댓글의 감정은 '\"", "prefix = \"\"");
+        let first =
+            DEFAULT_TOML.replace("prefix = \"댓글을 분석한 결과, 이 댓글의 감정은 '\"", "prefix = \"\"");
         assert_eq!(Profile::from_toml(&first).unwrap().answer_start(Sentiment::Neutral), "중립'입니다.");
     }
 
