@@ -7,7 +7,7 @@ use std::time::Duration;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 
 use super::variables::{Variables, pairs};
-use crate::text::shown::shown_path;
+use crate::text::shown::{shown, shown_path};
 use crate::trace::Sampler;
 
 /// Where a collector listens, by convention.
@@ -17,11 +17,12 @@ const ENDPOINT: &str = "http://localhost:4317";
 #[derive(Debug, thiserror::Error)]
 pub enum TracesError {
     /// The collector's address.
-    #[error("{0} holds no address of a trace collector; write http://HOST:PORT or https://HOST:PORT")]
+    #[error("{} holds no address of a trace collector; write http://HOST:PORT or https://HOST:PORT", shown(.0))]
     Endpoint(String),
     /// A header.
     #[error(
-        "{name}: entry {entry} is no header for the trace collector; write NAME=VALUE, with commas between entries"
+        "{}: entry {entry} is no header for the trace collector; write NAME=VALUE, with commas between entries",
+        shown(name)
     )]
     Header {
         /// The variable.
@@ -30,7 +31,7 @@ pub enum TracesError {
         entry: usize,
     },
     /// A file.
-    #[error("{name} names {}, which cannot be read: {source}; name a PEM file", shown_path(.path))]
+    #[error("{} names {}, which cannot be read: {source}; name a PEM file", shown(name), shown_path(path))]
     Read {
         /// The variable.
         name: String,
@@ -45,7 +46,7 @@ pub enum TracesError {
     )]
     HalfIdentity,
     /// The certificates.
-    #[error("the certificates for the trace collector cannot be used: {0}; name PEM files")]
+    #[error("the certificates for the trace collector cannot be used: {}; name PEM files", shown(.0))]
     Tls(String),
 }
 
