@@ -148,6 +148,10 @@ fn change_tokens(random: &mut Random, header: &mut Header) {
     let key = "tokenizer.ggml.tokens";
     let Some(tokens) = header.metadata.get(key).and_then(Value::as_array) else { return };
     let mut texts: Vec<Vec<u8>> = tokens.strings().map(<[u8]>::to_vec).collect();
+    // An earlier change may have left none.
+    if texts.is_empty() {
+        return;
+    }
     let (at, from) = (random.below(texts.len()), random.below(texts.len()));
     match random.below(6) {
         0 => texts.swap(at, from),
@@ -168,6 +172,9 @@ fn change_types(random: &mut Random, header: &mut Header) {
     let key = "tokenizer.ggml.token_type";
     let Some(types) = header.metadata.get(key).and_then(Value::as_array) else { return };
     let mut types: Vec<i32> = types.i32s().collect();
+    if types.is_empty() {
+        return;
+    }
     let at = random.below(types.len());
     types[at] = random.pick(&[0, 1, 2, 3, 4, 5, 6, 7, -1]);
     header.metadata.set(key, Value::Array(Array::from_i32s(&types)));
