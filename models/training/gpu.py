@@ -10,6 +10,7 @@ the rounding (straight-through gradients: Bengio, Léonard, Courville 2013, arXi
 `run/` holds `adapter/` (PEFT format), `log.jsonl` and `settings.json`. Several runs side by side fill a large GPU.
 """
 
+import argparse
 import json
 import random
 
@@ -24,7 +25,7 @@ import vocabulary
 from encode import Encoder
 from packing import Block
 from prompt_profile import Profile
-from score import metrics
+from score import in_chunks, metrics
 from train import PackedComments, parse_args, parser
 
 WARM_UP = 0.05  # share of the steps
@@ -70,8 +71,9 @@ class Batches:
 
     def __init__(self, comments: list[data.Comment], encoder: Encoder, args):
         # A plan of twice the size, cut by length, so that little is padded.
-        args.batch_size *= 2
-        self.planned, self.size = PackedComments(comments, encoder, args), args.batch_size // 2
+        self.size = args.batch_size
+        twice = argparse.Namespace(**vars(args) | {"batch_size": 2 * self.size})
+        self.planned = PackedComments(comments, encoder, twice)
         self.chance = random.Random(args.seed)
         if not self.planned.comments:
             raise SystemExit("no comment to train on fits --max-length")
@@ -122,17 +124,13 @@ def losses(base, weights, static: list[int], blocks: list[Block], first) -> tupl
 @torch.no_grad()
 def score(base, lora, encoder: Encoder, comments: list[data.Comment]) -> list[list[float]]:
     """The labels' log-probabilities, a row a comment."""
-    weights, first = lora.merged(), torch.tensor(encoder.first_tokens, device=base.device)
-    order = sorted(range(len(comments)), key=lambda i: len(comments[i].text))
-    rows: list[list[float]] = [[]] * len(comments)
-    for start in range(0, len(order), SCORED_AT_ONCE):
-        chosen = order[start : start + SCORED_AT_ONCE]
-        blocks = [encoder.verdict_block(comments[i], (0.0, 0.0, 0.0)) for i in chosen]
+    weights = lora.merged()
+
+    def logits(blocks: list[Block]) -> torch.Tensor:
         batch = stacked.collate(encoder.static, blocks, base.device)
-        logits = F.log_softmax(base.logits(weights, batch["ids"], batch["rows"]), dim=-1)[:, first]
-        for i, row in zip(chosen, logits.tolist()):
-            rows[i] = row
-    return rows
+        return base.logits(weights, batch["ids"], batch["rows"])
+
+    return in_chunks(encoder, comments, logits, SCORED_AT_ONCE)
 
 
 if __name__ == "__main__":

@@ -46,28 +46,39 @@ def collate(static: list[int], blocks: list[Block]) -> dict[str, torch.Tensor]:
     """
     prefix = len(static)
     tokens, positions, gather, scatter = list(static), list(range(prefix)), [], []
-    verdict_rows, answer_rows, answers = [], [], []
-    longest = max(inputs(block) for block in blocks)
+    starts = []
+    longest = max(fed(block) for block in blocks)
     for number, block in enumerate(blocks):
-        start, length = len(tokens), inputs(block)
+        start, length = len(tokens), fed(block)
         tokens += block.tokens[:length]
         positions += range(prefix, prefix + length)
         gather.append(torch.arange(start, start + length))
         scatter.append(torch.arange(number * longest, number * longest + length))
-        verdict_rows.append(start + block.prompt_length - 1)
-        # The label's first token is the verdict's own target; the rest follows here.
-        answers += block.tokens[block.prompt_length + 1 :]
-        answer_rows += range(start + block.prompt_length, start + length)
+        starts.append(start)
+    rows, answer, verdict = targets(blocks, starts)
     return {
         "input_ids": torch.tensor([tokens]),
         "position_ids": torch.tensor([positions]),
-        "logits_to_keep": torch.tensor(verdict_rows + answer_rows),
+        "logits_to_keep": rows,
         "pack_gather": pad_sequence(gather, batch_first=True),
         "pack_scatter": torch.cat(scatter),
-        "verdict": torch.tensor([block.verdict for block in blocks]),
-        "answer": torch.tensor(answers, dtype=torch.long),
+        "verdict": verdict,
+        "answer": answer,
         "emotions": torch.tensor([block.emotions for block in blocks]),
     }
+
+
+def targets(blocks: list[Block], starts: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of blocks whose first tokens lie at `starts`: the positions (R,) whose logits are needed, one a block for the
+    verdict, in block order, then those of the answers; the answers' token ids (R - B,); the verdicts (B, 3)."""
+    verdict_rows, answer_rows, answers = [], [], []
+    for block, start in zip(blocks, starts):
+        verdict_rows.append(start + block.prompt_length - 1)
+        # The label's first token is the verdict's own target; the rest follows here.
+        answers += block.tokens[block.prompt_length + 1 :]
+        answer_rows += range(start + block.prompt_length, start + fed(block))
+    verdict = torch.tensor([block.verdict for block in blocks])
+    return torch.tensor(verdict_rows + answer_rows), torch.tensor(answers, dtype=torch.long), verdict
 
 
 def forward(
@@ -87,7 +98,7 @@ def forward(
     return output.logits[0].float(), states
 
 
-def inputs(block: Block) -> int:
+def fed(block: Block) -> int:
     """How many of a block's tokens are fed: the last of an answer is only a target."""
     return min(len(block.tokens), max(block.prompt_length, len(block.tokens) - 1))
 

@@ -13,7 +13,7 @@ from peft import LoraConfig
 from torch.nn import functional as F
 
 import model as models
-from packing import Block, inputs
+from packing import Block, fed, targets
 
 PROJECTIONS = {
     "self_attn.q_proj": "q", "self_attn.k_proj": "k", "self_attn.v_proj": "v", "self_attn.o_proj": "o",
@@ -152,22 +152,13 @@ def collate(static: list[int], blocks: list[Block], device) -> dict[str, torch.T
     ids (B, T); rows (R,), flat positions: one a block for the verdict, in block order, then those of the answers; answer
     (R - B,) token ids; verdict (B, 3).
     """
-    prefix, longest = len(static), max(inputs(block) for block in blocks)
+    prefix, longest = len(static), max(fed(block) for block in blocks)
     length = prefix + longest + -(prefix + longest) % 8
     ids = torch.zeros(len(blocks), length, dtype=torch.long)
-    verdict_rows, answer_rows, answers = [], [], []
-    for number, block in enumerate(blocks):
-        fed, start = inputs(block), number * length + prefix
-        ids[number, : prefix + fed] = torch.tensor(static + block.tokens[:fed])
-        verdict_rows.append(start + block.prompt_length - 1)
-        answers += block.tokens[block.prompt_length + 1 :]
-        answer_rows += range(start + block.prompt_length, start + fed)
-    tensors = {
-        "ids": ids,
-        "rows": torch.tensor(verdict_rows + answer_rows),
-        "answer": torch.tensor(answers, dtype=torch.long),
-        "verdict": torch.tensor([block.verdict for block in blocks]),
-    }
+    for row, block in zip(ids, blocks):
+        row[: prefix + fed(block)] = torch.tensor(static + block.tokens[: fed(block)])
+    rows, answer, verdict = targets(blocks, [number * length + prefix for number in range(len(blocks))])
+    tensors = {"ids": ids, "rows": rows, "answer": answer, "verdict": verdict}
     return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
 
 
