@@ -148,9 +148,7 @@ impl Summary {
         }
         cells
     }
-}
 
-impl Summary {
     /// Says in a row's `error` which of its texts were cut.
     fn note_cut(&mut self, columns: &[String], cells: &mut [Value], at: &At<'_>) {
         if columns.is_empty() {

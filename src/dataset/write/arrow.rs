@@ -35,9 +35,7 @@ pub struct Batches {
 impl Batches {
     /// Begins a file.
     pub fn new(out: Box<dyn Write + Send>, layout: &Layout, added: &[Added]) -> Result<Self, WriteError> {
-        let own = layout.names_once().into_iter().zip(layout.columns().iter().map(|column| column.kind));
-        let all = own.chain(added.iter().map(|column| (column.name.clone(), column.kind)));
-        let (names, kinds): (Vec<String>, Vec<Kind>) = all.unzip();
+        let (names, kinds): (Vec<String>, Vec<Kind>) = layout.typed(added).into_iter().unzip();
         let field = |(name, kind): (String, &Kind)| Field::new(name, data_type(*kind), true);
         let fields: Vec<Field> = names.into_iter().zip(&kinds).map(field).collect();
         let schema = Arc::new(Schema::new(fields));

@@ -196,8 +196,14 @@ impl Layout {
         Ok(())
     }
 
+    /// All columns of the output, the added ones last: names, each once, and kinds.
+    pub(super) fn typed(&self, added: &[Added]) -> Vec<(String, Kind)> {
+        let own = self.names_once().into_iter().zip(self.columns.iter().map(|column| column.kind));
+        own.chain(added.iter().map(|column| (column.name.clone(), column.kind))).collect()
+    }
+
     /// The columns' names, each once: a second of a name is `name_2`.
-    pub(super) fn names_once(&self) -> Vec<String> {
+    fn names_once(&self) -> Vec<String> {
         let mut taken: HashMap<&str, usize> = HashMap::new();
         let name = |column: &Column| column.name.clone();
         let mut names: Vec<String> = Vec::with_capacity(self.columns.len());

@@ -114,9 +114,7 @@ pub struct Groups {
 impl Groups {
     /// Begins a file.
     pub fn new(out: Box<dyn Write + Send>, layout: &Layout, added: &[Added]) -> Result<Self, WriteError> {
-        let own = layout.names_once().into_iter().zip(layout.columns().iter().map(|column| column.kind));
-        let all = own.chain(added.iter().map(|column| (column.name.clone(), column.kind)));
-        let all: Vec<(String, Kind)> = all.collect();
+        let all = layout.typed(added);
         let fields: Result<Vec<TypePtr>, _> = all.iter().map(|(name, kind)| field(name, *kind)).collect();
         let schema = Type::group_type_builder("schema").with_fields(fields?).build()?;
         let out = SerializedFileWriter::new(out, Arc::new(schema), properties())?;
