@@ -90,6 +90,12 @@ impl Array {
         Self { elements: ValueType::I32, len: values.len() as u64, bytes }
     }
 
+    /// An array of booleans.
+    pub fn from_bools(values: &[bool]) -> Self {
+        let bytes: Vec<u8> = values.iter().map(|&value| value.into()).collect();
+        Self { elements: ValueType::Bool, len: values.len() as u64, bytes }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> u64 {
         self.len
@@ -103,6 +109,12 @@ impl Array {
     /// The type of the elements.
     pub fn elements(&self) -> ValueType {
         self.elements
+    }
+
+    /// The elements of an array of booleans; none for other arrays, or if a byte is neither 0 nor 1.
+    pub fn bools(&self) -> Option<Vec<bool>> {
+        let bool = |byte: &u8| if *byte < 2 { Some(*byte == 1) } else { None };
+        if self.elements == ValueType::Bool { self.bytes.iter().map(bool).collect() } else { None }
     }
 
     /// The strings of an array of strings; nothing for other arrays.

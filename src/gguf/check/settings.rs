@@ -226,14 +226,23 @@ fn window(keys: &Keys, family: Family, layers: u64) -> Result<(), CheckError> {
         // 0 is none.
         Family::Gemma3 => (0, 0),
     };
-    keys.number_or("attention.sliding_window", default, least..=MAX_CONTEXT)?;
+    let window = keys.number_or("attention.sliding_window", default, least..=MAX_CONTEXT)?;
     let key = keys.key("attention.sliding_window_pattern");
-    match keys.metadata.get(&key) {
-        None => Ok(()),
-        Some(Value::U32(period)) if *period > 0 && u64::from(*period) <= MAX_LAYERS => Ok(()),
-        Some(Value::Array(array)) if array.elements() == ValueType::Bool && array.len() == layers => Ok(()),
-        value => Err(CheckError::setting(&key, value, format!("a U32 or {layers} booleans"))),
-    }
+    let value = keys.metadata.get(&key);
+    // Of a period's layers, the last does not slide.
+    let slides = match value {
+        None => Some(true),
+        Some(Value::U32(period)) if *period > 0 && u64::from(*period) <= MAX_LAYERS => Some(*period > 1),
+        Some(Value::Array(array)) if array.len() == layers => array.bools().map(|layers| layers.contains(&true)),
+        Some(_) => None,
+    };
+    let expected = match slides {
+        None => format!("a U32 or {layers} booleans"),
+        // llama.cpp's memory for a window asserts it (llama-model.cpp, `is_swa_any`).
+        Some(false) if window > 0 => "a pattern with a sliding layer, as there is a window".to_owned(),
+        Some(_) => return Ok(()),
+    };
+    Err(CheckError::setting(&key, value, expected))
 }
 
 /// What these architectures have none of: experts, other heads, pooling, draft layers.
