@@ -21,6 +21,7 @@ needs no peer: ours, with a stream of so many percent repeats against one withou
 import argparse
 import http.client
 import json
+import os
 import socket
 import statistics
 import subprocess
@@ -37,15 +38,25 @@ sys.path.append(str(ROOT / "benches"))
 from own_server import OwnServer  # noqa: E402
 
 BEST = ["--swa-full", "-kvu"]
+# Name, flags, and whether it takes a request for each token of a label.
+PEERS = {
+    "best": ("llama-server, best flags", BEST, False),
+    "no-repack": ("the same, --no-repack", [*BEST, "--no-repack"], False),
+    "whole": ("the same, labels whole", [*BEST, "--no-repack"], True),
+    "defaults": ("llama-server, defaults", [], False),
+}
 WARM_UP = 16
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llama-cpp", type=Path, help="folder with llama-server and llama-bench")
+    parser.add_argument("--llama-cpp-blas", type=Path, help="the same, built with -DGGML_BLAS=ON: a row more")
+    parser.add_argument("--peers", default="best,no-repack,whole,defaults", help=f"of {', '.join(PEERS)} (default: %(default)s)")
     parser.add_argument("--data", required=True, type=Path, help="comments, one a line")
     parser.add_argument("--model", type=Path, default=ROOT / "models/ko-gemma3-270m-sentiment.gguf")
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/ko-sentiment")
+    parser.add_argument("--profile", type=Path, default=ROOT / "models/ko-gemma3-270m-sentiment/profile.toml", help="prompt and labels of all")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--clients", type=int, default=16)
@@ -120,16 +131,16 @@ def batched_bench(args: argparse.Namespace, kernel: list[str]) -> float:
 
 def peers(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
     figures: dict[str, list[float]] = {"ko-sentiment, gRPC": [], "ko-sentiment, in process": []}
-    servers = {
-        "llama-server, best flags": LlamaServer(args, BEST),
-        "the same, --no-repack": LlamaServer(args, [*BEST, "--no-repack"]),
-        "the same, labels whole": LlamaServer(args, [*BEST, "--no-repack"], whole=True),
-        "llama-server, defaults": LlamaServer(args, []),
-    }
+    servers = {}
+    for peer in args.peers.split(","):
+        name, flags, whole = PEERS[peer]
+        servers[name] = LlamaServer(args, args.llama_cpp, flags, whole)
+        if args.llama_cpp_blas:
+            servers[f"{name}, OpenBLAS"] = LlamaServer(args, args.llama_cpp_blas, flags, whole)
     figures |= {name: [] for name in servers}
     figures["tokens/s: ko-sentiment"] = []
     figures["tokens/s: llama-bench pp512"] = []
-    flags = ["--threads", args.threads, "--parallel", args.clients, "--answer-cache-mib", 0]
+    flags = ["--profile", args.profile, "--threads", args.threads, "--parallel", args.clients, "--answer-cache-mib", 0]
     own = OwnServer(args.binary, args.model, *flags)
     kinds = {
         "ko-sentiment, gRPC": ["--endpoint", own.address],
@@ -180,7 +191,7 @@ def make_items(args: argparse.Namespace, comments: list[str], round_number: int)
 
 
 def in_process(args: argparse.Namespace) -> list:
-    return ["--model", args.model, "--threads", args.threads]
+    return ["--model", args.model, "--profile", args.profile, "--threads", args.threads]
 
 
 def ours(args: argparse.Namespace, items: list[dict], flags: list[str]) -> dict:
@@ -204,15 +215,17 @@ def llama_bench(args: argparse.Namespace) -> float:
 class LlamaServer:
     """A llama-server with a slot a client."""
 
-    def __init__(self, args: argparse.Namespace, flags: list[str], whole: bool = False) -> None:
-        self.profile = tomllib.loads((ROOT / "models/profiles/ko-youtube-sentiment.toml").read_text(encoding="utf-8"))
+    def __init__(self, args: argparse.Namespace, folder: Path, flags: list[str], whole: bool) -> None:
+        self.profile = tomllib.loads(args.profile.read_text(encoding="utf-8"))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        command = [args.llama_cpp / "llama-server", "-m", args.model, "--port", self.port, "-t", args.threads]
+        command = [folder / "llama-server", "-m", args.model, "--port", self.port, "-t", args.threads]
         command += ["-np", args.clients, "-c", 16384, "-b", 2048, "-ub", 512, "--no-webui", *flags]
         quiet = subprocess.DEVNULL
-        self.process = subprocess.Popen([str(part) for part in command], stdout=quiet, stderr=quiet)
+        # Both slow OpenBLAS down where a machine sets them.
+        environment = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
+        self.process = subprocess.Popen([str(part) for part in command], stdout=quiet, stderr=quiet, env=environment)
         for _ in range(600):
             try:
                 beginnings = self.label_beginnings()
