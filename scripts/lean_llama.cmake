@@ -1,7 +1,7 @@
 # Included by CMake when llama.cpp is configured (`CMAKE_PROJECT_INCLUDE` in .cargo/config.toml): spends the compiler's time
-# where it is felt. What the binary never calls is left out; what runs once per model or merely lays out a graph is
-# compiled in a few large units, whose headers are read once, at -O1. Kernels, tokeniser, batches, caches and the decoder
-# keep -O3 and files of their own.
+# where it is felt. What the binary never calls is left out. What runs once per model is compiled in one unit, whose headers
+# are read once, at -O0; what lays out graphs, in a few units at -O1. Kernels, tokeniser, batches, caches and the decoder keep
+# -O3 and files of their own.
 if(NOT PROJECT_NAME STREQUAL "llama.cpp")
   return()
 endif()
@@ -18,15 +18,16 @@ function(ko_sentiment_empty_unused_libraries)
   endforeach()
 endfunction()
 
-# Loading, saving, quantising, sampling, grammars and the memories of architectures with states.
+# Loading, saving, quantising, sampling, grammars, the memories of architectures with states, and the regular expressions of
+# tokenisers that Gemma does not have.
 set(KO_SENTIMENT_COLD
     llama llama-adapter llama-arch llama-chat llama-cparams llama-grammar llama-hparams llama-impl llama-io
     llama-kv-cache-dsa llama-kv-cache-dsa-iswa llama-kv-cache-dsv4 llama-kv-cache-msa
     llama-memory llama-memory-hybrid llama-memory-hybrid-idx llama-memory-hybrid-iswa llama-memory-recurrent
-    llama-mmap llama-model llama-model-loader llama-model-saver llama-quant llama-sampler)
+    llama-mmap llama-model llama-model-loader llama-model-saver llama-quant llama-sampler unicode)
 
-# Replaces FILES of the target `llama` by units NAME_0.cpp, NAME_1.cpp, … of at most SIZE files.
-function(ko_sentiment_unite name size)
+# Replaces FILES of the target `llama` by units NAME_0.cpp, NAME_1.cpp, … of at most SIZE files, compiled at LEVEL.
+function(ko_sentiment_unite name level size)
   set(number 0)
   while(ARGN)
     list(SUBLIST ARGN 0 ${size} batch)
@@ -36,7 +37,7 @@ function(ko_sentiment_unite name size)
     list(JOIN text "\n" text)
     file(GENERATE OUTPUT "${unit}" CONTENT "${text}\n")
     target_sources(llama PRIVATE "${unit}")
-    set_property(SOURCE "${unit}" TARGET_DIRECTORY llama PROPERTY COMPILE_OPTIONS -O1)
+    set_property(SOURCE "${unit}" TARGET_DIRECTORY llama PROPERTY COMPILE_OPTIONS ${level})
     math(EXPR number "${number} + 1")
   endwhile()
 endfunction()
@@ -59,8 +60,8 @@ function(ko_sentiment_unite_cold_files)
     endif()
   endforeach()
   set_target_properties(llama PROPERTIES SOURCES "${hot}" UNITY_BUILD OFF)
-  ko_sentiment_unite(cold 8 ${cold})
-  ko_sentiment_unite(models 40 ${models})
+  ko_sentiment_unite(cold -O0 30 ${cold})
+  ko_sentiment_unite(models -O1 40 ${models})
 endfunction()
 
 cmake_language(DEFER DIRECTORY "${CMAKE_SOURCE_DIR}" CALL ko_sentiment_empty_unused_libraries)
