@@ -8,7 +8,7 @@ BINARY := target/release/ko-sentiment
 IMAGE ?= ko-sentiment:latest
 ENGINE ?= $(firstword $(foreach engine,podman docker buildah,$(if $(shell command -v $(engine)),$(engine))))
 
-.PHONY: help demo test check storm test-floods test-hostile client-python test-client test-examples test-scale test-training test-prometheus web test-web image test-image test-systemd lint lint-deploy check-deploy deny bench-kernels build release setup clean
+.PHONY: help demo test check storm test-floods test-hostile client-python test-client test-examples test-scale test-training test-prometheus web test-web image test-image test-systemd lint lint-deploy check-deploy deny bench-check bench-kernels build release setup clean
 
 demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
@@ -104,6 +104,10 @@ deny: ## Check the dependencies' licences, vulnerabilities and sources
 deny:
 	@command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny
 	cargo deny check
+
+bench-check: ## Measure this branch against the merge base, paired (builds both)
+bench-check: $(MODEL) | build
+	@benches/check.py
 
 build: ## Build the binary for this CPU
 build: setup

@@ -11,13 +11,22 @@ from conftest import REPOSITORY, Server
 from ko_sentiment import Video
 
 
-def test_the_readmes_examples_run(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    readme = (REPOSITORY / "clients/python/README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", readme, re.S)
-    assert len(blocks) >= 6
+def run_blocks(path: str, server: Server) -> int:
+    """Runs a document's Python, block after block, and says how many there are."""
+    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / path).read_text(encoding="utf-8"), re.S)
     scope: dict[str, object] = {}
     for block in blocks:
         exec(block.replace("localhost:50051", server.address), scope)
+    return len(blocks)
+
+
+def test_the_projects_example_runs(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_blocks("README.md", server) == 1
+    assert "Sentiment.NEGATIVE" in capsys.readouterr().out
+
+
+def test_the_readmes_examples_run(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_blocks("clients/python/README.md", server) >= 6
     printed = capsys.readouterr().out
     assert "Sentiment.POSITIVE" in printed and "긍정" in printed and "INVALID_REQUEST" in printed
 
