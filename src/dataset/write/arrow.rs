@@ -9,27 +9,17 @@ use arrow_array::{
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use super::cells;
+use super::columns::{Cells, Columns, typed};
 use super::error::WriteError;
 use super::layout::{Added, Kind, Layout};
 use super::sink::Sink;
-use crate::dataset::dates;
 use crate::dataset::record::{Record, Value};
-
-/// Rows of a record batch.
-const BATCH_ROWS: usize = 64 << 10;
-/// Bytes of texts in a record batch.
-const BATCH_BYTES: usize = 16 << 20;
 
 /// A file whose record batches are written one by one.
 pub struct Batches {
     out: FileWriter<BufWriter<Box<dyn Write + Send>>>,
     schema: SchemaRef,
-    kinds: Vec<Kind>,
-    /// By column.
-    waiting: Vec<Vec<Value>>,
-    rows: usize,
-    bytes: usize,
+    waiting: Columns,
 }
 
 impl Batches {
@@ -40,15 +30,12 @@ impl Batches {
         let fields: Vec<Field> = names.into_iter().zip(&kinds).map(field).collect();
         let schema = Arc::new(Schema::new(fields));
         let out = FileWriter::try_new(BufWriter::new(out), &schema)?;
-        Ok(Self { out, schema, waiting: vec![Vec::new(); kinds.len()], kinds, rows: 0, bytes: 0 })
+        Ok(Self { out, schema, waiting: Columns::new(kinds) })
     }
 
     fn flush(&mut self) -> Result<(), ArrowError> {
-        let columns = self.kinds.iter().zip(&mut self.waiting);
-        let columns = columns.map(|(kind, cells)| array(*kind, &std::mem::take(cells))).collect();
-        self.out.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
-        (self.rows, self.bytes) = (0, 0);
-        Ok(())
+        let columns = self.waiting.drain().map(|(kind, values)| array(kind, &values)).collect();
+        self.out.write(&RecordBatch::try_new(self.schema.clone(), columns)?)
     }
 }
 
@@ -62,49 +49,26 @@ fn data_type(kind: Kind) -> DataType {
     }
 }
 
-fn array(kind: Kind, cells: &[Value]) -> ArrayRef {
-    fn of<'a, T>(cells: &'a [Value], value: impl Fn(&'a Value) -> Option<T>) -> Vec<Option<T>> {
-        cells.iter().map(value).collect()
-    }
-    match kind {
-        Kind::Bool => Arc::new(BooleanArray::from(of(cells, |value| match value {
-            Value::Bool(b) => Some(*b),
-            _ => None,
-        }))),
-        Kind::Integer => Arc::new(Int64Array::from(of(cells, |value| match value {
-            Value::Number(text) => text.parse().ok(),
-            _ => None,
-        }))),
-        Kind::Real => Arc::new(Float64Array::from(of(cells, |value| match value {
-            Value::Number(text) => text.parse().ok(),
-            _ => None,
-        }))),
-        Kind::Date => Arc::new(TimestampMicrosecondArray::from(of(cells, |value| match value {
-            Value::Date(text) => dates::microseconds(text),
-            _ => None,
-        }))),
-        Kind::Empty | Kind::Text => Arc::new(StringArray::from(of(cells, |value| match value {
-            Value::Null => None,
-            other => Some(cells::shown(other)),
-        }))),
+fn array(kind: Kind, values: &[Value]) -> ArrayRef {
+    match typed(kind, values) {
+        Cells::Bool(values) => Arc::new(BooleanArray::from(values)),
+        Cells::Integer(values) => Arc::new(Int64Array::from(values)),
+        Cells::Real(values) => Arc::new(Float64Array::from(values)),
+        Cells::Date(values) => Arc::new(TimestampMicrosecondArray::from(values)),
+        Cells::Text(values) => Arc::new(StringArray::from(values)),
     }
 }
 
 impl Sink for Batches {
     fn row(&mut self, cells: &[&Value], _: Option<&Record>) -> Result<(), WriteError> {
-        for (column, cell) in self.waiting.iter_mut().zip(cells) {
-            self.bytes += cells::shown(cell).len();
-            column.push((*cell).clone());
-        }
-        self.rows += 1;
-        if self.rows == BATCH_ROWS || self.bytes > BATCH_BYTES {
+        if self.waiting.push(cells) {
             self.flush()?;
         }
         Ok(())
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), WriteError> {
-        if self.rows > 0 {
+        if !self.waiting.is_empty() {
             self.flush()?;
         }
         self.out.finish()?;

@@ -2,6 +2,7 @@
 
 mod arrow;
 mod cells;
+mod columns;
 mod delimited;
 mod error;
 mod jsonl;

@@ -16,9 +16,10 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
+use super::columns::Columns;
 use super::error::WriteError;
 use super::layout::Added;
-use super::parquet::{Column, field, properties};
+use super::parquet::{field, properties, write_rows};
 use super::sink::Sink;
 use crate::dataset::record::{Record, Value};
 
@@ -40,7 +41,7 @@ pub struct ParquetCopy {
     from: Option<Source>,
     /// Which of the next rows are copied.
     keep: Vec<bool>,
-    added: Vec<Column>,
+    added: Columns,
 }
 
 /// The file that is read, at the group that is read.
@@ -85,7 +86,7 @@ impl ParquetCopy {
         let properties: WriterProperties =
             WriterProperties::clone(&properties()).into_builder().set_key_value_metadata(Some(notes)).build();
         let out = SerializedFileWriter::new(out, Arc::new(root), Arc::new(properties))?;
-        let added = added.iter().map(|column| Column::new(column.kind)).collect();
+        let added = Columns::new(added.iter().map(|column| column.kind));
         Ok(Self { out, files: files.to_vec().into(), from: None, keep: Vec::new(), added })
     }
 
@@ -134,9 +135,7 @@ impl ParquetCopy {
             }
             column.close()?;
         }
-        for column in &mut self.added {
-            column.write(&mut group)?;
-        }
+        write_rows(&mut self.added, &mut group)?;
         group.close()?;
         Ok(())
     }
@@ -144,10 +143,9 @@ impl ParquetCopy {
 
 impl Sink for ParquetCopy {
     fn row(&mut self, cells: &[&Value], _: Option<&Record>) -> Result<(), WriteError> {
-        let own = cells.len() - self.added.len();
-        for (column, cell) in self.added.iter_mut().zip(&cells[own..]) {
-            column.push(cell);
-        }
+        let own = cells.len() - self.added.width();
+        // The copied rows say when they are written.
+        let _full = self.added.push(&cells[own..]);
         self.push(true)
     }
 

@@ -149,8 +149,16 @@ mod tests {
         check("nextn_predict_layers", u32(1), "nextn_predict_layers");
         check("pooling_type", u32(4), "pooling_type");
         check("attention.causal", Value::Bool(false), "attention.causal");
-        check("attention.sliding_window_pattern", u32(1), "is U32(1); it must be a pattern with a sliding layer");
-        check("attention.sliding_window_pattern", Value::Array(Array::from_bools(&[false])), "with a sliding layer");
+        check(
+            "attention.sliding_window_pattern",
+            u32(1),
+            "is U32(1); it must be a pattern with a sliding layer",
+        );
+        check(
+            "attention.sliding_window_pattern",
+            Value::Array(Array::from_bools(&[false])),
+            "with a sliding layer",
+        );
         change("gemma2", &|h| h.metadata.set("gemma2.attention.sliding_window", u32(0)), "from 1 to");
         change("gemma2", &|h| h.metadata.set("gemma2.final_logit_softcapping", Value::F32(0.0)), "above 0");
         change("gemma3", &|h| h.alignment = 8, "general.alignment");

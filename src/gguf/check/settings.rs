@@ -233,7 +233,9 @@ fn window(keys: &Keys, family: Family, layers: u64) -> Result<(), CheckError> {
     let slides = match value {
         None => Some(true),
         Some(Value::U32(period)) if *period > 0 && u64::from(*period) <= MAX_LAYERS => Some(*period > 1),
-        Some(Value::Array(array)) if array.len() == layers => array.bools().map(|layers| layers.contains(&true)),
+        Some(Value::Array(array)) if array.len() == layers => {
+            array.bools().map(|layers| layers.contains(&true))
+        }
         Some(_) => None,
     };
     let expected = match slides {
