@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from .client import Client
-from .frames import ADDED, EMPTY, Columns, cell_text, names_beside
+from .frames import ADDED, EMPTY, Columns, cell_text, cells, names_beside
 from .results import Item, Result, Sentiment
 from .video import Video
 
@@ -84,14 +84,8 @@ class _Rows:
     def take(self, result: Result, labels: dict[Sentiment, str]) -> None:
         batch, row = self._sent.pop(result.index)
         batch.left -= 1
-        found = result.classification
-        if found is None:
-            batch.values["error"][row] = str(result.error)
-            return
-        label = None if found.sentiment is None else labels.get(found.sentiment, found.sentiment.value)
-        values = (label, found.probability, found.positive, found.neutral, found.negative, found.abstained, None)
-        for name, value in zip(ADDED, values, strict=True):
-            batch.values[name][row] = value
+        for name, cell in cells(result, labels).items():
+            batch.values[name][row] = cell
 
     def done(self) -> Iterator[pa.RecordBatch]:
         while self._open and not self._open[0].left:
