@@ -65,16 +65,22 @@ def environment() -> dict[str, str]:
 
 
 class Certificates:
-    """A certificate for both sides of Envoy, its own root."""
+    """A certificate for both sides of Envoy, and the root that signed it."""
 
     def __init__(self, folder: Path) -> None:
         self.crt, self.key, self.ca = folder / "tls.crt", folder / "tls.key", folder / "ca.crt"
         folder.mkdir(parents=True)
-        names = "subjectAltName=DNS:ko-sentiment,DNS:localhost"
-        command: list[object] = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        command += ["-days", "2", "-subj", "/CN=ko-sentiment", "-addext", names, "-keyout", self.key, "-out", self.crt]
-        subprocess.run(list(map(str, command)), check=True, capture_output=True)
-        shutil.copy(self.crt, self.ca)
+        signing, request, names = folder / "ca.key", folder / "tls.csr", folder / "names"
+        names.write_text("subjectAltName=DNS:ko-sentiment,DNS:localhost\nbasicConstraints=CA:FALSE\n")
+        new = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        self._openssl(*new, "-x509", "-days", "2", "-subj", "/CN=root", "-keyout", signing, "-out", self.ca)
+        self._openssl(*new, "-subj", "/CN=ko-sentiment", "-keyout", self.key, "-out", request)
+        sign = ["-CA", self.ca, "-CAkey", signing, "-CAcreateserial", "-extfile", names]
+        self._openssl("x509", "-req", "-days", "2", *sign, "-in", request, "-out", self.crt)
+
+    @staticmethod
+    def _openssl(*arguments: object) -> None:
+        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
 
     @property
     def tls(self) -> Tls:
