@@ -11,19 +11,20 @@ few comments, whose answers the server has in memory. On a busy machine, the fig
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import filecmp
 import importlib.util
 import os
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ from figures import conditions, output_of, ratios, spread, table, verdict  # noq
 from own_server import OwnServer  # noqa: E402
 
 WARM_UP = 16
-DISTINCT = 200
 COLUMNS = ["id", "comment", "video_title", "published_at"]
 
 
@@ -63,8 +63,9 @@ class Annotating:
         Raises:
             RuntimeError: It failed.
         """
-        while self._runs():
-            time.sleep(0.01)
+        with self._ended_on_error():
+            while self._runs():
+                time.sleep(0.01)
         seconds = time.monotonic() - self._began
         if self._process.returncode:
             said = self._log.read_text(errors="replace")[-2000:]
@@ -73,12 +74,22 @@ class Annotating:
 
     def kill_at(self, answers: int) -> int:
         """Sends SIGKILL once so many answers are saved; returns how many were."""
-        for saved in self._saved():
-            if saved >= answers:
-                self._process.send_signal(signal.SIGKILL)
-                self._process.wait()
-                return saved
+        with self._ended_on_error():
+            for saved in self._saved():
+                if saved >= answers:
+                    self._process.kill()
+                    self._process.wait()
+                    return saved
         raise RuntimeError(f"annotate ended before {answers} answers were saved; take more rows")
+
+    @contextlib.contextmanager
+    def _ended_on_error(self) -> Iterator[None]:
+        """An interrupted measurement leaves no process."""
+        try:
+            yield
+        except BaseException:
+            self._process.kill()
+            raise
 
     def _runs(self) -> bool:
         """Notes the peak of its memory, too."""
@@ -146,28 +157,28 @@ def different(args: argparse.Namespace) -> list[str]:
     return found
 
 
-def rows_of(count: int) -> Iterator[list[Any]]:
+def rows_of(count: int, distinct: int) -> Iterator[list[Any]]:
     """A few comments in turn, each under a video of its own."""
     for n in range(count):
-        kind = n * 7919 % DISTINCT
+        kind = n * 7919 % distinct
         day = f"2025-{1 + n % 12:02}-{1 + n % 28:02}"
         yield [n, f"{kind}번째로 보는데도, \"정말\" 재미있어요", f"제주 여행 {kind % 40}일차", day]
 
 
-def write_csv(path: Path, count: int) -> None:
+def write_csv(path: Path, rows: Iterable[list[Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerow(COLUMNS)
-        csv.writer(file).writerows(rows_of(count))
+        csv.writer(file).writerows(rows)
 
 
-def write_parquet(path: Path, count: int) -> None:
+def write_parquet(path: Path, rows: Iterable[list[Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     types = [pa.int64(), pa.string(), pa.string(), pa.string()]
     with pq.ParquetWriter(path, pa.schema(list(zip(COLUMNS, types, strict=True)))) as out:
-        rows = rows_of(count)
-        while part := [row for row, _ in zip(rows, range(100_000))]:
+        left = iter(rows)
+        while part := list(islice(left, 100_000)):
             columns = [pa.array(values, kind) for values, kind in zip(zip(*part, strict=True), types, strict=True)]
             out.write_batch(pa.RecordBatch.from_arrays(columns, schema=out.schema))
 
@@ -178,7 +189,7 @@ WRITERS = {"csv": write_csv, "parquet": write_parquet}
 def large(args: argparse.Namespace, folder: Path) -> None:
     """A whole run, and one that is killed in the middle and resumed."""
     known = folder / "known.csv"
-    write_csv(known, DISTINCT)
+    write_csv(known, rows_of(args.distinct, args.distinct))
     rows = [["", "rows/s", "peak memory, MiB", "killed after", "resumed: rows/s", "peak, MiB", "same bytes"]]
     with OwnServer(args.binary, args.model, *args.flags.split()) as server:
         endpoint = ["--endpoint", server.address]
@@ -186,7 +197,7 @@ def large(args: argparse.Namespace, folder: Path) -> None:
         from_memory(args, known, endpoint)
         for name in args.formats.split(","):
             source, whole, killed = (folder / f"{part}.{name}" for part in ("in", "whole", "killed"))
-            WRITERS[name](source, args.rows)
+            WRITERS[name](source, rows_of(args.rows, args.distinct))
             ended = Annotating(args.binary, source, whole, *endpoint).end()
             saved = Annotating(args.binary, source, killed, *endpoint).kill_at(args.rows // 2)
             if killed.exists():
@@ -197,17 +208,17 @@ def large(args: argparse.Namespace, folder: Path) -> None:
             figures = [f"{args.rows / ended.seconds:,.0f}", f"{ended.peak_mib:,.0f}", f"{saved:,}", f"{left:,.0f}", f"{resumed.peak_mib:,.0f}"]
             rows.append([f"{name}, {os.path.getsize(source) / 1e6:,.0f} MB", *figures, "yes" if same else "NO"])
         from_memory(args, known, endpoint)
-    print(f"{args.rows:,} rows, {DISTINCT} different comments, answers from the server's memory; server and command share the")
+    print(f"{args.rows:,} rows, {args.distinct} different comments, answers from the server's memory; server and command share the")
     print("machine. Times are whole runs; a resumed run's rate counts the rows that were left.\n")
     table(rows)
 
 
 def from_memory(args: argparse.Namespace, known: Path, endpoint: list[str]) -> None:
     """All answers are in the server's memory."""
-    command = [args.binary, "bench", "--json", "--data", known, "--requests", DISTINCT, "--warmup", 0, *endpoint]
+    command = [args.binary, "bench", "--json", "--data", known, "--requests", args.distinct, "--warmup", 0, *endpoint]
     found = output_of(command)
-    if found["from_cache"] != DISTINCT:
-        raise RuntimeError(f"only {found['from_cache']} of {DISTINCT} answers came from memory")
+    if found["from_cache"] != args.distinct:
+        raise RuntimeError(f"only {found['from_cache']} of {args.distinct} answers came from memory")
 
 
 def main() -> None:
@@ -218,6 +229,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=32, help="rate: comments in flight")
     parser.add_argument("--rounds", type=int, default=5, help="rate: rounds")
     parser.add_argument("--rows", type=int, default=1_000_000, help="large: rows")
+    parser.add_argument("--distinct", type=int, default=200, help="large: different comments")
     parser.add_argument("--formats", default="csv,parquet", help="large: formats, between commas")
     parser.add_argument("--flags", default="--threads 2", help="flags of the model")
     parser.add_argument("--model", type=Path, default=ROOT / "models/ko-gemma3-270m-sentiment.gguf")
