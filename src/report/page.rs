@@ -92,9 +92,9 @@ fn over_time(findings: &Findings, language: Language) -> String {
     let (dated, highest) = (count(sums.clone().sum()), count(sums.max().unwrap_or(0)));
     let column = escaped(findings.date_column.as_deref().unwrap_or_default());
     let note = match language {
-        Language::Ko => format!(
-            "‘{column}’ 열에 날짜가 있는 댓글 {dated}개입니다. 가장 높은 막대는 {highest}개입니다."
-        ),
+        Language::Ko => {
+            format!("‘{column}’ 열에 날짜가 있는 댓글 {dated}개입니다. 가장 높은 막대는 {highest}개입니다.")
+        }
         Language::En => format!(
             "{dated} comments with a date in the column “{column}”. The highest column stands for {highest}."
         ),
