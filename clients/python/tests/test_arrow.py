@@ -35,8 +35,9 @@ class Counting(Client):
 
 @pytest.fixture
 def counting(server: Server) -> Iterator[Counting]:
-    with Counting(server.address) as made:
-        yield made
+    made = Counting(server.address)
+    yield made
+    made.close()
 
 
 def batch(*rows: tuple[str | None, str | None]) -> pa.RecordBatch:
