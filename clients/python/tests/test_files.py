@@ -80,6 +80,7 @@ def categories(path: Path) -> None:
         ("categories.arrow", categories),
         ("stream.arrows", stream),
         ("pandas.feather", lambda path: own().to_pandas(types_mapper=pd.ArrowDtype).to_feather(path)),
+        ("polars.arrow", lambda path: pl.DataFrame(pl.from_arrow(own())).write_ipc(path, compression="zstd")),
         ("polars.arrows", lambda path: pl.DataFrame(pl.from_arrow(own())).write_ipc_stream(path, compression="zstd")),
     ],
 )
