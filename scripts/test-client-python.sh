@@ -23,7 +23,7 @@ if [ "${1:-}" = --build ]; then exit 0; fi
 
 python3 -m venv --clear "$work/test"
 "$work/test/bin/python" $pip "$(ls dist/python/*.whl)[pandas,polars]" \
-  mypy==2.4.1 pytest==9.2.0 types-grpcio==1.85.0.20261028 types-protobuf==7.35.1.20260906
+  mypy==2.4.1 pyarrow==26.0.0 pytest==9.2.0 types-grpcio==1.85.0.20261028 types-protobuf==7.35.1.20260906
 (cd "$package" && "$work/test/bin/python" -m mypy --cache-dir "$work/mypy" src/ko_sentiment tests)
 export KO_SENTIMENT_REPOSITORY=$PWD
 # From another folder, so that the wheel is imported and not the checkout.

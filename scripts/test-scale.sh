@@ -7,40 +7,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 part=${1:-all} lenient=${2:-}
-work=$PWD/target/scale
-mkdir -p "$work"
-
-# The package is imported from the checkout, so only its dependencies are installed, and its proto is compiled.
-install() {
-  local list=tests/scale/requirements-$1.txt
-  cmp -s "$list" "$work/installed-$1.txt" && return
-  if { [ -x "$work/venv/bin/pip" ] || python3 -m venv "$work/venv"; } &&
-    "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$list"; then
-    cp "$list" "$work/installed-$1.txt"
-  elif [ "$lenient" = --if-installable ]; then
-    echo "test-scale: not tested, $list can't be installed here"
-    exit 0
-  else
-    exit 1
-  fi
-}
+source scripts/scale-setup.sh
 
 run() {
   echo "test-scale: $1"
   "$work/venv/bin/python" -m pytest -p no:cacheprovider --rootdir tests/scale -q --durations=5 "${@:2}"
 }
 
-java_17() {
-  command -v java >/dev/null && return
-  echo "test-scale: installing OpenJDK 17"
-  apt-get install --yes --quiet openjdk-17-jre-headless >/dev/null
-}
-
-install client
-"$work/venv/bin/python" scripts/generate-client.py
-export PYTHONPATH=$PWD/clients/python/src
 case $part in short | envoy | all) install envoy ;; esac
-case $part in spark | all) install spark && java_17 ;; esac
+case $part in spark | all) install spark; java_17 ;; esac
 case $part in ray | all) install ray ;; esac
 
 case $part in

@@ -17,11 +17,16 @@ import bisect
 import hashlib
 import math
 import random
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TypeVar
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from figures import table  # noqa: E402
 
 POLICIES = ("maglev", "ring_hash", "least_request", "round_robin", "random")
 TABLE = 65_537
@@ -278,13 +283,6 @@ def needed(policy: str, machine: Machine, traffic: Traffic, target: float, count
     found = fits(high)
     assert found is not None
     return math.ceil(high * slices), found
-
-
-def table(rows: list[list[str]]) -> None:
-    print("| " + " | ".join(rows[0]) + " |")
-    print("|" + " --- |" * len(rows[0]))
-    for row in rows[1:]:
-        print("| " + " | ".join(row) + " |")
 
 
 def policies(args: argparse.Namespace) -> None:

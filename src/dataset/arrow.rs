@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
-use arrow_ipc::{Message, MessageHeader, root_as_message};
+use arrow_ipc::{Message, MessageHeader, root_as_footer, root_as_message};
 use arrow_schema::{DataType, Schema};
 
 use super::arrow_value::value;
@@ -35,6 +35,8 @@ const BEFORE: u64 = 8;
 const MAX_PADDING: u64 = 504;
 /// Bytes after a file's footer: its length and the magic.
 const AFTER: u64 = 10;
+/// Bytes of a message's description, at least.
+const SHORTEST_DESCRIPTION: u32 = 16;
 /// Bytes of a message's description beyond which it is damaged.
 const MAX_DESCRIPTION: u64 = 64 << 20;
 /// Bytes that a column of a record batch may unpack to.
@@ -67,7 +69,8 @@ impl ArrowRows {
     pub fn open_file(mut file: File, path: &Path, wanted: &Wanted<'_>) -> Result<Self, DatasetError> {
         let stream = stream_of(&mut file).map_err(DatasetError::io(path))?;
         let length = stream.ok_or_else(|| broken(path, "it has no footer; it is cut off, get it again"))?;
-        Self::open(Box::new(file.take(length)), path, wanted)
+        let start = start_of_schema(&mut file).map_err(DatasetError::io(path))?;
+        Self::open(Box::new(io::Cursor::new(start).chain(file.take(length))), path, wanted)
     }
 
     /// Reads a stream's schema.
@@ -170,6 +173,33 @@ fn stream_of(file: &mut File) -> io::Result<Option<u64>> {
     let start = BEFORE + zeros / 8 * 8;
     file.seek(SeekFrom::Start(start))?;
     Ok(at.checked_sub(start + footer).filter(|_| magic == *MAGIC))
+}
+
+/// How a stream's schema would begin where the file leaves that out, as polars 2 does: its continuation and length.
+/// The file then begins with the schema's description itself, whose end is known from the footer.
+fn start_of_schema(file: &mut File) -> io::Result<Vec<u8>> {
+    let start = file.stream_position()?;
+    let mut head = [0; 4];
+    file.read_exact(&mut head)?;
+    // A description begins with the place of its table, which is near; no description is as short as that.
+    if head == CONTINUATION || u32::from_le_bytes(head) >= SHORTEST_DESCRIPTION {
+        file.seek(SeekFrom::Start(start))?;
+        return Ok(Vec::new());
+    }
+    let mut end = [0; AFTER as usize];
+    file.seek(SeekFrom::End(-(AFTER as i64)))?;
+    file.read_exact(&mut end)?;
+    let [a, b, c, d, ..] = end;
+    let length = u32::from_le_bytes([a, b, c, d]);
+    file.seek(SeekFrom::End(-(AFTER as i64) - i64::from(length)))?;
+    let mut footer = Vec::new();
+    file.by_ref().take(u64::from(length).min(MAX_DESCRIPTION)).read_to_end(&mut footer)?;
+    file.seek(SeekFrom::Start(start))?;
+    let Ok(footer) = root_as_footer(&footer) else { return Ok(Vec::new()) };
+    let blocks = footer.dictionaries().into_iter().chain(footer.recordBatches()).flatten();
+    let first = blocks.filter_map(|block| u64::try_from(block.offset()).ok()).min();
+    let length = first.and_then(|first| u32::try_from(first.checked_sub(start)?).ok());
+    Ok(length.map_or_else(Vec::new, |length| [CONTINUATION, length.to_le_bytes()].concat()))
 }
 
 /// The messages of a stream: the schema, dictionaries, record batches.

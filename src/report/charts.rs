@@ -36,7 +36,7 @@ pub fn columns(spans: &[(String, [u64; 3])], name: &str) -> String {
     let highest = spans.iter().map(|(_, counts)| counts.iter().sum::<u64>()).max().unwrap_or(0).max(1) as f64;
     let step = 1000.0 / spans.len().max(1) as f64;
     let mut out = format!(
-        "<svg class=\"chart\" viewBox=\"0 0 1000 201\" role=\"img\" aria-label=\"{}\"><line class=\"axis\" x1=\"0\" x2=\"1000\" y1=\"{HEIGHT}\" y2=\"{HEIGHT}\"/>",
+        "<svg class=\"chart\" viewBox=\"0 0 1000 201\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\"><line class=\"axis\" x1=\"0\" x2=\"1000\" y1=\"{HEIGHT}\" y2=\"{HEIGHT}\"/>",
         escaped(name)
     );
     for (i, (span, counts)) in spans.iter().enumerate() {
@@ -69,7 +69,7 @@ pub fn histogram(bars: &[u64], names: [&str; 2], name: &str) -> String {
     let highest = bars.iter().copied().max().unwrap_or(0).max(1) as f64;
     let step = 1000.0 / bars.len().max(1) as f64;
     let mut out = format!(
-        "<svg class=\"chart\" viewBox=\"0 0 1000 141\" role=\"img\" aria-label=\"{}\"><line class=\"axis\" x1=\"0\" x2=\"1000\" y1=\"{HEIGHT}\" y2=\"{HEIGHT}\"/>",
+        "<svg class=\"chart\" viewBox=\"0 0 1000 141\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\"><line class=\"axis\" x1=\"0\" x2=\"1000\" y1=\"{HEIGHT}\" y2=\"{HEIGHT}\"/>",
         escaped(name)
     );
     for (i, n) in bars.iter().enumerate() {

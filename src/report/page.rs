@@ -88,15 +88,20 @@ fn over_time(findings: &Findings, language: Language) -> String {
         Step::Week => language.say("주별 흐름", "By week"),
         Step::Month => language.say("월별 흐름", "By month"),
     };
-    let dated: u64 = spans.iter().map(|(_, counts)| counts.iter().sum::<u64>()).sum();
+    let sums = spans.iter().map(|(_, counts)| counts.iter().sum::<u64>());
+    let (dated, highest) = (count(sums.clone().sum()), count(sums.max().unwrap_or(0)));
     let column = escaped(findings.date_column.as_deref().unwrap_or_default());
     let note = match language {
-        Language::Ko => format!("‘{column}’ 열에 날짜가 있는 댓글 {}개입니다.", count(dated)),
-        Language::En => format!("{} comments with a date in the column “{column}”.", count(dated)),
+        Language::Ko => {
+            format!("‘{column}’ 열에 날짜가 있는 댓글 {dated}개입니다. 가장 높은 막대는 {highest}개입니다.")
+        }
+        Language::En => format!(
+            "{dated} comments with a date in the column “{column}”. The highest column stands for {highest}."
+        ),
     };
     let keys: Vec<String> = (0..3).map(|class| key(class, language)).collect();
     format!(
-        "<h2>{heading}</h2><p>{} <span class=\"soft\">{note}</span></p>{}{}",
+        "<h2>{heading}</h2><p class=\"soft\">{note}</p><p>{}</p>{}{}",
         keys.join(" &nbsp; "),
         charts::columns(&spans, heading),
         details(language, &counts_table(language.say("기간", "Span"), &spans, language))

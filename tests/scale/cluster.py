@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -35,11 +37,18 @@ START_SECONDS = 180
 FLAGS = ("--ctx-size", "4096", "--max-request-tokens", "2048", "--threads", "1")
 
 
+# Below those that the system gives to outgoing connections: while a replica is down, one of them could take its port.
+PORTS = range(15_000, 32_000)
+
+
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                listener.bind(("127.0.0.1", port))
+                return port
 
 
 def until(happens: Callable[[], bool], seconds: float, what: str) -> float:
@@ -56,16 +65,22 @@ def environment() -> dict[str, str]:
 
 
 class Certificates:
-    """A certificate for both sides of Envoy, its own root."""
+    """A certificate for both sides of Envoy, and the root that signed it."""
 
     def __init__(self, folder: Path) -> None:
         self.crt, self.key, self.ca = folder / "tls.crt", folder / "tls.key", folder / "ca.crt"
         folder.mkdir(parents=True)
-        names = "subjectAltName=DNS:ko-sentiment,DNS:localhost"
-        command: list[object] = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        command += ["-days", "2", "-subj", "/CN=ko-sentiment", "-addext", names, "-keyout", self.key, "-out", self.crt]
-        subprocess.run(list(map(str, command)), check=True, capture_output=True)
-        shutil.copy(self.crt, self.ca)
+        signing, request, names = folder / "ca.key", folder / "tls.csr", folder / "names"
+        names.write_text("subjectAltName=DNS:ko-sentiment,DNS:localhost\nbasicConstraints=CA:FALSE\n")
+        new = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        self._openssl(*new, "-x509", "-days", "2", "-subj", "/CN=root", "-keyout", signing, "-out", self.ca)
+        self._openssl(*new, "-subj", "/CN=ko-sentiment", "-keyout", self.key, "-out", request)
+        sign = ["-CA", self.ca, "-CAkey", signing, "-CAcreateserial", "-extfile", names]
+        self._openssl("x509", "-req", "-days", "2", *sign, "-in", request, "-out", self.crt)
+
+    @staticmethod
+    def _openssl(*arguments: object) -> None:
+        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
 
     @property
     def tls(self) -> Tls:
@@ -111,7 +126,7 @@ class Envoy:
 
     def __init__(self, folder: Path, replicas: list[Replica], policy: dict[str, Any] | None = None) -> None:
         self.port, self._admin = free_port(), free_port()
-        self._policy = policy
+        self.replicas, self._policy = replicas, policy
         for name in ("envoy.yaml", "downstream.yaml", "upstream.yaml"):
             text = (REPOSITORY / "deploy/envoy" / name).read_text().replace("/etc/envoy-tls", f"{folder}/tls")
             (folder / name).write_text(text.replace("/etc/envoy/", f"{folder}/"))
@@ -136,6 +151,10 @@ class Envoy:
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
         header = {"header": {"key": "x-replica", "value": "%UPSTREAM_HOST%"}}
         manager["route_config"]["virtual_hosts"][0]["response_headers_to_add"] = [header]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def hosts(self) -> dict[str, dict[str, Any]]:
         """Each replica's state and counters."""
@@ -167,8 +186,10 @@ class Cluster:
 
     def __init__(self, folder: Path, size: int = 3) -> None:
         self.certificates = Certificates(folder / "tls")
-        self.replicas = [Replica(self.certificates, folder / f"replica-{n}.log") for n in range(size)]
+        self.replicas: list[Replica] = []
         try:
+            for n in range(size):
+                self.replicas.append(Replica(self.certificates, folder / f"replica-{n}.log"))
             for replica in self.replicas:
                 replica.warm_up()
             self.envoy = Envoy(folder, self.replicas)
@@ -179,18 +200,18 @@ class Cluster:
 
     @property
     def addresses(self) -> set[str]:
-        return {replica.address for replica in self.replicas}
+        """Of the replicas behind Envoy."""
+        return {replica.address for replica in self.envoy.replicas}
 
     def all_up(self) -> None:
         until(lambda: self.envoy.up() == self.addresses, 60, "every replica's health")
 
-    def use(self, folder: Path, policy: dict[str, Any] | None) -> None:
-        """Puts another Envoy before the same replicas."""
+    def use(self, folder: Path, policy: dict[str, Any] | None = None, size: int | None = None) -> None:
+        """Puts another Envoy before the first `size` replicas."""
         folder.mkdir()
         shutil.copytree(self.certificates.crt.parent, folder / "tls")
-        self.envoy.process.kill()
-        self.envoy.process.wait()
-        self.envoy = Envoy(folder, self.replicas, policy)
+        self.envoy.kill()
+        self.envoy = Envoy(folder, self.replicas[:size], policy)
         self.all_up()
 
     def client(self) -> Client:
@@ -215,8 +236,7 @@ class Cluster:
 
     def close(self) -> None:
         if hasattr(self, "envoy"):
-            self.envoy.process.kill()
-            self.envoy.process.wait()
+            self.envoy.kill()
         for replica in self.replicas:
             replica.kill()
 
@@ -231,7 +251,7 @@ class Load:
         self.done: Counter[str] = Counter()
         self.failed: list[KoSentimentError] = []
         self.slowest = 0.0
-        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(threads)]
+        self._threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(threads)]
 
     def _run(self, first: int) -> None:
         count = first
@@ -249,8 +269,17 @@ class Load:
     def __enter__(self) -> Load:
         for thread in self._threads:
             thread.start()
-        until(lambda: self.done.total() > 50, 60, "the load's beginning")
+        try:
+            self.goes_on()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
+
+    def goes_on(self) -> None:
+        """Waits for some more calls' ends."""
+        before = self.done.total()
+        until(lambda: self.done.total() > before + 50, 60, "the end of 50 calls")
 
     def __exit__(self, *_: object) -> None:
         self._end.set()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import signal
 import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, takewhile
 
 import pytest
 from cluster import COMMENTS, Cluster, Load, texts_in, until
+from watch import Watch
 
 from ko_sentiment import Item, Video
 
@@ -49,7 +49,7 @@ def test_a_killed_replica_costs_no_call(cluster: Cluster) -> None:
     with Load(cluster, VIDEOS) as load:
         cluster.at(lost).kill()
         until(lambda: lost not in cluster.envoy.up(), 10, "the loss")
-        time.sleep(2)
+        load.goes_on()
     load.ended_well()
     after = cluster.routes(many)
     moved = [video for video, replica in before.items() if after[video] != replica != lost]
@@ -111,31 +111,20 @@ def test_a_rolling_restart_costs_no_call(cluster: Cluster) -> None:
 @pytest.mark.long
 def test_a_viral_video_does_not_drown_its_replica(cluster: Cluster) -> None:
     """Three calls of five are for one video, and none is answered from memory, so that calls pile up."""
-    hot = VIDEOS[0]
+    hot, at_once = VIDEOS[0], 24
     home = cluster.routes(VIDEOS)[hot]
-    before = {address: host["rq_total"] for address, host in cluster.envoy.hosts().items()}
-    peaks: list[tuple[int, int]] = []
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.05):
-            active = [host["rq_active"] for host in cluster.envoy.hosts().values()]
-            peaks.append((max(active), sum(active)))
 
     def call(n: int) -> None:
         video = hot if n % 5 < 3 else VIDEOS[1 + n % 23]
         client.classify(f"{n}번째 댓글", video=Video(id=video), timeout=120)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    with cluster.client() as client, ThreadPoolExecutor(24) as pool:
-        list(pool.map(call, range(200)))
-    ended.set()
-    watcher.join()
-    total = {address: host["rq_total"] - before[address] for address, host in cluster.envoy.hosts().items()}
-    # A call is let in at the bound, and the sample is not of one instant.
-    over = [(peak, active) for peak, active in peaks if peak > math.ceil(1.5 * (active + 1) / 3) + 2]
-    assert len(over) <= len(peaks) / 50, f"over the bound {len(over)} of {len(peaks)} times: {over[:10]}"
-    assert max(active for _, active in peaks) >= 20, "the calls did not pile up"
+    with cluster.client() as client, ThreadPoolExecutor(at_once) as pool, Watch(cluster) as watch:
+        list(pool.map(call, range(240)))
+    # However the calls end, a replica gets one more only below the bound; without it, the hot one has three in five.
+    bound = math.ceil(1.5 * at_once / 3) + 2
+    peaks = [max(hosts) for hosts in watch.active]
+    assert max(peaks) <= bound, f"over the bound {bound}: {sorted(peaks)[-10:]}"
+    assert max(sum(hosts) for hosts in watch.active) >= 20, "the calls did not pile up"
+    total = watch.calls
     assert total[home] <= 0.58 * sum(total.values()), total
-    print(f"\nof 200 calls, 120 for one video, its replica took {total[home]}: {sorted(total.values())}")
+    print(f"\nof 240 calls, 144 for one video, its replica took {total[home]}: {sorted(total.values())}")

@@ -36,13 +36,15 @@ def nodes(tmp: Path) -> Iterator[RayCluster]:
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
     node: dict[str, Any] = {"num_cpus": 2, "object_store_memory": MEMORY, "include_dashboard": False}
     made = RayCluster(initialize_head=True, head_node_args=node)
-    del node["include_dashboard"]
-    made.add_node(**node)
-    ray.init(address=made.address, log_to_driver=False)
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    yield made
-    ray.shutdown()
-    made.shutdown()  # type: ignore[no-untyped-call]
+    try:
+        del node["include_dashboard"]
+        made.add_node(**node)
+        ray.init(address=made.address, log_to_driver=False)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        yield made
+    finally:
+        ray.shutdown()
+        made.shutdown()  # type: ignore[no-untyped-call]
     all_end(tmp, 60)
 
 
@@ -84,7 +86,7 @@ def test_an_actor_killed_in_the_middle_loses_no_row(nodes: RayCluster, tmp: Path
     assert job.is_alive(), failed or "the job was over before an actor could be killed"
     server = sorted(below(tmp))[0]
     os.kill(owner(server), signal.SIGKILL)
-    until(lambda: server not in below(tmp), 15, "the end of the killed actor's server")
+    until(lambda: server not in below(tmp), 60, "the end of the killed actor's server")
     job.join(400)
     assert not job.is_alive() and not failed, failed
     written = pq.read_table(str(tmp / "out")).to_pylist()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +13,8 @@ from typing import Any
 import pytest
 from cluster import BINARY, FLAGS, MODEL, Certificates, Replica, until
 from pyspark.sql import SparkSession
-from servers import OWN, all_end, below, command, processes, refused, row
+from servers import OWN, all_end, below, refused, row
+from session import executors, start
 
 from ko_sentiment import Tls
 from ko_sentiment.spark import Embedded, annotate
@@ -30,25 +30,7 @@ def tmp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def spark(tmp: Path) -> Iterator[SparkSession]:
-    os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_WORKER_DIR": str(tmp / "work")}
-    settings = {
-        "spark.driver.memory": "1g",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.sql.shuffle.partitions": "8",
-        "spark.sql.adaptive.enabled": "false",
-        "spark.sql.execution.arrow.maxRecordsPerBatch": "200",
-        "spark.executorEnv.PYTHONPATH": os.environ["PYTHONPATH"],
-        "spark.executorEnv.TMPDIR": str(tmp),
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.local.dir": str(tmp / "spark"),
-    }
-    builder = SparkSession.builder.master("local-cluster[2,2,2048]").appName("scale")
-    for key, value in settings.items():
-        builder = builder.config(key, value)
-    session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
+    session = start(tmp, spark_sql_execution_arrow_maxRecordsPerBatch="200")
     yield session
     session.stop()
     all_end(tmp, 60)
@@ -67,10 +49,6 @@ def check(rows: list[Any], count: int = ROWS) -> dict[int, str]:
     return {each.id: each.label for each in rows if each.label}
 
 
-def executors() -> list[int]:
-    return [each for each in processes() if "org.apache.spark.executor.CoarseGrainedExecutorBackend" in command(each)]
-
-
 def test_both_modes_give_every_row_the_same(spark: SparkSession, tmp: Path) -> None:
     certificates = Certificates(tmp / "tls")
     replica = Replica(certificates, tmp / "replica.log")
@@ -87,7 +65,7 @@ def test_both_modes_give_every_row_the_same(spark: SparkSession, tmp: Path) -> N
     own = Embedded(BINARY.name, MODEL.name, FLAGS, idle_seconds=5)
     embedded = annotate(frame(spark), text="comment", video_id="video", endpoint=own)
     assert check(embedded.collect()) == expect
-    assert len(below(tmp)) <= len(executors()), "an executor has more than one server"
+    assert len(below(tmp)) <= len(executors(spark)), "an executor has more than one server"
     all_end(tmp, 60)
     assert "Exchange hashpartitioning(video" in embedded._jdf.queryExecution().toString()
 
@@ -111,12 +89,15 @@ def test_an_executor_killed_in_the_middle_loses_no_row(spark: SparkSession, tmp:
         stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
         return max((stage.numCompletedTasks for stage in stages if stage and stage.numTasks == 16), default=0)
 
-    until(lambda: finished() >= 2 or not job.is_alive(), 300, "the first tasks' end")
+    def midway() -> bool:
+        """A task has ended, and whichever executor is killed has a server."""
+        return finished() >= 1 and len(below(tmp)) == 2
+
+    until(lambda: midway() or not job.is_alive(), 300, "the first task's end and two servers")
     assert job.is_alive(), failed or "the job was over before an executor could be killed"
-    victim = executors()[0]
     servers = below(tmp)
-    os.kill(victim, signal.SIGKILL)
-    until(lambda: len(servers & below(tmp)) < len(servers), 15, "the end of the killed executor's server")
+    os.kill(executors(spark)[0], signal.SIGKILL)
+    until(lambda: not servers <= below(tmp), 60, "the end of the killed executor's server")
     job.join(400)
     assert not job.is_alive() and not failed, failed
     written = spark.read.parquet(str(tmp / "out")).collect()

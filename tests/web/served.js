@@ -1,15 +1,16 @@
 // A real server with the default model, and a real Chromium before its page.
 
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
-const ROOT = resolve(import.meta.dirname, "../..");
-const BINARY = process.env.KO_SENTIMENT_BINARY ?? join(ROOT, "target/release/ko-sentiment");
-const MODEL = process.env.KO_SENTIMENT_MODEL ?? join(ROOT, "models/ko-gemma3-270m-sentiment.gguf");
+export const ROOT = resolve(import.meta.dirname, "../..");
+export const BINARY = process.env.KO_SENTIMENT_BINARY ?? join(ROOT, "target/release/ko-sentiment");
+export const MODEL = process.env.KO_SENTIMENT_MODEL ?? join(ROOT, "models/ko-gemma3-270m-sentiment.gguf");
 
 /** A folder for a test's files. */
 export const folder = mkdtempSync(join(tmpdir(), "ko-sentiment-web-"));
@@ -21,11 +22,13 @@ export function file(name, bytes) {
   return path;
 }
 
+/** The variables that don't change what the binary does. */
+export const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("KO_SENTIMENT_")));
+
 /** Starts a server; `{ url, metrics, stop }`. */
 export async function serve(...flags) {
   const address = "127.0.0.1:0";
   const all = ["--log-format", "json", "serve", "--model", MODEL, "--listen", address, "--web", address];
-  const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("KO_SENTIMENT_")));
   const child = spawn(BINARY, [...all, "--metrics-listen", address, "--no-warm-up", ...flags], {
     env: environment,
     stdio: ["ignore", "ignore", "pipe"],
@@ -83,4 +86,17 @@ export async function open(browser, url, options = {}) {
   });
   await page.goto(url);
   return { page, faults, context };
+}
+
+const AXE = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
+
+/** Asserts that axe finds nothing serious on a page, and that nothing needs scrolling sideways. */
+export async function checkAccess(page, state) {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+  const serious = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+  const found = serious.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`);
+  assert.deepEqual(found, [], state);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wide <= 0, `${state}: ${wide} pixels too wide`);
 }

@@ -60,14 +60,8 @@ class Sheet:
     def take(self, result: Result, labels: Mapping[Sentiment, str]) -> None:
         """Puts a result into its row."""
         row = self._sent[result.index]
-        found = result.classification
-        if found is None:
-            self._values["error"][row] = str(result.error)
-            return
-        label = None if found.sentiment is None else labels.get(found.sentiment, found.sentiment.value)
-        values = (label, found.probability, found.positive, found.neutral, found.negative, found.abstained, None)
-        for name, value in zip(ADDED, values, strict=True):
-            self._values[name][row] = value
+        for name, cell in cells(result, labels).items():
+            self._values[name][row] = cell
 
     def annotated(self) -> Any:
         """Returns the caller's DataFrame, unchanged, with the columns behind its own."""
@@ -106,6 +100,16 @@ def names_beside(taken: Sequence[str]) -> dict[str, str]:
     if twice:
         raise ValueError(f"the DataFrame has columns {', '.join(twice)} already; rename or drop them")
     return names
+
+
+def cells(result: Result, labels: Mapping[Sentiment, str]) -> dict[str, Any]:
+    """A row's cells in our columns."""
+    found = result.classification
+    if found is None:
+        return {**dict.fromkeys(ADDED), "error": str(result.error)}
+    label = None if found.sentiment is None else labels.get(found.sentiment, found.sentiment.value)
+    values = (label, found.probability, found.positive, found.neutral, found.negative, found.abstained, None)
+    return dict(zip(ADDED, values, strict=True))
 
 
 def cell_text(value: Any) -> str | None:
