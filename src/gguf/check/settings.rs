@@ -5,7 +5,7 @@
 //! anything.
 
 use super::error::CheckError;
-use crate::gguf::{Header, Metadata, Value, ValueType};
+use crate::gguf::{Header, Metadata, Value};
 
 /// `LLAMA_MAX_LAYERS`.
 const MAX_LAYERS: u64 = 512;
