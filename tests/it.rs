@@ -15,6 +15,7 @@ mod convert;
 mod dataset;
 mod embedded;
 mod eval;
+mod faults;
 mod hostile;
 mod labels;
 mod layers;

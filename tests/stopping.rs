@@ -56,3 +56,16 @@ async fn the_engines_death_ends_the_server_with_an_error() {
     let end = tokio::time::timeout(Duration::from_secs(10), server.done).await.unwrap().unwrap();
     assert!(matches!(end, Err(ServerError::EngineDied)), "{end:?}");
 }
+
+#[tokio::test]
+async fn a_panic_in_the_engines_thread_ends_the_server() {
+    let fake = Fake { panics: true, ..Fake::default() };
+    let server = TestServer::start(fake.classifier()).await;
+    let mut client = server.client().await;
+    for _ in 0..2 {
+        let request = ClassifyRequest { comment: "네".into(), ..Default::default() };
+        assert_eq!(client.classify(request).await.unwrap_err().code(), Code::Unavailable);
+    }
+    let end = tokio::time::timeout(Duration::from_secs(10), server.done).await.unwrap().unwrap();
+    assert!(matches!(end, Err(ServerError::EngineDied)), "{end:?}");
+}

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod files;
 #[path = "../../src/gguf/mod.rs"]
 pub mod gguf;
+pub mod grpc;
 #[path = "../../src/meter.rs"]
 pub mod meter;
 #[path = "../../src/random.rs"]
@@ -19,3 +20,5 @@ pub mod random;
 pub mod sentiment;
 #[path = "../../src/text/mod.rs"]
 pub mod text;
+#[path = "../../src/trace/mod.rs"]
+pub mod trace;

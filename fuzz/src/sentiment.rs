@@ -8,3 +8,5 @@ pub mod labels;
 pub mod profile;
 #[path = "../../src/sentiment/prompt.rs"]
 pub mod prompt;
+#[path = "../../src/sentiment/score.rs"]
+pub mod score;

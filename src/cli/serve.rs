@@ -48,6 +48,7 @@ pub struct ServeArgs {
 
 pub fn run(args: &ServeArgs) -> CliResult {
     let watch = ModelWatch::open(&args.model)?;
+    let trace_settings = Traces::settings()?;
     args.options.try_first(&args.model)?;
     let classifier = Arc::new(load(&args.model, args.options.options()?)?);
     watch.check_loaded()?;
@@ -55,7 +56,7 @@ pub fn run(args: &ServeArgs) -> CliResult {
     block_on(async {
         let mut first = Signals::new()?;
         let mut second = Signals::new()?;
-        let traces = Traces::from_environment()?;
+        let traces = trace_settings.as_ref().map_or_else(|| Ok(Traces::default()), Traces::start)?;
         let options = ServerOptions { tracer: traces.tracer(), ..args.transport.options() };
         let server = Server::bind(classifier.clone(), options).await?;
         let _reloading = AbortOnDropHandle::new(tokio::spawn(on_hangup(server.reload())?));

@@ -27,6 +27,12 @@ use crate::trace::Tracer;
 
 /// Maximum size of a request's headers, in bytes.
 const MAX_HEADERS: u32 = 16 << 10;
+/// Bytes of a stream that may be on their way unread. Clients that send each short message in a frame of its own are
+/// common, and `h2` closes a connection whose unread frames are many and short: they may weigh half the connection's
+/// window, a frame of n bytes 256 - n. So a stream's window is a small part of the connection's.
+const STREAM_WINDOW: u32 = 32 << 10;
+/// Bytes of a connection that may be on their way unread: some fifty streams of short comments.
+const CONNECTION_WINDOW: u32 = 8 << 20;
 /// Pause after an error of the operating system, such as no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Share of a connection's greatest age by which it varies, so that clients do not all come back at once.
@@ -228,6 +234,8 @@ impl Acceptor {
             .http2_keepalive_interval(Some(limits.keepalive))
             .http2_keepalive_timeout(Some(limits.keepalive_timeout))
             .max_concurrent_streams(limits.streams)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .http2_max_header_list_size(MAX_HEADERS)
             .serve_with_incoming_shutdown(self.front.clone(), incoming, ended);
         // What ends a connection is its client's business.

@@ -9,7 +9,7 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::{Code, Request, Response, Status};
 use tracing::{Span, field, info, info_span};
 
-use super::front::REQUEST_ID;
+use super::metadata::REQUEST_ID;
 use super::meters::ServerMeters;
 use super::principal::Admitted;
 use super::status;

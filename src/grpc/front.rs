@@ -13,17 +13,13 @@ use tonic::service::Routes;
 use tracing::info;
 
 use super::connection::Peer;
+use super::metadata::{REQUEST_ID, request_id};
 use super::meters::ServerMeters;
 use super::principal::Admitted;
 use super::status;
 use super::tokens::Tokens;
 use super::traced::CallTrace;
 use super::unfinished::Unfinished;
-
-/// Header with the caller's id of a request.
-pub const REQUEST_ID: &str = "x-request-id";
-/// Maximum characters of it.
-const MAX_REQUEST_ID: usize = 128;
 
 /// Paths that need no token.
 const HEALTH: &str = "/grpc.health.v1.Health/";
@@ -125,23 +121,4 @@ fn complete(headers: &mut HeaderMap, id: HeaderValue) -> Option<Status> {
 fn worth_compressing(request: &Request<Body>) -> bool {
     let asks = request.headers().get("grpc-encoding").is_some_and(|encoding| encoding != "identity");
     asks || request.uri().path().ends_with("/ClassifyBatch")
-}
-
-/// The caller's id, or a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let readable = |id: &&HeaderValue| {
-        id.to_str().is_ok_and(|text| {
-            (1..=MAX_REQUEST_ID).contains(&text.len()) && text.bytes().all(|b| (b' '..=b'~').contains(&b))
-        })
-    };
-    if let Some(id) = headers.get(REQUEST_ID).filter(readable) {
-        return id.clone();
-    }
-    HeaderValue::from_str(&format!("{:016x}", new_id())).unwrap_or_else(|_| HeaderValue::from_static("-"))
-}
-
-/// 64 bits that no other request has: the standard library's randomly keyed hash of a fresh key.
-fn new_id() -> u64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(std::time::Instant::now())
 }

@@ -9,6 +9,7 @@
 //! | `status` | the one map from errors to gRPC codes |
 //! | `call` | a request's span, count and log line |
 //! | `front` | what every call passes first: its id, who asks |
+//! | `metadata` | a call's id and deadline, as its metadata says |
 //! | `unfinished` | bounds on messages that have not arrived whole |
 //! | `priority` | how urgent a call is |
 //! | `tokens`, `principal` | who may call, and how much |
@@ -33,6 +34,7 @@ mod failure;
 mod front;
 mod health;
 mod listen;
+mod metadata;
 mod meters;
 pub mod pb;
 mod principal;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use tokio_util::task::AbortOnDropHandle;
-use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
 use super::call::{Call, Gate};
+use super::metadata::deadline;
 use super::pb::item_result::Outcome;
 use super::pb::{self, sentiment_service_server::SentimentService, stream_reason_response::Event};
 use super::principal::Admitted;
@@ -34,8 +34,6 @@ pub const MAX_REQUEST_BYTES: usize =
 const IN_FLIGHT: usize = 64;
 /// An item of many that found no room tries again after this, at the latest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// tonic ends a call at its deadline with CANCELLED; the right answer leaves this much earlier.
-const DEADLINE_MARGIN: Duration = Duration::from_millis(5);
 
 /// Answers with a [`Classifier`].
 #[derive(Clone)]
@@ -406,45 +404,9 @@ async fn before<T>(
     }
 }
 
-/// The caller's deadline, from `grpc-timeout`: digits and a unit
-/// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
-fn deadline(metadata: &MetadataMap, begun: Instant) -> Option<Instant> {
-    let value = metadata.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
-    let number: u64 = digits.parse().ok()?;
-    let timeout = match unit {
-        "H" => Duration::from_secs(number.checked_mul(3600)?),
-        "M" => Duration::from_secs(number.checked_mul(60)?),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return None,
-    };
-    begun.checked_add(timeout.saturating_sub(DEADLINE_MARGIN))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn deadlines_are_read_as_the_protocol_says() {
-        let begun = Instant::now();
-        let check = |value: &str, expect: Option<Duration>| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("grpc-timeout", value.parse().unwrap());
-            let got = deadline(&metadata, begun).map(|d| d - begun);
-            assert_eq!(got, expect.map(|d| d.saturating_sub(DEADLINE_MARGIN)), "{value}");
-        };
-        check("2S", Some(Duration::from_secs(2)));
-        check("1500m", Some(Duration::from_millis(1500)));
-        check("3H", Some(Duration::from_secs(10_800)));
-        check("1n", Some(Duration::ZERO));
-        check("5x", None);
-        check("S", None);
-        assert_eq!(deadline(&MetadataMap::new(), begun), None);
-    }
 
     #[test]
     fn sampling_is_checked() {

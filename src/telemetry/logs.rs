@@ -38,6 +38,8 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), ParseError> {
         if level.contains(['=', ',']) { level.to_owned() } else { format!("{level},{QUIET_LLAMA}") };
     let filter = EnvFilter::builder().parse(directives)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written, as on a full disk, is lost; saying so on standard error would panic.
+    let log = log.log_internal_errors(false);
     let log = log.with_ansi(colours(|name| std::env::var_os(name), std::io::stderr().is_terminal()));
     // A second initialisation, as in tests, changes nothing.
     let _ = match format {

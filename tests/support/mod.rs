@@ -28,6 +28,8 @@ pub struct Fake {
     pub step: Duration,
     /// Steps that fail.
     pub failing: Vec<u64>,
+    /// The first request's step panics.
+    pub panics: bool,
     /// Prompt, labels and calibration.
     pub profile: Profile,
     /// Bytes for answers to repeats.
@@ -42,6 +44,7 @@ impl Default for Fake {
             config: EngineConfig::default(),
             step: Duration::ZERO,
             failing: Vec::new(),
+            panics: false,
             profile: Profile::from_toml(DEFAULT_TOML).unwrap(),
             answer_cache: LoadOptions::default().answer_cache,
             computed: Arc::default(),
@@ -55,7 +58,7 @@ impl Fake {
         let vocabulary = Arc::new(ByteVocabulary);
         let prompter = Prompter::new(vocabulary.clone(), profile.clone()).unwrap();
         let limits = Limits { cells: 65_536, batch: 1024, outputs: 256, sequences: 128 };
-        let Self { config, step, failing, answer_cache, computed, .. } = self;
+        let Self { config, step, failing, panics, answer_cache, computed, .. } = self;
         let make = move |_| {
             let mut backend = FakeBackend::new(limits, ByteVocabulary::SIZE);
             backend.failing_steps = failing.clone();
@@ -64,6 +67,7 @@ impl Fake {
             backend.on_step = Box::new(move |tokens| {
                 // The pinned prompt is no request's step.
                 if !std::mem::take(&mut pinned) {
+                    assert!(!panics, "on purpose");
                     computed.fetch_add(tokens, Ordering::SeqCst);
                     std::thread::sleep(step);
                 }

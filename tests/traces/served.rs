@@ -74,16 +74,22 @@ async fn the_environment_turns_traces_on_and_the_log_names_them() {
 }
 
 #[test]
-fn what_is_wrong_with_the_environment_ends_the_start() {
-    let mut command = serve();
-    command
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-        .env("OTEL_EXPORTER_OTLP_HEADERS", "x-key hush");
-    let output = command.output().unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(
-        error.contains("entry 1 is no header for the trace collector") && !error.contains("hush"),
-        "{error}"
+fn what_is_wrong_with_the_environment_ends_the_start_before_the_model_is_loaded() {
+    let check = |set: &[(&str, &str)], expect: &str| {
+        let output = serve().envs(set.iter().copied()).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains(expect) && !error.contains("hush"), "{error}");
+        assert!(!error.contains("model ready"), "{error}");
+    };
+    const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    check(
+        &[(ENDPOINT, "http://127.0.0.1:9"), ("OTEL_EXPORTER_OTLP_HEADERS", "x-key hush")],
+        "entry 1 is no header for the trace collector",
+    );
+    check(&[(ENDPOINT, "http://a b")], "no address of a trace collector");
+    check(
+        &[(ENDPOINT, "https://127.0.0.1:9"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem")],
+        "/nowhere/ca.pem, which cannot be read",
     );
 }

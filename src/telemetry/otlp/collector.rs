@@ -31,18 +31,7 @@ impl Collector {
     /// # Errors
     /// See [`TracesError`].
     pub fn new(settings: &Settings) -> Result<Self, TracesError> {
-        let refused = |_| TracesError::Endpoint("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned());
-        let mut endpoint = Endpoint::from_shared(settings.endpoint.clone())
-            .and_then(|endpoint| endpoint.user_agent(concat!("ko-sentiment/", env!("CARGO_PKG_VERSION"))))
-            .map_err(refused)?
-            .connect_timeout(settings.timeout)
-            .http2_keep_alive_interval(PING)
-            .keep_alive_timeout(PING);
-        if settings.endpoint.starts_with("https:") {
-            let tls = tls_config(&settings.tls)?;
-            endpoint = endpoint.tls_config(tls).map_err(|error| TracesError::Tls(cause(&error)))?;
-        }
-        let mut client = TraceServiceClient::new(endpoint.connect_lazy());
+        let mut client = TraceServiceClient::new(endpoint(settings)?.connect_lazy());
         if settings.gzip {
             client = client.send_compressed(Gzip);
         }
@@ -94,6 +83,25 @@ fn retry(status: &Status, pause: Duration) -> Option<Duration> {
         | Code::DataLoss => Some(asked.unwrap_or(pause)),
         _ => None,
     }
+}
+
+/// Where and how to connect. Nothing is connected, so this checks the settings as well.
+///
+/// # Errors
+/// See [`TracesError`].
+pub fn endpoint(settings: &Settings) -> Result<Endpoint, TracesError> {
+    let refused = |_| TracesError::Endpoint("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned());
+    let endpoint = Endpoint::from_shared(settings.endpoint.clone())
+        .and_then(|endpoint| endpoint.user_agent(concat!("ko-sentiment/", env!("CARGO_PKG_VERSION"))))
+        .map_err(refused)?
+        .connect_timeout(settings.timeout)
+        .http2_keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    if !settings.endpoint.starts_with("https:") {
+        return Ok(endpoint);
+    }
+    let tls = tls_config(&settings.tls)?;
+    endpoint.tls_config(tls).map_err(|error| TracesError::Tls(cause(&error)))
 }
 
 fn tls_config(tls: &CollectorTls) -> Result<ClientTlsConfig, TracesError> {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::{debug, info, warn};
 
-use super::collector::Collector;
+use super::collector::{self, Collector};
 use super::pb::ExportTracePartialSuccess;
 use super::settings::{Settings, TracesError};
 use super::wire;
@@ -25,19 +25,21 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// As the environment says, with warnings in the log.
+    /// What the environment asks for, with warnings in the log. It is all checked here and nothing is begun, so that a
+    /// wrong value can be told before a model is loaded. `None` if nobody asks for traces.
     ///
     /// # Errors
     /// See [`TracesError`].
-    pub fn from_environment() -> Result<Self, TracesError> {
+    pub fn settings() -> Result<Option<Settings>, TracesError> {
         let (settings, warnings) = Settings::read(&|name| std::env::var_os(name))?;
         for warning in warnings {
             warn!("{warning}");
         }
-        let Some(settings) = settings else { return Ok(Self::default()) };
-        let traces = Self::start(&settings)?;
-        info!(sampler = ?settings.sampler, "exporting traces");
-        Ok(traces)
+        if let Some(settings) = &settings {
+            collector::endpoint(settings)?;
+            info!(sampler = ?settings.sampler, "exporting traces");
+        }
+        Ok(settings)
     }
 
     /// Begins to export. Needs tokio's runtime.
