@@ -6,7 +6,7 @@ use ko_sentiment::engine::backend::{Backend, Batch, BatchToken};
 use ko_sentiment::engine::logits::{Sampler, argmax};
 use ko_sentiment::engine::{Engine, EngineConfig, Event, Finish, Generation, JobSpec, Share, StepCounts};
 use ko_sentiment::gguf::tensor_type::FileType;
-use ko_sentiment::llama::{ContextOptions, LlamaContext, Model};
+use ko_sentiment::llama::{Kernels, LlamaContext, Model};
 use ko_sentiment::load::{LoadOptions, load};
 use ko_sentiment::sentiment::classify::{Classifier, ReasonEvent, ReasonOptions};
 use ko_sentiment::sentiment::input::{Input, RawInput};
@@ -59,8 +59,7 @@ async fn write(model: &Arc<Model>, longest_draft: usize) -> (Vec<Vec<i32>>, Step
         ..EngineConfig::default()
     };
     let for_engine = model.clone();
-    let options = ContextOptions { own_attention: true, own_products: true, ..OPTIONS };
-    let make = move |_| LlamaContext::new(for_engine.clone(), options);
+    let make = move |_| LlamaContext::new(for_engine.clone(), OPTIONS);
     let engine = Engine::start(config, Arc::new([2]), make).unwrap();
     let mut texts = Vec::new();
     for _ in 0..4 {
@@ -119,12 +118,10 @@ async fn drafted_texts_are_what_the_model_chooses_beyond_its_window() {
     assert!(counts.steps < without.steps * 3 / 4, "{} steps, {} without drafts", counts.steps, without.steps);
 }
 
-const COMMENTS: [&str; 6] = [
+const COMMENTS: [&str; 4] = [
     "정말 감동이었습니다. 눈물이 났어요. 잘 보고 갑니다~",
     "광고가 너무 많아서 도저히 못 보겠네요. 구독 취소합니다.",
     "오늘 저녁 8시에 라이브 하나요?",
-    "ㅋㅋㅋㅋㅋ 미쳤다 진짜",
-    "설명이 길어서 지루했지만 마지막은 재미있었어요",
     "이게 뭐라고 30분을 봤네요... 시간 아까워",
 ];
 
@@ -155,18 +152,19 @@ async fn reasons_are_the_same_with_drafts() {
     let mut runs = Vec::new();
     for longest_draft in [0, 8] {
         let engine = EngineConfig { longest_draft, ..EngineConfig::default() };
-        let classifier = Arc::new(load(&model(), LoadOptions { engine, ..LoadOptions::default() }).unwrap());
+        let options = LoadOptions { engine, kernels: Kernels::LlamaCpp, ..LoadOptions::default() };
+        let classifier = Arc::new(load(&model(), options).unwrap());
         let mut reasons = Vec::new();
-        for max_tokens in [48, 48, 48, 11] {
+        for max_tokens in [32, 32, 32, 11] {
             for comment in COMMENTS {
                 reasons.push(reason(&classifier, comment, max_tokens).await);
             }
         }
         classifier.engine().pulse().await.unwrap();
         let counts = classifier.engine().counts();
-        assert_eq!(counts.accepted > 100, longest_draft > 0, "{counts:?}");
+        assert_eq!(counts.accepted > 50, longest_draft > 0, "{counts:?}");
         runs.push(reasons);
     }
     let same = runs[0].iter().zip(&runs[1]).filter(|(without, with)| without == with).count();
-    assert!(same * 6 >= runs[0].len() * 5, "{same} of {}: {runs:#?}", runs[0].len());
+    assert!(same * 4 >= runs[0].len() * 3, "{same} of {}: {runs:#?}", runs[0].len());
 }

@@ -280,12 +280,13 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
         /// Of texts that go now this way and now that, few rows fail beyond those that hold.
         #[test]
         fn failures_are_bounded(seed: u64, tokens in 2..40_usize, turns in 1..30_usize) {
             let (mut random, mut drafter) = (SplitMix64::new(seed), Drafter::new(16));
             let (mut failed, mut held, mut written) = (0, 0, 0);
-            for _ in 0..60 {
+            for _ in 0..30 {
                 let step = 1 + random.below(3);
                 let mut token = 0;
                 let text: Vec<Token> = (0..40).map(|i| {
