@@ -13,6 +13,7 @@ mod bulk;
 mod command_line;
 mod convert;
 mod dataset;
+mod drafts;
 mod embedded;
 mod eval;
 mod faults;

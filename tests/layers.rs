@@ -36,7 +36,8 @@ fn sources() -> Vec<Source> {
         let code = without_tests_and_comments(&std::fs::read_to_string(&path).unwrap());
         Source { module, path: name, code, is_parent }
     };
-    let is_code = |path: &PathBuf| !path.ends_with("main.rs") && !path.ends_with("scheduler_tests.rs");
+    let is_code =
+        |path: &PathBuf| !path.ends_with("main.rs") && !path.to_string_lossy().ends_with("_tests.rs");
     source_files().into_iter().filter(is_code).map(read).collect()
 }
 

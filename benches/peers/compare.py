@@ -11,11 +11,13 @@ All comments of a round are different, and our answer cache is off.
 
     benches/peers/compare.py --streams 8 --llama-cpp BUILD/bin --data comments.txt
 
-sets the pace of so many explanations at once against llama-batched-bench's, and
+sets the pace of so many explanations at once against llama-batched-bench's, with drafts and without, and
 
     benches/peers/compare.py --duplicates 10 --data comments.txt
+    benches/peers/compare.py --drafts --streams 8 --requests 240 --data comments.txt
 
-needs no peer: ours, with a stream of so many percent repeats against one without.
+need no peer: ours, with a stream of so many percent repeats against one without, and with drafts against without.
+--temperature 2 makes the text so random that drafts fail.
 """
 
 import argparse
@@ -64,9 +66,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--streams", type=int, default=0, metavar="N", help="explanations at once, against llama-batched-bench")
     parser.add_argument("--duplicates", type=int, default=0, metavar="PERCENT", help="ours alone: with so many repeats against without")
+    parser.add_argument("--drafts", action="store_true", help="ours alone: with drafts against without; --requests explanations in --streams")
+    parser.add_argument("--temperature", type=float, default=0, help="of explanations")
     args = parser.parse_args()
-    if not args.llama_cpp and not args.duplicates:
-        parser.error("--llama-cpp is needed, but for --duplicates")
+    if not args.llama_cpp and not args.duplicates and not args.drafts:
+        parser.error("--llama-cpp is needed, but for --duplicates and --drafts")
+    if args.drafts and not args.streams:
+        parser.error("--drafts needs --streams")
 
     # Every round has comments of its own: no run finds the last one's work in a cache. Videos stay.
     lines = args.data.read_text(encoding="utf-8").splitlines()
@@ -76,6 +82,8 @@ def main() -> None:
     rounds = [make_items(args, comments, i) for i in range(args.rounds)]
     if args.duplicates:
         repeats(args, rounds)
+    elif args.drafts:
+        drafts(args, rounds)
     elif args.streams:
         paces(args, rounds)
     else:
@@ -104,14 +112,42 @@ def repeats(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
     print(f"tokens computed without repeats, over those with them: median {statistics.median(less):.3f}")
 
 
+NO_DRAFTS = ["--draft-max", 0]
+
+
+def drafts(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
+    """With drafts against without, the order changing from round to round. Each run has all to learn."""
+    kinds = {"drafts": [], "no drafts": NO_DRAFTS}
+    figures: dict[str, list[float]] = {name: [] for name in kinds}
+    for i, items in enumerate(rounds):
+        for name, flags in list(kinds.items())[:: 1 if i % 2 else -1]:
+            result = explain(args, items, flags)
+            figures[name].append(result["written_tokens_per_second"])
+            accepted = f"{result['drafted_tokens']} drafted, {100 * result['accepted_share']:.0f} % of them right"
+            print(f"round {i + 1}: {name} {figures[name][-1]:.1f} tokens/s, prompts included; {accepted}", flush=True)
+    with_drafts, without = figures.values()
+    ratios = [a / b for a, b in zip(with_drafts, without)]
+    medians = ", ".join(f"{name} {statistics.median(values):.1f}" for name, values in figures.items())
+    print(f"\nmedians, tokens/s: {medians}")
+    print(f"ratio by pairs: median {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+
+
+def explain(args: argparse.Namespace, items: list[dict], flags: list) -> dict:
+    """Explanations of the items, in so many streams."""
+    each = max(1, len(items) // args.streams)
+    flags = [*in_process(args), "--streams", args.streams, "--per-stream", each, "--requests", 0, *flags]
+    return ours(args, items, [*flags, "--temperature", args.temperature])
+
+
 def paces(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
-    """Tokens a second of all streams together: by our median gap, and as llama-batched-bench writes them."""
+    """Tokens a second of all streams together, between the first and the last of each text: ours, and as llama-batched-bench
+    writes them."""
     kernels = {"as served": ["--no-repack"], "repacked": []}
-    figures: dict[str, list[float]] = {"ko-sentiment": [], **{f"llama-batched-bench, {name}": [] for name in kernels}}
-    for items in rounds:
-        flags = [*in_process(args), "--streams", args.streams, "--requests", 0]
-        result = ours(args, items[: args.streams], flags)
-        figures["ko-sentiment"].append(args.streams * 1000 / result["gap_ms"]["p50"])
+    kinds = {"ko-sentiment": [], "ko-sentiment, no drafts": NO_DRAFTS}
+    figures: dict[str, list[float]] = {**{name: [] for name in kinds}, **{f"llama-batched-bench, {name}": [] for name in kernels}}
+    for i, items in enumerate(rounds):
+        for name, flags in list(kinds.items())[:: 1 if i % 2 else -1]:
+            figures[name].append(args.streams * explain(args, items, flags)["stream_tokens_per_second"])
         for name, kernel in kernels.items():
             figures[f"llama-batched-bench, {name}"].append(batched_bench(args, kernel))
     for name, values in figures.items():

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::answerer_args::AnswererArgs;
 use super::data_args::{ReadArgs, warn_refused};
-use super::ranges::{rate, whole};
+use super::ranges::{rate, temperature, whole};
 use super::run::{CliResult, block_on};
 use super::session::{Session, SessionError};
 use crate::dataset::{Comments, DatasetError, ReadOptions, RefusedRows, no_rows};
@@ -54,6 +54,14 @@ pub struct BenchArgs {
     /// each runs once.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<usize>(0..=65_536))]
     streams: usize,
+
+    /// Minimum reasons per stream.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<usize>(1..=1_000_000))]
+    per_stream: usize,
+
+    /// Sampling temperature of the reasons; 0 takes the most probable token.
+    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = temperature)]
+    temperature: f32,
 
     /// Maximum tokens of the reasons.
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = whole::<u32>(1..=u64::from(MAX_TOKENS)))]
@@ -141,7 +149,7 @@ fn items(args: &BenchArgs) -> Result<Vec<Item>, Box<dyn std::error::Error + Send
         text.chars().take(args.summary_chars).collect::<String>()
     };
     let summaries: Vec<String> = (0..args.videos).map(summary).collect();
-    let count = args.requests.max(args.streams);
+    let count = args.requests.max(args.streams * args.per_stream);
     let mut items: Vec<Item> = Vec::with_capacity(count);
     for i in 0..count {
         let mut item = at(i).clone();
@@ -219,8 +227,8 @@ async fn measure(args: &BenchArgs, items: Arc<Vec<Item>>) -> Result<Run, Session
     let mut streams = JoinSet::new();
     for i in 0..args.streams {
         let (session, items, done) = (session.clone(), items.clone(), done.clone());
-        let (step, max_tokens) = (args.streams, args.max_tokens);
-        streams.spawn(async move { explain(session, &items, (i, step), max_tokens, &done).await });
+        let (step, least, options) = (args.streams, args.per_stream, reason_options(args));
+        streams.spawn(async move { explain(session, &items, (i, step), options, (least, &done)).await });
     }
     let classified = Arc::new(items[..args.requests].to_vec());
     let mut run = match args.rate {
@@ -324,15 +332,18 @@ async fn classify(mut session: Session, item: &Item) -> Option<Sample> {
     Some(Sample { stats: answer.stats, total, from_cache: answer.from_cache, pieces: Vec::new() })
 }
 
-/// Explains items one after the other until the classifications are done.
+fn reason_options(args: &BenchArgs) -> RemoteReason {
+    RemoteReason { max_tokens: args.max_tokens, temperature: args.temperature, seed: 0, free_answer: false }
+}
+
+/// Explains items one after the other, at least as many as wanted and until the classifications are done.
 async fn explain(
     mut session: Session,
     items: &[Item],
     (first, step): (usize, usize),
-    max_tokens: u32,
-    done: &AtomicUsize,
+    options: RemoteReason,
+    (least, done): (usize, &AtomicUsize),
 ) -> (Vec<Sample>, usize) {
-    let options = RemoteReason { max_tokens, temperature: 0.0, seed: 0, free_answer: false };
     let (mut samples, mut failed) = (Vec::new(), 0);
     let mut i = first;
     loop {
@@ -352,7 +363,7 @@ async fn explain(
             Err(_) => failed += 1,
         }
         i += step;
-        if done.load(Ordering::Relaxed) > 0 {
+        if done.load(Ordering::Relaxed) > 0 && samples.len() + failed >= least {
             break;
         }
     }
@@ -365,6 +376,8 @@ fn difference(after: &StepCounts, before: &StepCounts) -> StepCounts {
         tokens: after.tokens - before.tokens,
         outputs: after.outputs - before.outputs,
         cached: after.cached - before.cached,
+        drafted: after.drafted - before.drafted,
+        accepted: after.accepted - before.accepted,
         busy: after.busy - before.busy,
     }
 }

@@ -73,6 +73,10 @@ pub struct ModelArgs {
     #[arg(long, value_name = "MS", default_value_t = default_step_ms(), value_parser = whole::<u64>(1..=60_000), env = "KO_SENTIMENT_STEP_TARGET_MS")]
     step_target_ms: u64,
 
+    /// Maximum tokens of reasons drafted ahead per text and step, from phrases seen before; 0 turns drafts off.
+    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().longest_draft, value_parser = whole::<usize>(0..=64), env = "KO_SENTIMENT_DRAFT_MAX")]
+    draft_max: usize,
+
     /// Load a new model file without trying it in a child process first.
     #[arg(long, value_parser = switch, env = "KO_SENTIMENT_TRUST_MODEL")]
     trust_model: bool,
@@ -121,6 +125,7 @@ impl ModelArgs {
                 max_jobs: self.max_requests,
                 max_queued_tokens: self.max_queued_tokens,
                 max_request_tokens: self.max_request_tokens,
+                longest_draft: self.draft_max,
                 ..EngineConfig::default()
             },
         })

@@ -13,6 +13,10 @@ pub struct StepCounts {
     pub outputs: u64,
     /// Prompt tokens that were not computed again.
     pub cached: u64,
+    /// Tokens drafted for texts, all of them computed.
+    pub drafted: u64,
+    /// Drafted tokens that were right.
+    pub accepted: u64,
     /// Time in the backend.
     pub busy: Duration,
 }
@@ -32,6 +36,6 @@ pub(super) struct Held {
     pub videos: usize,
     /// Videos evicted so far.
     pub evicted: u64,
-    /// Tokens of generated text computed so far.
+    /// Tokens of generated text computed so far, without drafted ones that were wrong.
     pub decoded: u64,
 }

@@ -64,6 +64,10 @@ pub struct Meters {
     pub prefilled: Counter,
     /// Tokens of generated text computed.
     pub decoded: Counter,
+    /// Tokens of generated text drafted.
+    pub drafted: Counter,
+    /// Of these, tokens that were right.
+    pub accepted: Counter,
     /// Prompt tokens taken from the KV cache.
     pub reused: Counter,
     /// KV cells.
@@ -112,6 +116,8 @@ impl Default for Meters {
             failed_steps: Counter::default(),
             prefilled: Counter::default(),
             decoded: Counter::default(),
+            drafted: Counter::default(),
+            accepted: Counter::default(),
             reused: Counter::default(),
             cells: Gauge::default(),
             used_cells: Gauge::default(),
@@ -154,8 +160,12 @@ impl Meters {
         self.step.time(counts.busy.saturating_sub(before.counts.busy));
         let tokens = counts.tokens - before.counts.tokens;
         let decoded = held.decoded - before.held.decoded;
+        let drafted = counts.drafted - before.counts.drafted;
+        let accepted = counts.accepted - before.counts.accepted;
         self.decoded.add(decoded);
-        self.prefilled.add(tokens.saturating_sub(decoded));
+        self.drafted.add(drafted);
+        self.accepted.add(accepted);
+        self.prefilled.add(tokens.saturating_sub(decoded + drafted - accepted));
         if tokens > 0 {
             self.fill.note(tokens as f64 / held.batch.max(1) as f64);
         }

@@ -5,9 +5,10 @@
 //! | `job` | what a caller asks, and the events that answer |
 //! | `admission` | how much may wait |
 //! | `worker` | the one thread that owns the backend |
-//! | `scheduler`, `compose` | which jobs run; which tokens make the next step |
+//! | `scheduler`, `compose`, `write` | which jobs run; which tokens make the next step; which tokens texts get |
 //! | `share`, `queue` | whose turn it is: interactive before bulk, fair shares among callers |
 //! | `prefix` | segments that jobs share |
+//! | `draft` | guesses of a text's next tokens |
 //! | `pace` | how many tokens fit a step's time |
 //! | `counts`, `meters` | what it did, for those who watch |
 //! | `timeline` | a job's moments, for a caller who follows it |
@@ -18,6 +19,7 @@
 mod admission;
 pub mod backend;
 mod counts;
+mod draft;
 mod error;
 pub mod fake;
 mod job;

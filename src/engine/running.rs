@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::backend::SeqId;
+use super::draft::Text;
 use super::error::EngineError;
 use super::job::{Event, Finish, Job, Stats};
 use super::prefix::NodeId;
@@ -29,6 +30,8 @@ pub(super) struct Running {
     pub stage: Stage,
     pub scored: bool,
     pub started: Option<Instant>,
+    /// What drafts are made from.
+    pub text: Text,
     pub stats: Stats,
     pub ended: bool,
 }

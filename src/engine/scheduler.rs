@@ -1,6 +1,6 @@
 //! Continuous batching: which tokens of which jobs make the next step.
 //!
-//! A step takes, in this order and up to its budget: the next token of every running text,
+//! A step takes, in this order and up to its budget: the next token of every running text and what is drafted to follow it,
 //! then prompts in chunks, interactive jobs' before bulk jobs'. A prompt whose labels are to be scored
 //! carries one sequence a label; when its last token fits a step, so do the label tokens
 //! (each in its own sequence), and the whole joint score comes out of that one step.
@@ -11,12 +11,15 @@
 //! - a failed step ends the jobs in it and no others.
 
 mod compose;
+mod write;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::backend::{Backend, Batch, BatchToken, Limits, SeqId};
 use super::counts::{Held, StepCounts};
+use super::draft::Drafter;
 use super::error::EngineError;
 use super::job::{Event, Finish, Job, Stats};
 use super::joint::{LogSums, joint_log_prob};
@@ -58,6 +61,8 @@ pub struct SchedulerConfig {
     pub step_target: Duration,
     /// Tokens of a step, exactly and always, where results must not depend on measured time.
     pub fixed_step: Option<usize>,
+    /// Tokens drafted for a text and step at most.
+    pub longest_draft: usize,
 }
 
 /// What a part of the batch is for.
@@ -73,9 +78,10 @@ enum Work {
         last: Option<usize>,
         branches: Vec<Vec<usize>>,
     },
+    /// The rows of a text's last token and of the tokens drafted to follow it.
     Write {
         slot: usize,
-        row: usize,
+        rows: Range<usize>,
     },
 }
 
@@ -105,6 +111,7 @@ pub struct Scheduler<B> {
     overtaken: usize,
     running: Vec<Running>,
     pace: Pace,
+    drafter: Drafter,
     batch: Batch,
     work: Vec<Work>,
     counts: StepCounts,
@@ -153,6 +160,7 @@ impl<B: Backend> Scheduler<B> {
             overtaken: 0,
             running: Vec::new(),
             pace,
+            drafter: Drafter::new(config.longest_draft),
             batch,
             work: Vec::new(),
             counts: StepCounts::default(),
@@ -209,11 +217,12 @@ impl<B: Backend> Scheduler<B> {
         self.counts.busy += elapsed;
         let result = match result {
             Ok(()) => {
-                let writes = self.work.iter().filter(|work| matches!(work, Work::Write { .. }));
-                self.evicted_decoded.1 += writes.count() as u64;
                 self.counts.tokens += self.batch.len() as u64;
                 self.counts.outputs += self.batch.outputs as u64;
-                self.pace.record(self.batch.len(), elapsed);
+                // Rows of logits cost so much that texts alone tell nothing of the speed of prompts.
+                if self.batch.outputs < self.batch.len() {
+                    self.pace.record(self.batch.len(), elapsed);
+                }
                 self.collect();
                 Ok(true)
             }
@@ -311,6 +320,7 @@ impl<B: Backend> Scheduler<B> {
         }
         self.free_cells -= cells;
         self.counts.cached += stats.cached_tokens as u64;
+        let written = job.spec.generation.as_ref().map(|_| self.drafter.begin(&job.spec.tokens));
         let seqs = self.free_seqs.split_off(self.free_seqs.len() - job.spec.sequences());
         self.running.push(Running {
             job,
@@ -321,6 +331,7 @@ impl<B: Backend> Scheduler<B> {
             stage: Stage::Waiting,
             scored: false,
             started: None,
+            text: written.unwrap_or_default(),
             stats,
             ended: false,
         });
@@ -412,10 +423,7 @@ impl<B: Backend> Scheduler<B> {
                         self.score(slot, last, &branches, &sums, now);
                     }
                 }
-                Work::Write { slot, row } => {
-                    self.running[slot].pos += 1;
-                    self.write(slot, row, now);
-                }
+                Work::Write { slot, rows } => self.write_drafted(slot, rows, now),
             }
         }
         if ready {
@@ -473,37 +481,10 @@ impl<B: Backend> Scheduler<B> {
                     self.free_seqs.push(seq);
                 }
                 self.backend.truncate(r.seqs[0], r.pos);
+                self.drafter.extend(&mut r.text, &tokens);
                 r.stage = Stage::Reading { tokens, done: 0 };
             }
         }
-    }
-
-    /// Chooses a text's next token from a row.
-    fn write(&mut self, slot: usize, row: usize, now: Instant) {
-        let r = &mut self.running[slot];
-        let Some(generation) = r.job.spec.generation.as_mut() else { return r.finish(Finish::Stop, now) };
-        let (guide, sampler) = (&generation.guide, &mut generation.sampler);
-        let choices = guide.as_ref().and_then(|guide| guide.choices());
-        let chosen = self.backend.logits(row).and_then(|row| match choices {
-            Some(choices) => sampler.sample_among(row, &choices),
-            None => sampler.sample_unless(row, |token| guide.as_ref().is_some_and(|g| g.refuses(token))),
-        });
-        let Some(token) = chosen else { return r.fail(EngineError::NotFinite) };
-        if (generation.is_end)(token) {
-            return r.finish(Finish::Stop, now);
-        }
-        if let Some(guide) = &mut generation.guide {
-            guide.chose(token);
-        }
-        let max_tokens = generation.max_tokens;
-        r.stats.generated_tokens += 1;
-        if let Err(error) = r.job.send(Event::Token(token)) {
-            return r.fail(error);
-        }
-        if r.stats.generated_tokens >= max_tokens {
-            return r.finish(Finish::Length, now);
-        }
-        r.stage = Stage::Writing { next: token };
     }
 
     /// The step was not computed: ends the jobs in it, and those that wait for a segment in it.

@@ -16,12 +16,20 @@ use crate::engine::logits::Sampler;
 use crate::engine::meters::Course;
 use crate::engine::share::Share;
 
+#[path = "draft_tests.rs"]
+mod drafts;
+
 const VOCABULARY: usize = 50;
 const PINNED: [Token; 5] = [1, 2, 3, 4, 5];
 const END: Token = 0;
 const LIMITS: Limits = Limits { cells: 400, batch: 48, outputs: 24, sequences: 16 };
-const CONFIG: SchedulerConfig =
-    SchedulerConfig { parallel: 4, videos: 3, step_target: Duration::from_millis(200), fixed_step: None };
+const CONFIG: SchedulerConfig = SchedulerConfig {
+    parallel: 4,
+    videos: 3,
+    step_target: Duration::from_millis(200),
+    fixed_step: None,
+    longest_draft: 8,
+};
 
 /// Time that only steps move.
 #[derive(Clone, Default)]
@@ -166,11 +174,16 @@ fn expected_scores(prompt: &[Token], branches: &[Vec<Token>]) -> Vec<f64> {
 
 /// The greedy text on the plain model.
 fn expected_text(prompt: &[Token], max_tokens: usize) -> Vec<Token> {
+    sampled_text(prompt, max_tokens, Sampler::new(0.0, 0))
+}
+
+/// What this sampler writes on the plain model.
+fn sampled_text(prompt: &[Token], max_tokens: usize, mut sampler: Sampler) -> Vec<Token> {
     let mut history = prompt.to_vec();
     let mut text = Vec::new();
     while text.len() < max_tokens {
         let row = FakeBackend::logits_after(&history, VOCABULARY);
-        let next = Sampler::new(0.0, 0).sample(&row).unwrap();
+        let next = sampler.sample(&row).unwrap();
         if next == END {
             break;
         }

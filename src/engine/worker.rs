@@ -43,6 +43,8 @@ pub struct EngineConfig {
     pub max_request_tokens: usize,
     /// Maximum generated tokens buffered for a slow client.
     pub stream_buffer: usize,
+    /// Maximum tokens drafted for a text and step; 0 for no drafts. Reproducible jobs have none.
+    pub longest_draft: usize,
 }
 
 impl Default for EngineConfig {
@@ -55,6 +57,7 @@ impl Default for EngineConfig {
             max_queued_tokens: 1 << 20,
             max_request_tokens: 8192,
             stream_buffer: 256,
+            longest_draft: 8,
         }
     }
 }
@@ -303,6 +306,7 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
             videos: config.videos,
             step_target: config.step_target,
             fixed_step: None,
+            longest_draft: config.longest_draft,
         };
         let main = Scheduler::new(backend, scheduler, &pinned, Box::new(Instant::now))
             .map_err(StartError::WarmUp)?;
@@ -390,6 +394,8 @@ impl<B: Backend, F: Fn(Purpose) -> Result<B, StartError>> Worker<B, F> {
                 videos: 0,
                 step_target: self.config.step_target,
                 fixed_step: Some(REPRODUCIBLE_STEP),
+                // A row's last bits depend on how many there are.
+                longest_draft: 0,
             };
             let backend = (self.make)(Purpose::Reproducible)?;
             let scheduler = Scheduler::new(backend, config, &self.pinned, Box::new(Instant::now));

@@ -81,11 +81,27 @@ impl Run {
             put("longest_gap_ms", milliseconds(gaps.max().unwrap_or_default()));
             let written: usize = self.explained.iter().map(|s| s.stats.generated_tokens).sum();
             put("written_tokens_per_second", round(written as f64 / seconds));
+            put("stream_tokens_per_second", round(self.stream_pace()));
+            if let Some(steps) = &self.steps {
+                put("drafted_tokens", json!(steps.drafted));
+                put("accepted_share", round(steps.accepted as f64 / steps.drafted.max(1) as f64));
+            }
         }
         if let Some(peak) = self.peak_memory {
             put("peak_memory_mib", round(peak as f64 / f64::from(1 << 20)));
         }
         figures
+    }
+
+    /// Tokens per second of a stream on average, from its first text to its last. A draft's tokens come all at once, so
+    /// that gaps don't tell.
+    fn stream_pace(&self) -> f64 {
+        let streams = self.explained.iter().filter(|s| s.pieces.len() > 1);
+        let (tokens, time) = streams.fold((0, Duration::ZERO), |(tokens, time), s| {
+            let span = s.pieces[s.pieces.len() - 1] - s.pieces[0];
+            (tokens + s.stats.generated_tokens.saturating_sub(1), time + span)
+        });
+        tokens as f64 / time.as_secs_f64().max(1e-9)
     }
 
     /// The figures as lines for people.
@@ -145,7 +161,14 @@ mod tests {
             classified: (1..=100).map(sample).collect(),
             explained: vec![explained],
             elapsed: ms(2_000),
-            steps: Some(StepCounts { steps: 10, tokens: 1_000, busy: ms(1_000), ..StepCounts::default() }),
+            steps: Some(StepCounts {
+                steps: 10,
+                tokens: 1_000,
+                drafted: 40,
+                accepted: 30,
+                busy: ms(1_000),
+                ..StepCounts::default()
+            }),
             batch_size: 200,
             ..Run::default()
         };
@@ -159,6 +182,8 @@ mod tests {
         assert_eq!(f["first_text_ms"]["p50"], json!(20.0));
         assert_eq!(f["longest_gap_ms"], json!(40.0));
         assert_eq!(f["written_tokens_per_second"], json!(1.5));
+        assert_eq!(f["stream_tokens_per_second"], json!(40.0), "two more tokens in 50 ms");
+        assert_eq!((&f["drafted_tokens"], &f["accepted_share"]), (&json!(40), &json!(0.75)));
         assert_eq!(f["saved_tokens_per_second"], json!(25.0));
     }
 }

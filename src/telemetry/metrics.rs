@@ -154,6 +154,8 @@ impl Metrics {
         histogram(out, &names::BATCH_FILL, &meters.fill);
         count(out, &names::PREFILLED, meters.prefilled.get());
         count(out, &names::DECODED, meters.decoded.get());
+        count(out, &names::DRAFTED, meters.drafted.get());
+        count(out, &names::ACCEPTED, meters.accepted.get());
         count(out, &names::REUSED, meters.reused.get());
         out.single(&names::CELLS, meters.cells.get() as f64);
         out.single(&names::USED_CELLS, meters.used_cells.get() as f64);

@@ -3,7 +3,7 @@
 use super::{INTERACTIVE_MEMORY, MIN_READ, Scheduler, Work, is_bulk};
 use crate::engine::backend::{Backend, BatchToken, SeqId};
 use crate::engine::prefix::NodeId;
-use crate::engine::running::Stage;
+use crate::engine::running::{Running, Stage};
 use crate::text::vocabulary::Token;
 use std::time::Instant;
 
@@ -13,13 +13,7 @@ impl<B: Backend> Scheduler<B> {
         self.batch.clear();
         self.work.clear();
         let limits = self.backend.limits();
-        for (slot, r) in self.running.iter().enumerate() {
-            if let Stage::Writing { next } = r.stage {
-                let seqs = vec![r.seqs[0]];
-                let row = self.batch.push(BatchToken { token: next, pos: r.pos, seqs, output: true });
-                self.work.push(Work::Write { slot, row });
-            }
-        }
+        self.plan_texts();
         let budget = match self.config.fixed_step {
             Some(tokens) => tokens.min(limits.batch),
             None if self.batch.is_empty() => limits.batch,
@@ -32,6 +26,32 @@ impl<B: Backend> Scheduler<B> {
         // However much there is to read for others, bulk jobs go on.
         let budget = self.bulk_budget(budget).max(self.batch.len() + MIN_READ).min(limits.batch);
         self.plan_reads(&bulk, budget, &mut planned_nodes);
+    }
+
+    /// The next token of every text, and what is drafted to follow it.
+    fn plan_texts(&mut self) {
+        let limits = self.backend.limits();
+        let is_text = |r: &&Running| matches!(r.stage, Stage::Writing { .. });
+        let mut texts = self.running.iter().filter(is_text).count();
+        // Whatever is drafted, prompts go on.
+        let for_prompts = if texts < self.running.len() { MIN_READ } else { 0 };
+        let mut room = limits.outputs.min(limits.batch).saturating_sub(texts + for_prompts);
+        for (slot, r) in self.running.iter_mut().enumerate() {
+            let Stage::Writing { next } = r.stage else { continue };
+            let share = room.div_ceil(texts);
+            let draft = r.job.spec.generation.as_ref().map_or_else(Vec::new, |generation| {
+                // One token comes without a draft.
+                let left = generation.max_tokens.saturating_sub(r.stats.generated_tokens + 1);
+                self.drafter.draft(&mut r.text, left.min(share), |token| (generation.is_end)(token))
+            });
+            (texts, room) = (texts - 1, room - draft.len());
+            let first = self.batch.len();
+            for (i, token) in std::iter::once(next).chain(draft).enumerate() {
+                let seqs = vec![r.seqs[0]];
+                self.batch.push(BatchToken { token, pos: r.pos + i, seqs, output: true });
+            }
+            self.work.push(Work::Write { slot, rows: first..self.batch.len() });
+        }
     }
 
     /// Reads jobs' prompts and videos, up to a step's budget.
