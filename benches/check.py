@@ -11,16 +11,17 @@ Prints a table; exits 1 if something got slower.
 """
 
 import argparse
-import json
 import math
 import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "benches"))
+from figures import conditions, output_of, spread  # noqa: E402
+
 # Name, flags of `bench`, and the figure, of which more is better.
 RUNS = (
     ("plain comments", ["--requests", "96"], "classifications_per_second"),
@@ -46,7 +47,7 @@ def main() -> None:
             found = {who: measure(binary, args, flags, figure) for who, binary in order}
             ratios[name].append(found["here"] / found["base"])
             print(f"round {i + 1}: {name}: {found['base']:.2f} before, {found['here']:.2f} here", file=sys.stderr, flush=True)
-    print(f"against {git('log', '-1', '--format=%h %s', base)}; {args.rounds} pairs; {cpu()}\n")
+    print(f"against {git('log', '-1', '--format=%h %s', base)}; {args.rounds} pairs; {conditions()}\n")
     slower = [name for name, values in ratios.items() if row(name, values, args.least) == "slower"]
     sys.exit(1 if slower else 0)
 
@@ -56,7 +57,7 @@ def row(name: str, values: list[float], least: float) -> str:
     middle = statistics.median(values)
     off = abs(middle - 1) * 100 > least and sign_test(values) < 0.1
     verdict = ("faster" if middle > 1 else "slower") if off else "as before"
-    print(f"{name:24}{middle:6.3f} times as fast ({min(values):.3f} to {max(values):.3f})  {verdict}")
+    print(f"{name:24}{spread(values, '.3f')} times as fast: {verdict}")
     return verdict
 
 
@@ -91,20 +92,12 @@ def build(folder: Path) -> Path:
 
 def measure(binary: Path, args: argparse.Namespace, flags: list[str], figure: str) -> float:
     command = [binary, "bench", "--json", "--model", args.model, "--data", args.data, "--clients", "16", "--answer-cache-mib", "0"]
-    with tempfile.TemporaryFile() as errors:
-        output = subprocess.run([*map(str, command), *flags], check=True, stdout=subprocess.PIPE, stderr=errors).stdout
-    value: float = json.loads(output)[figure]
+    value: float = output_of([*command, *flags])[figure]
     return value
 
 
 def git(*words: str) -> str:
     return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} × {names[0]}" if names else "unknown CPU"
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +29,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "benches"))
+from comments import different  # noqa: E402
 from figures import conditions, output_of, ratios, spread, table, verdict  # noqa: E402
 from own_server import OwnServer  # noqa: E402
 
@@ -116,7 +116,7 @@ class Annotating:
 
 def rate(args: argparse.Namespace, folder: Path) -> None:
     """The rate without the start: a run of the first few rows is subtracted, as `bench` counts no warm-up."""
-    comments = different(args)
+    rounds = different(args.data, args.rounds, args.comments)
     figures: dict[str, list[float]] = {"bench": [], "annotate": [], "whole": []}
     model = ["--model", args.model, *args.flags.split()]
 
@@ -133,9 +133,9 @@ def rate(args: argparse.Namespace, folder: Path) -> None:
         figures["annotate"].append((args.comments - WARM_UP) / (whole - start))
         figures["whole"].append(args.comments / whole)
 
-    for number in range(args.rounds):
+    for number, comments in enumerate(rounds):
         data = folder / f"{number}.txt"
-        data.write_text("\n".join(comments[number * args.comments :][: args.comments]) + "\n", encoding="utf-8")
+        data.write_text("\n".join(comments) + "\n", encoding="utf-8")
         for run in [bench, both][:: -1 if number % 2 else 1]:
             run(data)
         print(f"round {number + 1}: " + ", ".join(f"{name} {found[-1]:.2f}" for name, found in figures.items()), file=sys.stderr)
@@ -146,15 +146,6 @@ def rate(args: argparse.Namespace, folder: Path) -> None:
         rows.append([title, spread(figures[name], ".2f"), spread(ratios(figures[name], figures["bench"]), ".3f")])
     table(rows)
     print(f"\nMedian ratio {verdict(statistics.median(found), 0.95)}.")
-
-
-def different(args: argparse.Namespace) -> list[str]:
-    """Comments, no two of which are the same; each round has its own."""
-    lines = args.data.read_text(encoding="utf-8").splitlines()
-    found = list(dict.fromkeys(" ".join(unicodedata.normalize("NFC", line).split()) for line in lines if line.strip()))
-    if len(found) < args.rounds * args.comments:
-        sys.exit(f"{args.rounds} rounds of {args.comments} comments need as many different ones; {args.data} has {len(found)}")
-    return found
 
 
 def rows_of(count: int, distinct: int) -> Iterator[list[Any]]:

@@ -32,11 +32,12 @@ import tempfile
 import threading
 import time
 import tomllib
-import unicodedata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "benches"))
+from comments import different  # noqa: E402
+from figures import ratios, spread  # noqa: E402
 from own_server import OwnServer  # noqa: E402
 
 BEST = ["--swa-full", "-kvu"]
@@ -74,12 +75,10 @@ def main() -> None:
     if args.drafts and not args.streams:
         parser.error("--drafts needs --streams")
 
-    # Every round has comments of its own: no run finds the last one's work in a cache. Videos stay.
-    lines = args.data.read_text(encoding="utf-8").splitlines()
-    comments = list(dict.fromkeys(" ".join(unicodedata.normalize("NFC", line).split()) for line in lines if line.strip()))
-    if len(comments) < args.rounds * args.requests:
-        parser.error(f"{args.rounds} rounds of {args.requests} requests need as many different comments; {args.data} has {len(comments)}")
-    rounds = [make_items(args, comments, i) for i in range(args.rounds)]
+    # Every round has comments of its own. Videos stay.
+    comments = different(args.data, args.rounds, args.requests)
+    summaries = make_summaries(args.videos, sum(comments, []))
+    rounds = [make_items(each, summaries) for each in comments]
     if args.duplicates:
         repeats(args, rounds)
     elif args.drafts:
@@ -104,10 +103,7 @@ def repeats(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
             tokens[name].append(result["computed_tokens_per_second"] * result["seconds"])
             print(f"round {i + 1}: {name} {figures[name][-1]:.2f} a second, {result['from_cache']} of {len(items)} from the cache", flush=True)
     plain, repeated = figures.values()
-    ratios = [b / a for a, b in zip(plain, repeated)]
-    medians = ", ".join(f"{name} {statistics.median(values):.2f}" for name, values in figures.items())
-    print(f"\nmedians a second: {medians}")
-    print(f"ratio by pairs: median {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+    print_pairs(figures, ratios(repeated, plain))
     less = [a / b for a, b in zip(*tokens.values())]
     print(f"tokens computed without repeats, over those with them: median {statistics.median(less):.3f}")
 
@@ -126,10 +122,13 @@ def drafts(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
             accepted = f"{result['drafted_tokens']} drafted, {100 * result['accepted_share']:.0f} % of them right"
             print(f"round {i + 1}: {name} {figures[name][-1]:.1f} tokens/s, prompts included; {accepted}", flush=True)
     with_drafts, without = figures.values()
-    ratios = [a / b for a, b in zip(with_drafts, without)]
-    medians = ", ".join(f"{name} {statistics.median(values):.1f}" for name, values in figures.items())
-    print(f"\nmedians, tokens/s: {medians}")
-    print(f"ratio by pairs: median {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+    print_pairs(figures, ratios(with_drafts, without))
+
+
+def print_pairs(figures: dict[str, list[float]], found: list[float]) -> None:
+    """Two kinds of runs, and how they compare."""
+    print("\nmedians a second: " + ", ".join(f"{name} {statistics.median(values):.2f}" for name, values in figures.items()))
+    print(f"ratio by pairs: {spread(found, '.3f')}")
 
 
 def explain(args: argparse.Namespace, items: list[dict], flags: list) -> dict:
@@ -151,9 +150,8 @@ def paces(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
         for name, kernel in kernels.items():
             figures[f"llama-batched-bench, {name}"].append(batched_bench(args, kernel))
     for name, values in figures.items():
-        ratios = [a / b for a, b in zip(figures["ko-sentiment"], values)]
-        spread = f"ratio to it, by pairs: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"{name:32}{statistics.median(values):8.1f} tokens/s   {spread}")
+        found = ratios(figures["ko-sentiment"], values)
+        print(f"{name:32}{statistics.median(values):8.1f} tokens/s   ratio to it, by pairs: {spread(found, '.2f')}")
 
 
 def batched_bench(args: argparse.Namespace, kernel: list[str]) -> float:
@@ -206,23 +204,22 @@ def report(figures: dict[str, list[float]]) -> None:
     for name, values in figures.items():
         row = f"{name:32}{statistics.median(values):9.2f}{min(values):9.2f}{max(values):9.2f}"
         if not name.startswith("tokens/s"):
-            ratios = [a / b for a, b in zip(ours, values)]
-            row += f"   {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            row += f"   {spread(ratios(ours, values), '.2f')}"
         print(row)
-    ratios = [a / b for a, b in zip(figures["tokens/s: ko-sentiment"], figures["tokens/s: llama-bench pp512"])]
-    print(f"computed tokens per second against pp512: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    found = ratios(figures["tokens/s: ko-sentiment"], figures["tokens/s: llama-bench pp512"])
+    print(f"computed tokens per second against pp512: {spread(found, '.2f')}")
 
 
-def make_items(args: argparse.Namespace, comments: list[str], round_number: int) -> list[dict]:
-    start = round_number * args.requests
-    items = []
-    for i in range(args.requests):
-        item = {"comment": comments[start + i], "label": "중립"}
-        if args.videos:
-            first = i % args.videos * 11
-            text = " ".join((comments[first:] + comments[:first])[:20])
-            item["video_summary"] = text[:350]
-        items.append(item)
+def make_summaries(videos: int, comments: list[str]) -> list[str]:
+    """Made-up summaries of about 200 tokens."""
+    firsts = [video * 11 % len(comments) for video in range(videos)]
+    return [" ".join((comments[first:] + comments[:first])[:20])[:350] for first in firsts]
+
+
+def make_items(comments: list[str], summaries: list[str]) -> list[dict]:
+    items = [{"comment": comment, "label": "중립"} for comment in comments]
+    for i, item in enumerate(items if summaries else []):
+        item["video_summary"] = summaries[i % len(summaries)]
     return items
 
 

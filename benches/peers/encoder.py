@@ -12,8 +12,7 @@ of like length; the faster of the two counts. Ours scores the same comments in p
 
 import argparse
 import json
-import statistics
-import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +20,10 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "benches"))
+from comments import different  # noqa: E402
+from figures import output_of, ratios, spread  # noqa: E402
+
 VOCABULARY = 32_000
 BATCH = 16
 WARM_UP = 16
@@ -35,23 +38,20 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    comments = [line for line in dict.fromkeys(args.data.read_text(encoding="utf-8").splitlines()) if line.strip()]
-    if len(comments) < args.rounds * args.requests:
-        parser.error(f"{args.data} has {len(comments)} different comments; {args.rounds * args.requests} are needed")
+    rounds = different(args.data, args.rounds, args.requests)
     with tempfile.TemporaryDirectory() as folder:
         encoder = Encoder(Path(folder), args.threads)
         figures: dict[str, list[float]] = {"ko-sentiment": [], "encoder, one at a time": [], f"encoder, {BATCH} at once": []}
-        for i in range(args.rounds):
-            items = comments[i * args.requests : (i + 1) * args.requests]
+        for i, items in enumerate(rounds):
             runs = [lambda: ours(args, items), lambda: encoder.rate(items, 1), lambda: encoder.rate(items, BATCH)]
             for (_, values), run in list(zip(figures.items(), runs))[:: 1 if i % 2 else -1]:
                 values.append(run())
             print(f"round {i + 1}: " + ", ".join(f"{name} {values[-1]:.2f}" for name, values in figures.items()), flush=True)
     first, *others = figures.values()
-    ratios = [a / max(each) for a, *each in zip(first, *others)]
+    faster = [max(each) for each in zip(*others)]
     for name, values in figures.items():
-        print(f"{name:24}{statistics.median(values):9.2f} comments/s ({min(values):.2f} to {max(values):.2f})")
-    print(f"ours over the faster encoder, by rounds: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        print(f"{name:24}{spread(values, '.2f')} comments/s")
+    print(f"ours over the faster encoder, by rounds: {spread(ratios(first, faster), '.2f')}")
 
 
 def ours(args: argparse.Namespace, comments: list[str]) -> float:
@@ -60,8 +60,7 @@ def ours(args: argparse.Namespace, comments: list[str]) -> float:
         file.flush()
         command = [args.binary, "bench", "--json", "--data", file.name, "--model", args.model, "--threads", args.threads]
         command += ["--answer-cache-mib", 0, "--clients", 16, "--warmup", WARM_UP, "--requests", len(comments)]
-        output = subprocess.run([str(part) for part in command], check=True, capture_output=True)
-    rate: float = json.loads(output.stdout)["classifications_per_second"]
+        rate: float = output_of(command)["classifications_per_second"]
     return rate
 
 

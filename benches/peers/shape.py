@@ -26,6 +26,7 @@ from gguf import GGUFReader, GGUFWriter, TokenType
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "benches"))
+from figures import ratios, spread  # noqa: E402
 from own_server import OwnServer  # noqa: E402
 
 # Layers, width, feed-forward width, heads, heads of keys and values (google/gemma-2-9b and -2b, config.json).
@@ -58,10 +59,8 @@ def main() -> None:
             print(f"round {i + 1}: {name}: ours {figures[name][-1][0]:.2f}, llama.cpp {figures[name][-1][1]:.2f}", flush=True)
     print(f"\n{'':36}{'ours':>9}{'llama.cpp':>11}   ratio by pairs: median (min to max)")
     for name, pairs in figures.items():
-        ratios = [a / b for a, b in pairs]
-        ours, theirs = (statistics.median(values) for values in zip(*pairs))
-        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"{name:36}{ours:9.2f}{theirs:11.2f}   {spread}")
+        ours, theirs = zip(*pairs)
+        print(f"{name:36}{statistics.median(ours):9.2f}{statistics.median(theirs):11.2f}   {spread(ratios(ours, theirs), '.2f')}")
 
 
 def ready(args: argparse.Namespace) -> tuple[float, float]:
