@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,8 +69,9 @@ impl ArrowRows {
     /// As [`ArrowRows::open`]; or the file has no footer.
     pub fn open_file(mut file: File, path: &Path, wanted: &Wanted<'_>) -> Result<Self, DatasetError> {
         let stream = stream_of(&mut file).map_err(DatasetError::io(path))?;
-        let length = stream.ok_or_else(|| broken(path, "it has no footer; it is cut off, get it again"))?;
-        let start = start_of_schema(&mut file).map_err(DatasetError::io(path))?;
+        let stream = stream.ok_or_else(|| broken(path, "it has no footer; it is cut off, get it again"))?;
+        let start = start_of_schema(&mut file, &stream).map_err(DatasetError::io(path))?;
+        let length = stream.end - stream.start;
         Self::open(Box::new(io::Cursor::new(start).chain(file.take(length))), path, wanted)
     }
 
@@ -156,8 +158,8 @@ fn is_text(of: &DataType) -> bool {
     }
 }
 
-/// Goes to the beginning of a file's stream; its length, or `None` if the file has no footer.
-fn stream_of(file: &mut File) -> io::Result<Option<u64>> {
+/// Goes to the beginning of a file's stream; its place, which the footer follows, or `None` if the file has no footer.
+fn stream_of(file: &mut File) -> io::Result<Option<Range<u64>>> {
     let size = file.metadata()?.len();
     let Some(at) = size.checked_sub(AFTER).filter(|at| *at >= BEFORE) else { return Ok(None) };
     let mut end = [0; AFTER as usize];
@@ -172,33 +174,28 @@ fn stream_of(file: &mut File) -> io::Result<Option<u64>> {
     let zeros = head.iter().take_while(|byte| **byte == 0).count() as u64;
     let start = BEFORE + zeros / 8 * 8;
     file.seek(SeekFrom::Start(start))?;
-    Ok(at.checked_sub(start + footer).filter(|_| magic == *MAGIC))
+    Ok(at.checked_sub(footer).filter(|end| *end >= start && magic == *MAGIC).map(|end| start..end))
 }
 
 /// How a stream's schema would begin where the file leaves that out, as polars 2 does: its continuation and length.
 /// The file then begins with the schema's description itself, whose end is known from the footer.
-fn start_of_schema(file: &mut File) -> io::Result<Vec<u8>> {
-    let start = file.stream_position()?;
+fn start_of_schema(file: &mut File, stream: &Range<u64>) -> io::Result<Vec<u8>> {
     let mut head = [0; 4];
     file.read_exact(&mut head)?;
     // A description begins with the place of its table, which is near; no description is as short as that.
     if head == CONTINUATION || u32::from_le_bytes(head) >= SHORTEST_DESCRIPTION {
-        file.seek(SeekFrom::Start(start))?;
+        file.seek(SeekFrom::Start(stream.start))?;
         return Ok(Vec::new());
     }
-    let mut end = [0; AFTER as usize];
-    file.seek(SeekFrom::End(-(AFTER as i64)))?;
-    file.read_exact(&mut end)?;
-    let [a, b, c, d, ..] = end;
-    let length = u32::from_le_bytes([a, b, c, d]);
-    file.seek(SeekFrom::End(-(AFTER as i64) - i64::from(length)))?;
+    let length = file.metadata()?.len().saturating_sub(stream.end + AFTER);
+    file.seek(SeekFrom::Start(stream.end))?;
     let mut footer = Vec::new();
-    file.by_ref().take(u64::from(length).min(MAX_DESCRIPTION)).read_to_end(&mut footer)?;
-    file.seek(SeekFrom::Start(start))?;
+    file.by_ref().take(length.min(MAX_DESCRIPTION)).read_to_end(&mut footer)?;
+    file.seek(SeekFrom::Start(stream.start))?;
     let Ok(footer) = root_as_footer(&footer) else { return Ok(Vec::new()) };
     let blocks = footer.dictionaries().into_iter().chain(footer.recordBatches()).flatten();
     let first = blocks.filter_map(|block| u64::try_from(block.offset()).ok()).min();
-    let length = first.and_then(|first| u32::try_from(first.checked_sub(start)?).ok());
+    let length = first.and_then(|first| u32::try_from(first.checked_sub(stream.start)?).ok());
     Ok(length.map_or_else(Vec::new, |length| [CONTINUATION, length.to_le_bytes()].concat()))
 }
 

@@ -76,13 +76,14 @@ impl Drafter {
             return;
         }
         self.credit = (self.credit + 1).min(MOST_CREDIT);
-        let guess = self.guess(&text.tokens).filter(|(_, chance)| *chance >= PAYS);
+        let repeated = repeat(&text.tokens);
+        let guess = self.guess(&text.tokens, repeated).filter(|(_, chance)| *chance >= PAYS);
         text.longest = match guess {
             Some((guess, _)) if guess == token => (text.longest + 1).min(self.longest),
             Some(_) => text.longest / 2,
             None => text.longest,
         };
-        if let Some((next, length)) = repeat(&text.tokens) {
+        if let Some((next, length)) = repeated {
             self.repeats[length].note(next == token);
         }
         for key in keys(&text.tokens) {
@@ -97,7 +98,7 @@ impl Drafter {
         let written = text.tokens.len();
         let mut chance = 1.0;
         while text.tokens.len() < written + most {
-            let Some((token, its_chance)) = self.guess(&text.tokens) else { break };
+            let Some((token, its_chance)) = self.guess(&text.tokens, repeat(&text.tokens)) else { break };
             chance *= its_chance;
             if chance < PAYS || is_end(token) {
                 break;
@@ -114,9 +115,9 @@ impl Drafter {
         self.credit = (self.credit + tokens * ROW * 3 / 2).min(MOST_CREDIT);
     }
 
-    /// The likeliest next token, and its chance.
-    fn guess(&self, tokens: &[Token]) -> Option<(Token, f32)> {
-        let repeated = repeat(tokens).map(|(next, length)| (next, self.repeats[length].chance()));
+    /// The likeliest next token, and its chance. `repeated` is what [`repeat`] finds.
+    fn guess(&self, tokens: &[Token], repeated: Option<(Token, usize)>) -> Option<(Token, f32)> {
+        let repeated = repeated.map(|(next, length)| (next, self.repeats[length].chance()));
         let known = keys(tokens).map(|key| (key, &self.phrases[place(key)]));
         let known = known.filter(|(key, phrase)| phrase.check == check(*key));
         let guesses = known.map(|(_, phrase)| (phrase.next, phrase.odds.chance())).chain(repeated);

@@ -2,6 +2,7 @@
 
 import subprocess
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,16 +74,13 @@ def is_fine(server: Server, others: int = 0) -> None:
     good = Good(server.address)
     good.call()
     good.connection.close()
-    idle = lambda: server.metric("ko_sentiment_jobs_running") + server.metric("ko_sentiment_jobs_waiting") == 0
-    wait_until("all jobs end", idle)
+    wait_until("all jobs end", lambda: running(server) == 0)
     wait_until("all connections end", lambda: server.metric("ko_sentiment_connections") <= others)
     assert server.get("/readyz")[0] == 200, "not ready"
 
 
 def answers_meanwhile(server: Server, run):
     """Runs something while a good caller is answered without a pause."""
-    import threading
-
     done, failures = threading.Event(), []
 
     def call():
@@ -102,6 +100,18 @@ def answers_meanwhile(server: Server, run):
         done.set()
         thread.join(90)
         assert not failures, f"meanwhile {failures[0]}"
+
+
+def running(server: Server) -> float:
+    """Jobs that run or wait."""
+    return server.metric("ko_sentiment_jobs_running") + server.metric("ko_sentiment_jobs_waiting")
+
+
+def growth(before: float, now: float, most: float) -> str:
+    """How much memory grew, in words; less than `most` MiB."""
+    grown = now - before
+    assert grown < most, f"memory grew by {grown:.0f} MiB"
+    return f"memory {grown:+.0f} MiB"
 
 
 def handled(server: Server, code: str) -> float:

@@ -8,7 +8,7 @@ from harness.calls import Caller, batch, grpc, item, reasons
 from harness.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, Connection, call_headers, frame, message, prefixed
 from harness.server import wait_until
 
-from .ground import answers_meanwhile, fault, is_fine
+from .ground import answers_meanwhile, fault, is_fine, running
 
 TEXT = "처음부터 끝까지 정말 재미있게 봤어요. 다음 편도 기다릴게요"
 
@@ -21,10 +21,6 @@ def begin(server, method: bytes, data: bytes, window: int | None = None) -> Conn
     connection.send_data(1, data, 30)
     connection.send(frame(DATA, END_STREAM, 1))
     return connection
-
-
-def running(server) -> float:
-    return server.metric("ko_sentiment_jobs_running") + server.metric("ko_sentiment_jobs_waiting")
 
 
 def held(server) -> float:

@@ -24,11 +24,19 @@ from harness.http2 import (
 )
 from harness.server import wait_until
 
-from .ground import answers_meanwhile, fault, handled, is_fine
+from .ground import answers_meanwhile, fault, growth, handled, is_fine
 
 CONTINUATION = 9
 ENHANCE_YOUR_CALM, FRAME_SIZE_ERROR = 0xB, 6
 HELLO = PREFACE + frame(SETTINGS, 0, 0)
+
+
+def until_closed(peer: socket.socket, data: bytes = b"") -> None:
+    """Sends this, and reads until the server closes the connection."""
+    with suppress(ConnectionError):
+        peer.sendall(data)
+        while peer.recv(65536):
+            pass
 
 
 def closed_after(server, data: bytes, patience: float = 20) -> float:
@@ -36,11 +44,7 @@ def closed_after(server, data: bytes, patience: float = 20) -> float:
     begun = time.monotonic()
     with socket.create_connection(server.address, patience) as peer:
         try:
-            peer.sendall(data)
-            while peer.recv(65536):
-                pass
-        except ConnectionError:
-            pass
+            until_closed(peer, data)
         except TimeoutError:
             raise AssertionError(f"a connection is still open after {patience} s") from None
     return time.monotonic() - begun
@@ -102,9 +106,7 @@ def oversized(ground):
         code, reason = client.refusal("Classify", comment("가" * 10_001))
         assert (code, reason) == ("INVALID_ARGUMENT", "INVALID_REQUEST"), (code, reason)
     is_fine(server)
-    growth = server.anonymous() - before
-    assert growth < 200, f"memory grew by {growth:.0f} MiB"
-    return f"memory {growth:+.0f} MiB"
+    return growth(before, server.anonymous(), 200)
 
 
 def flood(server, frames, patience: float = 60):
@@ -145,9 +147,7 @@ def continuation_flood(ground):
     frames = (first if i == 0 else more for i in range(20_000))
     answers_meanwhile(server, lambda: flood(server, frames))
     is_fine(server)
-    growth = server.peak - before
-    assert growth < 100, f"memory grew by {growth:.0f} MiB"
-    return f"connection ended; memory {growth:+.0f} MiB"
+    return f"connection ended; {growth(before, server.peak, 100)}"
 
 
 @fault("slowloris", "silent peers, half a preface and headers that never end are closed within the handshake's time")
@@ -163,11 +163,7 @@ def slowloris(ground):
     assert after < 10, f"closed after {after:.1f} s"
     for peer in held:
         peer.settimeout(10)
-        try:
-            while peer.recv(65536):
-                pass
-        except ConnectionError:
-            pass
+        until_closed(peer)
         peer.close()
     is_fine(server)
     return f"closed after {after:.1f} s, {len(held)} silent peers too"
@@ -197,9 +193,7 @@ def decompression_bomb(ground):
     connection.close()
     wait_until("it is counted", lambda: handled(server, "ResourceExhausted") == refused + 1)
     is_fine(server)
-    growth = server.peak - before
-    assert growth < 100, f"memory grew by {growth:.0f} MiB"
-    return f"{len(data) >> 10} KiB refused; memory {growth:+.0f} MiB"
+    return f"{len(data) >> 10} KiB refused; {growth(before, server.peak, 100)}"
 
 
 @fault("bad UTF-8", "in a message it fails that call; in headers it is neither logged raw nor fatal")

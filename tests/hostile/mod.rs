@@ -20,6 +20,21 @@ use ko_sentiment::gguf::{Header, Value};
 use tempfile::TempDir;
 
 use crate::convert::support::{Checkpoint, Job};
+use crate::support::root;
+
+/// Runs one of `scripts/`, briefly, with the binary and a tiny model. It has to end well.
+pub fn run_script(name: &str) {
+    let tiny = Tiny::of("checkpoint");
+    let mut command = Command::new("python3");
+    command.arg(root().join("scripts").join(name)).args(["--short", "--binary"]);
+    command.arg(env!("CARGO_BIN_EXE_ko-sentiment")).arg("--model").arg(tiny.path("tiny.gguf"));
+    command.env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"));
+    // A fault is brought about by a test of these.
+    command.env("KO_SENTIMENT_TESTS", std::env::current_exe().unwrap());
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&text));
+}
 
 /// A tiny model, in a folder of its own, and its parts to be broken.
 pub struct Tiny {
