@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from data import Comment
 
-WRONG = 0.1  # of the comments without a video, which can't depend on one
+STRANGE = 0.5  # of the comments without a video, how many show one that must not matter
 
 
 @dataclass(frozen=True)
@@ -20,22 +20,28 @@ class Shares:
     swapped: float = 0.25
 
 
+# Real comments stand under few videos. Shown with their own titles, they teach a title's mood, not its meaning.
+REAL = Shares(both=0.3, title=0.5, swapped=0.75)
+
+
 def expose(
     comment: Comment, chance: random.Random, videos: list[tuple[str, str]], shares: Shares = Shares()
 ) -> Comment:
     """The comment with title and summary, with the title alone, or with neither.
 
-    One that turns with its video keeps it. One that has no video gets, rarely, a wrong one that must
-    not matter.
+    One that turns with its video keeps it. One that has no video often gets one that must not matter, unless it is
+    KOTE's: its labels follow another rule, and a title tells the model that the guidelines' holds.
     """
     draw = chance.random()
     if not comment.title:
-        if videos and draw < WRONG:
+        if videos and draw < STRANGE and comment.source != "kote":
             title, summary = chance.choice(videos)
-            return dataclasses.replace(comment, title=title, summary=summary if draw < WRONG / 3 else "")
+            return dataclasses.replace(comment, title=title, summary=summary if draw < STRANGE / 3 else "")
         return comment
     if comment.turns:
         return comment if draw < 0.5 else dataclasses.replace(comment, summary="")
+    if comment.source == "youtube":
+        shares = REAL
     if draw >= shares.both + shares.title:
         return dataclasses.replace(comment, title="", summary="")
     title, summary = comment.title, comment.summary

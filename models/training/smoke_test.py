@@ -5,6 +5,7 @@
 Needs no network, no weights and no data set.
 """
 
+import dataclasses
 import json
 import random
 from pathlib import Path
@@ -210,6 +211,11 @@ def test_side_by_side_is_the_mean_of_the_products(tmp_path):
     product = mean[f"{name}_B.weight"] @ mean[f"{name}_A.weight"]
     assert torch.allclose(product, sum(products) / 2, atol=1e-6)
     assert json.loads((tmp_path / "mean" / average.CONFIG).read_text()) == {"r": 4, "lora_alpha": 8}
+    average.average([tmp_path / "one", tmp_path / "two"], tmp_path / "cut", side_by_side=True, rank=3)
+    cut = load_file(tmp_path / "cut" / average.WEIGHTS)
+    lost = torch.linalg.norm(cut[f"{name}_B.weight"] @ cut[f"{name}_A.weight"] - product)
+    assert torch.allclose(lost, torch.linalg.svdvals(product)[3], rtol=1e-4)
+    assert json.loads((tmp_path / "cut" / average.CONFIG).read_text()) == {"r": 3, "lora_alpha": 6}
 
 
 def test_the_gpu_recipe_learns_and_leaves_an_adapter(tmp_path, tokenizer, profile, kote):
@@ -442,9 +448,14 @@ def test_what_of_a_video_is_shown():
     turning = data.Comment("1", "와 대박", 0, title="제목", summary="요약", turns=True)
     assert all(exposure.expose(turning, chance, []).title for _ in range(200))
     bare = data.Comment("2", "몇 시예요?", 1)
-    wrong = [bool(exposure.expose(bare, chance, [("제목", "요약")]).title) for _ in range(1000)]
-    assert 0.05 < sum(wrong) / 1000 < 0.15
     other = [("다른 제목", "다른 요약")]
+    wrong = [bool(exposure.expose(bare, chance, other).title) for _ in range(1000)]
+    assert 0.4 < sum(wrong) / 1000 < 0.6
+    kote = dataclasses.replace(bare, source="kote")
+    assert not any(exposure.expose(kote, chance, other).title for _ in range(200))
+    real = dataclasses.replace(seen, source="youtube")
+    titles = [exposure.expose(real, chance, other).title for _ in range(1000)]
+    assert 0.5 < titles.count("다른 제목") / 1000 < 0.7 and 0.15 < titles.count("제목") / 1000 < 0.25
     shares = exposure.Shares(both=0.5, title=0.5, swapped=0.25)
     swapped = [exposure.expose(seen, chance, other, shares).title == "다른 제목" for _ in range(1000)]
     assert 0.2 < sum(swapped) / 1000 < 0.3

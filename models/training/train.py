@@ -306,8 +306,8 @@ def parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=8, help="comments a row and process")
     parser.add_argument("--accumulate", type=int, default=1, help="rows an optimiser step")
     parser.add_argument("--max-length", type=int, default=512, help="tokens; longer are left out")
-    parser.add_argument("--both", type=float, default=Shares.both, help="of the comments with a video, how many "
-                        "show its title and summary")  # fmt: skip
+    parser.add_argument("--both", type=float, default=Shares.both, help="of the comments with a video, but for the "
+                        "youtube source, how many show its title and summary")  # fmt: skip
     parser.add_argument("--title", type=float, default=Shares.title, help="the same with the title alone")
     parser.add_argument("--swapped", type=float, default=Shares.swapped,
                         help="of those, how many show another video's instead")  # fmt: skip

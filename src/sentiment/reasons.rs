@@ -1,5 +1,5 @@
 //! Reasons are bound to their verdict: what the model writes names no other sentiment, quotes the comment only as it
-//! stands ([`VerbatimQuotes`]), and ends with a sentence where the next one would not fit.
+//! stands ([`VerbatimQuotes`]), begins a sentence after a space, and ends with one where the next would not fit.
 //!
 //! The text itself stays the model's: of the tokens that it finds probable, the most probable that breaks no rule is
 //! taken. That a text keeps these rules says nothing about whether it is a good reason.
@@ -82,7 +82,11 @@ impl Guide for ReasonGuide {
         if self.in_quotation() {
             return false;
         }
-        let text = [self.tail.as_slice(), &self.piece(token)].concat();
+        let piece = self.piece(token);
+        if self.sentences.just_ended && ends_in_hangul(&self.tail) && begins_a_word(&piece) {
+            return true;
+        }
+        let text = [self.tail.as_slice(), &piece].concat();
         self.others().any(|label| text.windows(label.len()).any(|part| part == label.as_bytes()))
     }
 
@@ -102,6 +106,22 @@ impl Guide for ReasonGuide {
         let kept = Sentiment::ALL.into_iter().map(|s| self.profile.labels.get(s).len()).max().unwrap_or(0);
         self.tail.drain(..self.tail.len().saturating_sub(kept));
     }
+}
+
+/// Whether a Korean sentence has ended: a syllable and a full stop, which no number has (`3.5`).
+fn ends_in_hangul(text: &[u8]) -> bool {
+    let text = text.trim_ascii_end();
+    let before = text.strip_suffix(b".").and_then(|text| text.split_at_checked(text.len().checked_sub(3)?));
+    before.and_then(|(_, last)| std::str::from_utf8(last).ok()?.chars().next()).is_some_and(is_syllable)
+}
+
+fn is_syllable(c: char) -> bool {
+    ('\u{ac00}'..='\u{d7a3}').contains(&c)
+}
+
+/// A small model that misses its end goes on without a space, often in another script: `알려 줍니다.้อย`.
+fn begins_a_word(piece: &[u8]) -> bool {
+    piece.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii())
 }
 
 impl Sentences {
@@ -166,6 +186,19 @@ mod tests {
         assert!(!written(Sentiment::Positive, "댓글", "부정적이고 중립적인 말", 1000).contains("부정"));
         // The comment's own words may be quoted, and don't count.
         check(Sentiment::Positive, "'부정 출발'이라고 합니다.", "'부정 출발'이라고 합니다.");
+    }
+
+    #[test]
+    fn a_sentence_begins_after_a_space() {
+        let check = |wish: &str, expect: &str| {
+            assert_eq!(written(Sentiment::Neutral, "댓글", wish, 1000), expect, "{wish}");
+        };
+        check("묻습니다.x", "묻습니다.*");
+        check("묻습니다. 또 묻습니다.", "묻습니다. 또 묻습니다.");
+        check("묻습니다.\n또", "묻습니다.\n또");
+        check("묻습니다.)", "묻습니다.)");
+        check("3.5점이라고 합니다", "3.5점이라고 합니다");
+        check("'댓글'. 'x'", "'댓글'. 'x'".replace('x', "댓").as_str());
     }
 
     #[test]
