@@ -141,8 +141,8 @@ proptest! {
         prop_assert_eq!((read, refused), (written, 0));
     }
 
-    /// As pandas and polars write it. What tabs in a text of several lines, and such a text in the last column, could
-    /// make of its lines are rows by themselves: there is none here.
+    /// As pandas and polars write it, but so that no line of a record is a row by itself: texts of several lines have
+    /// no tab and are not in the last column.
     #[test]
     fn quoted_tsv_comes_back_as_it_was_written(rows in proptest::collection::vec((comment(), text()), 0..10)) {
         let mut file = Vec::new();
