@@ -137,10 +137,9 @@ impl<R: BufRead> Delimited<R> {
         if self.names.is_empty() {
             self.habit = Habit { all: false, commas: first.end == b"\r\n" };
         }
-        if first.bytes.contains(&b'"') {
-            if let Some(fields) = self.tabbed_with_quotes(&first)? {
-                return Ok(fields);
-            }
+        let with_quotes = if first.bytes.contains(&b'"') { self.tabbed_with_quotes(&first)? } else { None };
+        if let Some(fields) = with_quotes {
+            return Ok(fields);
         }
         Ok(first.bytes.split(|b| *b == self.delimiter).map(<[u8]>::to_vec).collect())
     }
