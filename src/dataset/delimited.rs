@@ -1,4 +1,4 @@
-//! CSV by RFC 4180, and TSV, which has no quoting (see [`escape`]).
+//! CSV by RFC 4180, and TSV, in which few fields are quoted (see [`super::tsv`]) or escaped (see [`escape`]).
 //!
 //! In CSV a quote opens a field only at the field's start; elsewhere it is a letter. A quote that does not
 //! close costs its own line and no other: the line is refused, and reading goes on with the next one.
@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use super::error::DatasetError;
 use super::escape;
-use super::lines::{Line, Lines};
+use super::lines::{Line, Lines, without_end};
 use super::place::Place;
 use super::record::{Record, RecordResult, Refused, Value};
+use super::tsv::{End, Habit, Scan as TabScan};
 
 /// Bytes of a quoted field beyond which its quote is taken for one that never closes.
 const MAX_QUOTED: usize = 1 << 20;
@@ -24,7 +25,7 @@ const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 pub struct Dialect {
     /// The character between fields; `None` recognises it from the header.
     pub delimiter: Option<u8>,
-    /// Whether quotes hold fields together.
+    /// Whether a quote at a field's start always opens it, as in CSV.
     pub quotes: bool,
 }
 
@@ -37,6 +38,7 @@ pub struct Delimited<R> {
     lines: Lines<R>,
     delimiter: u8,
     quotes: bool,
+    habit: Habit,
     names: Arc<[String]>,
     is_row: IsRow,
     failed: bool,
@@ -57,8 +59,9 @@ impl<R: BufRead> Delimited<R> {
         let names: Arc<[String]> = Arc::new([]);
         let lines = Lines::new(input);
         let Dialect { quotes, .. } = dialect;
+        let habit = Habit::default();
         let mut reader =
-            Self { path: path.into(), lines, delimiter: b',', quotes, names, is_row, failed: false };
+            Self { path: path.into(), lines, delimiter: b',', quotes, habit, names, is_row, failed: false };
         let Some(mut line) = reader.next_line()? else {
             return Err(DatasetError::NoRows(path.into()));
         };
@@ -118,7 +121,7 @@ impl<R: BufRead> Delimited<R> {
                 Err(reason) => return Ok(Err(Refused::new(place, reason))),
             }
         } else {
-            first.bytes.split(|b| *b == self.delimiter).map(<[u8]>::to_vec).collect()
+            self.tabbed(first)?
         };
         let text = |bytes| {
             let text = String::from_utf8(bytes)?;
@@ -127,6 +130,67 @@ impl<R: BufRead> Delimited<R> {
         };
         let texts: Result<Vec<String>, _> = fields.into_iter().map(text).collect();
         Ok(texts.map(|texts| (place, texts)).map_err(|_| Refused::new(place, NOT_UTF8)))
+    }
+
+    /// The fields of a TSV record, of which some may be quoted.
+    fn tabbed(&mut self, first: Line) -> std::io::Result<Vec<Vec<u8>>> {
+        if self.names.is_empty() {
+            self.habit = Habit { all: false, commas: first.end == b"\r\n" };
+        }
+        let with_quotes = if first.bytes.contains(&b'"') { self.tabbed_with_quotes(&first)? } else { None };
+        if let Some(fields) = with_quotes {
+            return Ok(fields);
+        }
+        Ok(first.bytes.split(|b| *b == self.delimiter).map(<[u8]>::to_vec).collect())
+    }
+
+    /// The fields of a TSV record by the rule of [`super::tsv`]; `None` if its quotes are letters.
+    fn tabbed_with_quotes(&mut self, first: &Line) -> std::io::Result<Option<Vec<Vec<u8>>>> {
+        let is_header = self.names.is_empty();
+        let (width, habit) = match self.names.len() {
+            // A name means the same with quotes and without.
+            0 => (usize::MAX, Habit { all: true, commas: true }),
+            width => (width, self.habit),
+        };
+        let mut text = [&first.bytes[..], first.end].concat();
+        let mut more: Vec<Line> = Vec::new();
+        let mut scan = TabScan::new(self.delimiter, habit);
+        loop {
+            let next = match scan.run(&text) {
+                End::Whole if is_header => {
+                    let commas = more.last().unwrap_or(first).end == b"\r\n";
+                    self.habit = Habit { all: scan.quoted == scan.fields.len(), commas };
+                    return Ok(Some(scan.fields));
+                }
+                End::Whole if scan.fields.len() == width && !self.are_rows(first, &more) => {
+                    return Ok(Some(scan.fields));
+                }
+                End::Open if text.len() <= MAX_QUOTED && scan.fields.len() < width => self.lines.next()?,
+                _ => None,
+            };
+            match next {
+                Some(line) if !line.too_long => {
+                    text.extend_from_slice(&line.bytes);
+                    text.extend_from_slice(line.end);
+                    more.push(line);
+                }
+                other => {
+                    more.extend(other);
+                    self.lines.put_back(more);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Whether each line of a TSV record of several, but blank ones, is a row by itself. In a file of one column all
+    /// would be, and in one that quotes all texts none is.
+    fn are_rows(&self, first: &Line, more: &[Line]) -> bool {
+        let width = self.names.len();
+        let is_row = |line: &Line| line.bytes.split(|b| *b == self.delimiter).count() == width;
+        let mut lines = more.iter().chain([first]);
+        let may_be = !more.is_empty() && width > 1 && !self.habit.all;
+        may_be && lines.all(|line| line.bytes.is_empty() || is_row(line))
     }
 
     /// The fields of a record whose quoted fields may go on over lines.
@@ -233,12 +297,6 @@ impl Scan {
             }
         }
     }
-}
-
-/// The length of `text` without the line end that it may have.
-fn without_end(text: &[u8]) -> usize {
-    let text = text.strip_suffix(b"\n").map_or(text, |t| t.strip_suffix(b"\r").unwrap_or(t));
-    text.len()
 }
 
 /// The delimiter that a header has most of, outside of quotes; a comma if it has none.

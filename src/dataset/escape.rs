@@ -1,5 +1,6 @@
-//! Fields of a TSV file, which has no quoting: a text with a tab or a line break is written as `$'a\tb\nc'`, as shells
-//! write it (ANSI-C quoting).
+//! Fields of a TSV file that is written without quoting: a text with a tab or a line break is written as
+//! `$'a\tb\nc'`, as shells write it (ANSI-C quoting), and so is one that begins with `"`, which a program that knows
+//! quoting would take away.
 //!
 //! Only such a field is read back as what it stands for. Fields of other people's files are texts as they are, with
 //! their quotes and backslashes.
@@ -7,18 +8,20 @@
 use std::borrow::Cow;
 
 /// What stands between `$'` and `'` for a character.
-const ESCAPES: [(char, char); 5] = [('\\', '\\'), ('\'', '\''), ('\t', 't'), ('\n', 'n'), ('\r', 'r')];
+const ESCAPES: [(char, char); 6] =
+    [('\\', '\\'), ('\'', '\''), ('"', '"'), ('\t', 't'), ('\n', 'n'), ('\r', 'r')];
 
 /// The field for a text.
 pub fn field(text: &str) -> Cow<'_, str> {
-    if !text.contains(['\t', '\n', '\r']) && unescaped(text).is_none() {
+    if !text.contains(['\t', '\n', '\r']) && !text.starts_with('"') && unescaped(text).is_none() {
         return text.into();
     }
     let mut field = String::from("$'");
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
         match ESCAPES.iter().find(|(plain, _)| *plain == c) {
-            Some((_, name)) => field.extend(['\\', *name]),
-            None => field.push(c),
+            // A later quotation mark needs no escape.
+            Some((_, name)) if c != '"' || at == 0 => field.extend(['\\', *name]),
+            _ => field.push(c),
         }
     }
     field.push('\'');
@@ -51,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_with_tabs_and_line_breaks_are_escaped() {
+    fn texts_that_are_no_fields_are_escaped() {
         let check = |text: &str, expect: &str| {
             assert_eq!(field(text), expect);
             assert_eq!(unescaped(expect).as_deref(), (text != expect).then_some(text));
@@ -59,9 +62,12 @@ mod tests {
         check("두 줄\n이고\t탭", r"$'두 줄\n이고\t탭'");
         check("it's\r\n\\o/", r"$'it\'s\r\n\\o/'");
         check("\n", r"$'\n'");
+        check("\"인용\" ㅋㅋ", r#"$'\"인용" ㅋㅋ'"#);
+        check("\"", r#"$'\"'"#);
         // What others wrote so is a text that looks escaped.
         check(r"$'a\tb'", r"$'$\'a\\tb\''");
-        for plain in ["", "좋아요", r"\n", "\"인용\"", "$'", "$''", "$'돈'", r"$'a\x'", r"$'a'\n'", r"$'a\'"]
+        for plain in
+            ["", "좋아요", r"\n", "그 \"인용\"", "$'", "$''", "$'돈'", r"$'a\x'", r"$'a'\n'", r"$'a\'"]
         {
             check(plain, plain);
         }
@@ -69,9 +75,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_comes_back(text in "[$'\\\\\t\n\rntr가a ]{0,12}") {
+        fn any_text_comes_back(text in "[$'\"\\\\\t\n\rntr가a ]{0,12}") {
             let field = field(&text).into_owned();
-            prop_assert!(!field.contains(['\t', '\n', '\r']));
+            prop_assert!(!field.contains(['\t', '\n', '\r']) && !field.starts_with('"'));
             prop_assert_eq!(unescaped(&field).unwrap_or(field), text);
         }
     }

@@ -74,3 +74,9 @@ impl<R: BufRead> Lines<R> {
         }
     }
 }
+
+/// The length of `text` without the line end that it may have.
+pub fn without_end(text: &[u8]) -> usize {
+    let text = text.strip_suffix(b"\n").map_or(text, |t| t.strip_suffix(b"\r").unwrap_or(t));
+    text.len()
+}

@@ -33,6 +33,7 @@ mod place;
 mod record;
 mod source;
 mod text;
+mod tsv;
 mod wanted;
 mod write;
 mod xlsx;

@@ -30,7 +30,7 @@ const OLD_EXCEL: &[u8] = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1";
 pub enum Format {
     /// Fields separated by commas, semicolons, tabs or bars (RFC 4180).
     Csv,
-    /// Fields separated by tabs, without quoting.
+    /// Fields separated by tabs; quoted if that holds a tab, line break or quotation mark, otherwise text as it is.
     Tsv,
     /// One JSON object per line.
     Jsonl,

@@ -46,6 +46,37 @@ fn wait_for(journal: &Path, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_killed_run_over_quoted_tsv_finds_its_rows() {
+    with(slow(), |place| {
+        let mut tsv = String::from("comment\tn\n");
+        for i in 0..ROWS {
+            // As pandas quotes it, beside a quotation mark that is a letter.
+            tsv += &match i % 3 {
+                0 => format!("\"{i}번째\n\n댓글\"\t{i}\n"),
+                1 => format!("\"{i}번째\" 댓글\t{i}\n"),
+                _ => format!("\"{i}번째\t댓글\"\t{i}\n"),
+            };
+        }
+        place.write("in.tsv", tsv);
+        place.annotate(&["in.tsv", "--out", "whole.tsv"], 0);
+        let mut child = spawn(place, &["in.tsv", "--out", "out.tsv"]);
+        wait_for(&place.path(".out.tsv.answers.jsonl"), 60);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        place.annotate(&["in.tsv", "--out", "out.tsv"], 0);
+        let whole = place.read("whole.tsv");
+        assert_eq!(place.read("out.tsv"), whole);
+        assert_eq!(whole.lines().count(), ROWS + 1);
+        assert!(
+            whole.contains("\n$'0번째\\n\\n댓글'\t0\t") && whole.contains("\n$'2번째\\t댓글'\t2\t"),
+            "{whole}"
+        );
+        assert!(whole.contains("\n$'\\\"1번째\" 댓글'\t1\t"), "{whole}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_run_ends_as_if_never_killed() {
     with(slow(), |place| {
         input(place);

@@ -92,12 +92,23 @@ proptest! {
     }
 
     #[test]
-    fn tsv_counts_its_lines(rows in proptest::collection::vec("[가a\"\t,;]{1,6}", 0..12)) {
+    fn tsv_counts_its_lines(rows in proptest::collection::vec("[가a\t,;]{1,6}", 0..12)) {
         let file = made("a.tsv", format!("comment\tlabel\n{}\n", rows.join("\n")).as_bytes());
         let (read, refused) = read(&file.path, usual()).unwrap();
         prop_assert_eq!(read.len() + refused as usize, rows.len());
         for record in read {
             prop_assert!(record.iter().all(|value| matches!(value, Value::Text(text) if !text.contains('\t'))));
+        }
+    }
+
+    /// Quotation marks at any place, where each line has as many columns as the header.
+    #[test]
+    fn quotes_in_tsv_join_no_rows(rows in proptest::collection::vec(("[가a\",]{0,5}글", "[가a\",]{0,4}"), 0..12)) {
+        let lines: String = rows.iter().map(|(a, b)| format!("{a}\t{b}\n")).collect();
+        let (read, refused) = read(&made("a.tsv", format!("comment\tx\n{lines}").as_bytes()).path, usual()).unwrap();
+        prop_assert_eq!((read.len(), refused), (rows.len(), 0));
+        for (record, (comment, _)) in read.iter().zip(rows) {
+            prop_assert_eq!(&record[0], &Value::Text(comment));
         }
     }
 
@@ -128,6 +139,24 @@ proptest! {
             rows.into_iter().map(|(a, b, c)| [a, b, c].map(Value::Text).to_vec()).collect();
         let (read, refused) = read(&made("a.csv", &file).path, usual()).unwrap();
         prop_assert_eq!((read, refused), (written, 0));
+    }
+
+    /// As pandas and polars write it, but so that no line of a record is a row by itself: texts of several lines have
+    /// no tab and are not in the last column.
+    #[test]
+    fn quoted_tsv_comes_back_as_it_was_written(rows in proptest::collection::vec((comment(), text()), 0..10)) {
+        let mut file = Vec::new();
+        let mut writer = csv::WriterBuilder::new().delimiter(b'\t').from_writer(&mut file);
+        writer.write_record(["comment", "x", "y"]).unwrap();
+        let tabs = |text: String| if text.contains('\n') { text.replace('\t', " ") } else { text };
+        let rows: Vec<_> = rows.into_iter().map(|(a, b)| [tabs(a), tabs(b), "끝".into()]).collect();
+        for row in &rows {
+            writer.write_record(row).unwrap();
+        }
+        writer.flush().unwrap();
+        drop(writer);
+        let written: Vec<Vec<Value>> = rows.into_iter().map(|row| row.map(Value::Text).to_vec()).collect();
+        prop_assert_eq!(read(&made("a.tsv", &file).path, usual()).unwrap(), (written, 0));
     }
 
     #[test]

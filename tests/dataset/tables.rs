@@ -60,6 +60,47 @@ fn a_quote_is_a_letter_in_tsv() {
     check("ratings.txt", tsv, &usual(), &expect);
 }
 
+/// What pandas 3 makes of comments with `to_csv(sep="\t", index=False)`.
+const PANDAS: &str = "id\tcomment\tlabel\n\
+                      1\t\"두 줄\n이고\ttab\"\t긍정\n\
+                      2\t\"\"\"인용\"\" 뒤\"\t부정\n\
+                      3\t쉼표, 있음\t중립\n\
+                      4\t\"끝\n\n\"\t긍정\n";
+
+#[test]
+fn quoted_tsv_is_read() {
+    let expect = ["두 줄\n이고\ttab|긍정", "\"인용\" 뒤|부정", "쉼표, 있음|중립", "끝\n\n|긍정"];
+    check("pandas.tsv", PANDAS, &usual(), &expect);
+    check("table.txt", PANDAS, &usual(), &expect);
+    // A file that quotes all texts, its header too, as R's does.
+    let r = "\"comment\"\t\"label\"\n\"인용\"\t\"긍정\"\n\"그 \\\"명장면\\\"\n최고\"\t\"부정\"\n";
+    check("r.tsv", r, &usual(), &["인용|긍정", "그 \"명장면\"\n최고|부정"]);
+    let excel = "label\t\"댓글\n내용\"\r\n긍정\t\"쉼표, 있음\"\r\n부정\t\"두\n줄\"\r\n중립\t\"인용\"\r\n";
+    let columns = Columns { comment: Some("댓글\n내용".into()), ..Columns::default() };
+    let named = ReadOptions { columns, ..usual() };
+    check("excel.tsv", excel, &named, &["쉼표, 있음|긍정", "두\n줄|부정", "\"인용\"|중립"]);
+    let one = made("one.tsv", "comment\n\"두\n줄\"\n\"여기서 웃었다\" ㅋㅋ\n\"끝\n".as_bytes());
+    let expect = ["두\n줄", "\"여기서 웃었다\" ㅋㅋ", "\"끝"];
+    same("one.tsv", &rows(&one.path, &usual(), false).unwrap(), &expect);
+}
+
+#[test]
+fn a_stray_quote_in_tsv_costs_no_row() {
+    // Rows by themselves, between two quotes that would pair; lines after them keep their numbers.
+    let tsv = "label\tcomment\n긍정\t\"명작이다\n부정\t산만해요\n중립\t끝\"\n모름\t\"몇 시?\n";
+    let wrong = "!line 5: label \"모름\" is none of 긍정";
+    check("pair.tsv", tsv, &usual(), &["\"명작이다|긍정", "산만해요|부정", "끝\"|중립", wrong]);
+    let tsv = "label\tcomment\n긍정\t\"두\n줄\"\n모름\t\"여기서\" ㅋㅋ\n부정\t\"a\tb\n중립\t네\n";
+    let wide = "!line 5: has 3 columns where the header has 2";
+    let wrong = "!line 4: label \"모름\" is none of 긍정";
+    check("lines.tsv", tsv, &usual(), &["두\n줄|긍정", wrong, wide, "네|중립"]);
+    // The look-ahead ends, however long the file is.
+    let many: String = (0..60_000).map(|i| format!("{i}번째 댓글입니다\n")).collect();
+    let tsv = format!("label\tcomment\n긍정\t\"명작이다\n{many}중립\t\"끝\"\n");
+    let found = rows(&made("long.tsv", tsv.as_bytes()).path, &usual(), true).unwrap();
+    assert_eq!((found.len(), &*found[0], &*found[60_001]), (60_002, "\"명작이다|긍정", "\"끝\"|중립"));
+}
+
 #[test]
 fn a_stray_quote_costs_its_own_row() {
     let never = "!line 3: a quote opens a field and never closes";

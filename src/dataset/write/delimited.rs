@@ -1,4 +1,4 @@
-//! CSV by RFC 4180, and TSV, which has no quoting: its texts with tabs and line breaks are escaped.
+//! CSV by RFC 4180, and TSV, written without quoting: texts that need it are escaped.
 
 use std::borrow::Cow;
 use std::io::{BufWriter, Write};

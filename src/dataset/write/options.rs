@@ -7,7 +7,7 @@ use std::path::Path;
 pub enum OutFormat {
     /// Fields separated by commas (RFC 4180).
     Csv,
-    /// Fields separated by tabs, without quoting; a text with a tab or line break is escaped, as in $'a\tb'.
+    /// Fields separated by tabs, without quoting; a text with a tab or line break or a leading quotation mark is escaped, as in $'a\tb'.
     Tsv,
     /// One JSON object per line.
     Jsonl,
