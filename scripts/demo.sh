@@ -35,8 +35,8 @@ ask reason '설명이 쉽고 친절해서 큰 도움이 됐어요. 고맙습니�
 ask reason '마이크 뭐 쓰세요?'
 ask reason '광고가 너무 많아서 도저히 못 보겠네요. 구독 취소합니다.'
 # One comment, two videos.
-ask reason '또 시작이네' --title '개그맨 셋이 일부러 지는 가위바위보 내기 ㅋㅋㅋ 웃음 참기 실패'
-ask reason '또 시작이네' --title '[하이라이트] 한국 대 일본 평가전 0:3 완패'
+ask reason '진짜 못한다 ㅋㅋㅋ' --title '개그맨 셋이 일부러 지는 가위바위보 내기 ㅋㅋㅋ 웃음 참기 실패'
+ask reason '진짜 못한다 ㅋㅋㅋ' --title '[하이라이트] 한국 대 일본 평가전 0:3 완패'
 
 kill -TERM "$server"
 wait "$server"
