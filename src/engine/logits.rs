@@ -1,6 +1,8 @@
 //! Reductions over a row of logits. Pure; written so that the compiler vectorises them,
 //! for a row of Gemma's has 262,144 entries and a comment needs four.
 
+use ko_sentiment_kernels::exponential::exp_nonpositive;
+
 use crate::random::SplitMix64;
 use crate::text::vocabulary::Token;
 
@@ -10,21 +12,6 @@ const MOST_REFUSED: usize = 1000;
 
 /// A thread is started for no fewer rows: about half a millisecond's work.
 const ROWS_A_THREAD: usize = 4;
-
-/// exp(x) for x <= 0, to about 1e-6 of it down to x = -20, without branches. Below -87 it is 0.
-/// Range reduction to 2^n · 2^f, |f| <= 1/2, and a polynomial of degree 6 for 2^f.
-#[inline(always)]
-pub fn exp_nonpositive(x: f32) -> f32 {
-    /// 1.5 · 2^23: adding it rounds to an integer, which then stands in the low mantissa bits.
-    const ROUND: f32 = 12_582_912.0;
-    let t = if x < -87.0 { -87.0 } else { x } * std::f32::consts::LOG2_E;
-    let shifted = t + ROUND;
-    let f = (t - (shifted - ROUND)) * std::f32::consts::LN_2;
-    let p = 1.0
-        + f * (1.0 + f * (0.5 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f * (1.0 / 720.0))))));
-    let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
-    if x < -87.0 { 0.0 } else { p * scale }
-}
 
 /// The largest logit. NaN entries are passed over.
 fn max(row: &[f32]) -> f32 {
