@@ -7,7 +7,10 @@
 
 pub mod attention;
 pub mod exponential;
+#[cfg(target_arch = "x86_64")]
+pub mod kquants;
 pub mod products;
+pub mod reductions;
 
 #[cfg(test)]
 #[path = "../../src/random.rs"]
