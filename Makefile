@@ -8,7 +8,7 @@ BINARY := target/release/ko-sentiment
 IMAGE ?= ko-sentiment:latest
 ENGINE ?= $(firstword $(foreach engine,podman docker buildah,$(if $(shell command -v $(engine)),$(engine))))
 
-.PHONY: help demo test check storm test-floods test-faults soak test-hostile client-python test-client test-examples test-scale test-training test-prometheus test-collector web test-web image test-image test-systemd lint lint-deploy check-deploy deny bench-check bench-kernels bench-production build release setup clean
+.PHONY: help demo test check proto storm test-floods test-faults soak test-hostile client-python test-client test-examples test-scale test-training test-prometheus test-collector web test-web image test-image test-systemd lint lint-deploy check-deploy deny bench-check bench-kernels bench-production build release setup clean
 
 demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
@@ -25,8 +25,12 @@ check: ## Format, lints, layers and the tests that need no model
 check: setup
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
-	cargo test --release --quiet --workspace --lib
+	cargo test --release --quiet --workspace --lib --bins
 	cargo test --release --quiet --test it -- layers
+
+proto: ## Generate the code of the protos into proto/generated
+proto: setup
+	cargo run --release --quiet --package ko-sentiment-protos
 
 storm: ## Stress the engine: evictions, duplicates, cancels, labels of 1 to 5 tokens (STORM_REQUESTS=2000)
 storm: $(MODEL)
