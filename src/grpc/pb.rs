@@ -1,8 +1,9 @@
-//! Generated from `proto/ko_sentiment/v1`.
+//! Generated from `proto/ko_sentiment/v1` by `make proto`.
 
 #![allow(missing_docs, clippy::all, clippy::pedantic)]
 
-tonic::include_proto!("ko_sentiment.v1");
+include!(concat!(env!("CARGO_MANIFEST_DIR"), "/proto/generated/ko_sentiment.v1.rs"));
 
 /// Descriptors of the API, for reflection.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ko_sentiment_descriptor.bin"));
+pub const DESCRIPTORS: &[u8] =
+    include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/proto/generated/ko_sentiment_descriptor.bin"));

@@ -133,13 +133,13 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The files of `src/`.
+/// The files of `src/` and of the kernels' crate.
 pub fn source_files() -> Vec<PathBuf> {
     fn below(folder: &Path) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         entries.flat_map(|path| if path.is_dir() { below(&path) } else { vec![path] }).collect()
     }
-    below(&root().join("src"))
+    ["src", "kernels/src"].into_iter().flat_map(|folder| below(&root().join(folder))).collect()
 }
 
 /// The embedded default.

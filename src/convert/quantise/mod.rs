@@ -1,8 +1,6 @@
 //! Numbers to blocks: which type each tensor gets, and the kernels that round.
 
 pub mod imatrix;
-#[cfg(target_arch = "x86_64")]
-mod kquants;
 pub mod mixture;
 pub mod pad;
 pub mod quant;

@@ -1,4 +1,4 @@
-//! Numbers to blocks and back, with llama.cpp's own bytes: by ggml's quantisers, or by `kquants`
+//! Numbers to blocks and back, with llama.cpp's own bytes: by ggml's quantisers, or by our `kquants`
 //! where that is the same and faster.
 
 use llama_cpp_sys_2 as ggml;
@@ -83,9 +83,9 @@ type Kernel = fn(&[f32], &mut [u8]);
 fn fast_kernel(tensor_type: TensorType) -> Option<Kernel> {
     #[cfg(target_arch = "x86_64")]
     match tensor_type {
-        TensorType::Q4K => return Some(crate::convert::quantise::kquants::quantise_q4k),
-        TensorType::Q5K => return Some(crate::convert::quantise::kquants::quantise_q5k),
-        TensorType::Q6K => return Some(crate::convert::quantise::kquants::quantise_q6k),
+        TensorType::Q4K => return Some(ko_sentiment_kernels::kquants::quantise_q4k),
+        TensorType::Q5K => return Some(ko_sentiment_kernels::kquants::quantise_q5k),
+        TensorType::Q6K => return Some(ko_sentiment_kernels::kquants::quantise_q6k),
         _ => {}
     }
     let _none = tensor_type;

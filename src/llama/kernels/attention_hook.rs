@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::ffi::c_void;
 
 use half::f16;
+use ko_sentiment_kernels::attention::{self, Attention, BLOCK, Rows, Scratch};
 use llama_cpp_sys_2 as sys;
 
-use super::attention::{self, Attention, BLOCK, Rows, Scratch};
 use super::custom::Custom;
 
 /// A thread takes no fewer tokens at a time: the cells' keys and values are prepared for them.

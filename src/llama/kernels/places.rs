@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use ko_sentiment_kernels::products;
+
 use super::choice::Kernels;
-use super::products;
 use crate::gguf::check::other_parts;
 use crate::gguf::tensor_type::TensorType;
 use crate::gguf::{GgufError, Header};

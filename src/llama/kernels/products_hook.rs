@@ -4,13 +4,13 @@ use std::cell::{RefCell, UnsafeCell};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+use ko_sentiment_kernels::products::multiply::{self, Activations, Form, Rounded, Scratch, blocks, panels};
+use ko_sentiment_kernels::products::panel::COLUMNS;
+use ko_sentiment_kernels::products::rows::{Bytes, ROWS, Words};
+use ko_sentiment_kernels::products::weights::{Kind, Weights};
 use llama_cpp_sys_2 as sys;
 
 use super::custom::Custom;
-use super::products::multiply::{self, Activations, Form, Rounded, Scratch, blocks, panels};
-use super::products::panel::COLUMNS;
-use super::products::rows::{Bytes, ROWS, Words};
-use super::products::weights::{Kind, Weights};
 
 /// A thread takes no fewer rows at a time, since weights are unpacked for them.
 const LEAST_PART: usize = 64;

@@ -1,5 +1,5 @@
-//! Generated from `trace_service.proto`.
+//! Generated from `trace_service.proto` by `make proto`.
 
 #![allow(missing_docs, clippy::all, clippy::pedantic)]
 
-tonic::include_proto!("opentelemetry.proto.collector.trace.v1");
+include!(concat!(env!("CARGO_MANIFEST_DIR"), "/proto/generated/opentelemetry.proto.collector.trace.v1.rs"));

@@ -143,21 +143,13 @@ pub fn multiply(
     x: Rounded,
     (panel, rows): (usize, Range<usize>),
     scratch: &mut Scratch,
-    put: impl FnMut(usize, usize, &[f32]),
+    mut put: impl FnMut(usize, usize, &[f32]),
 ) {
-    assert!(available(), "not made for this CPU");
-    let task = Task { weights, panel, rows };
-    // SAFETY: the features are there.
-    unsafe {
-        match (weights.kind, x) {
-            (Kind::Q6K, Rounded::Bytes(x)) => task.six_bits(x, scratch, put),
-            (Kind::Q5K, Rounded::Bytes(x)) => task.with_minima::<4>(x, scratch, put),
-            (Kind::Q4K, Rounded::Bytes(x)) => task.with_minima::<8>(x, scratch, put),
-            (Kind::Q8_0, Rounded::Words(x)) => task.eight_bits(x, scratch, put),
-            _ => unreachable!("activations rounded for other weights"),
-        }
-    }
+    Task { weights, panel, rows }.multiply(x, scratch, &mut put);
 }
+
+/// Takes a row, the first column and the results.
+type Put<'a> = &'a mut dyn FnMut(usize, usize, &[f32]);
 
 /// Some rows and one panel's columns. `rows` begins with a group.
 struct Task<'a> {
@@ -167,25 +159,35 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
+    /// Not generic, and so compiled in this crate.
+    fn multiply(&self, x: Rounded, scratch: &mut Scratch, put: Put) {
+        assert!(available(), "not made for this CPU");
+        // SAFETY: the features are there.
+        unsafe {
+            match (self.weights.kind, x) {
+                (Kind::Q6K, Rounded::Bytes(x)) => self.six_bits(x, scratch, put),
+                (Kind::Q5K, Rounded::Bytes(x)) => self.with_minima::<4>(x, scratch, put),
+                (Kind::Q4K, Rounded::Bytes(x)) => self.with_minima::<8>(x, scratch, put),
+                (Kind::Q8_0, Rounded::Words(x)) => self.eight_bits(x, scratch, put),
+                _ => unreachable!("activations rounded for other weights"),
+            }
+        }
+    }
+
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn six_bits(&self, x: &[Bytes], scratch: &mut Scratch, put: impl FnMut(usize, usize, &[f32])) {
+    fn six_bits(&self, x: &[Bytes], scratch: &mut Scratch, put: Put) {
         self.unpack_narrow::<4>(scratch);
         self.tiles(x, |x| tile::six_bits(x, &scratch.narrow), put);
     }
 
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn with_minima<const CHAIN: usize>(
-        &self,
-        x: &[Bytes],
-        scratch: &mut Scratch,
-        put: impl FnMut(usize, usize, &[f32]),
-    ) {
+    fn with_minima<const CHAIN: usize>(&self, x: &[Bytes], scratch: &mut Scratch, put: Put) {
         self.unpack_narrow::<8>(scratch);
         self.tiles(x, |x| tile::with_minima::<CHAIN>(x, &scratch.narrow), put);
     }
 
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn eight_bits(&self, x: &[Words], scratch: &mut Scratch, put: impl FnMut(usize, usize, &[f32])) {
+    fn eight_bits(&self, x: &[Words], scratch: &mut Scratch, put: Put) {
         let first = self.panel * COLUMNS;
         scratch.wide.resize(blocks(self.weights.width), Wide::ZERO);
         for (block, to) in scratch.wide.iter_mut().enumerate() {
@@ -206,12 +208,7 @@ impl Task<'_> {
 
     /// Computes a tile after the other.
     #[inline(always)]
-    fn tiles<X>(
-        &self,
-        x: &[X],
-        tile: impl Fn(&[X]) -> tile::Tile,
-        mut put: impl FnMut(usize, usize, &[f32]),
-    ) {
+    fn tiles<X>(&self, x: &[X], tile: impl Fn(&[X]) -> tile::Tile, put: Put) {
         let first = self.panel * COLUMNS;
         let count = (self.weights.columns - first).min(COLUMNS);
         let blocks = blocks(self.weights.width);

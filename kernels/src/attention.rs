@@ -14,7 +14,7 @@ use std::ops::Range;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use crate::engine::logits::exp_nonpositive as exp;
+use crate::exponential::{exp_nonpositive as exp, tanh};
 
 /// Queries (a token's head each) that are computed side by side.
 const LANES: usize = 16;
@@ -38,6 +38,9 @@ pub const BLOCK: usize = 32;
 const UNSEEN: u16 = 0xFC00;
 
 type Lane = [f32; LANES];
+
+/// Takes a token, a query head and their result.
+type Put<'a> = &'a mut dyn FnMut(usize, usize, &[f32]);
 
 /// Rows of numbers, some for each head.
 #[derive(Clone, Copy)]
@@ -134,8 +137,13 @@ pub fn attend(
     tokens: Range<usize>,
     kv_head: usize,
     scratch: &mut Scratch,
-    put: impl FnMut(usize, usize, &[f32]),
+    mut put: impl FnMut(usize, usize, &[f32]),
 ) {
+    attend_and_put(a, tokens, kv_head, scratch, &mut put);
+}
+
+/// Not generic, and so compiled in this crate.
+fn attend_and_put(a: &Attention, tokens: Range<usize>, kv_head: usize, scratch: &mut Scratch, put: Put) {
     assert!(available(), "not made for this CPU");
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the features are there.
@@ -148,18 +156,12 @@ pub fn attend(
 
 /// The rest of this file is inlined here, to be compiled for these features.
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma,f16c"))]
-fn attend_tiles(
-    a: &Attention,
-    tokens: Range<usize>,
-    kv_head: usize,
-    scratch: &mut Scratch,
-    mut put: impl FnMut(usize, usize, &[f32]),
-) {
+fn attend_tiles(a: &Attention, tokens: Range<usize>, kv_head: usize, scratch: &mut Scratch, put: Put) {
     let mut first = tokens.start;
     while first < tokens.end {
         let tile = first..next_tile(a, first..tokens.end, scratch);
         first = tile.end;
-        attend_tile(a, tile, kv_head, scratch, &mut put);
+        attend_tile(a, tile, kv_head, scratch, put);
     }
 }
 
@@ -215,13 +217,7 @@ fn count_seen(row: &[u16], seen: &[u16]) -> (usize, usize) {
 
 /// Attention of a tile of tokens over the cells that `scratch` has for it.
 #[inline(always)]
-fn attend_tile(
-    a: &Attention,
-    tokens: Range<usize>,
-    kv_head: usize,
-    scratch: &mut Scratch,
-    put: &mut impl FnMut(usize, usize, &[f32]),
-) {
+fn attend_tile(a: &Attention, tokens: Range<usize>, kv_head: usize, scratch: &mut Scratch, put: Put) {
     let strips = (tokens.len() * a.group).div_ceil(LANES);
     let value_width = a.values.width.next_multiple_of(LANES);
     scratch.size_for(a, strips, value_width);
@@ -402,13 +398,6 @@ fn add_weighted(weights: &[Lane], values: &[Lane], rescale: &Lane, sums: &mut [f
     }
 }
 
-/// tanh x.
-#[inline(always)]
-fn tanh(x: f32) -> f32 {
-    let e = exp(-2.0 * x.abs());
-    ((1.0 - e) / (1.0 + e)).copysign(x)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -586,14 +575,5 @@ mod tests {
         assert_eq!(scratch.cells, (0..111).collect::<Vec<_>>(), "the last token's row");
         assert_eq!(next_tile(&step.attention(), 12..30, &mut scratch), 30);
         assert_eq!(scratch.cells, (200..329).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn tangents_are_precise() {
-        for i in -2_000..=2_000 {
-            let x = i as f32 / 100.0;
-            let error = (f64::from(tanh(x)) - f64::from(x).tanh()).abs();
-            assert!(error < 1e-6, "tanh {x}: {}", tanh(x));
-        }
     }
 }
