@@ -25,12 +25,13 @@ check: ## Format, lints, layers and the tests that need no model
 check: setup
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
-	cargo test --release --quiet --workspace --lib --bins
+	cargo test --release --quiet --workspace --lib
+	cargo test --quiet --locked --manifest-path proto/generate/Cargo.toml --target-dir target/protos
 	cargo test --release --quiet --test it -- layers
 
 proto: ## Generate the code of the protos into proto/generated
 proto: setup
-	cargo run --release --quiet --package ko-sentiment-protos
+	cargo run --quiet --locked --manifest-path proto/generate/Cargo.toml --target-dir target/protos
 
 storm: ## Stress the engine: evictions, duplicates, cancels, labels of 1 to 5 tokens (STORM_REQUESTS=2000)
 storm: $(MODEL)
