@@ -15,6 +15,9 @@ use crate::text::vocabulary::{Token, Vocabulary};
 /// Characters that a label has at least to be a word, whose use is telling: `A` is in many words.
 const WORD: usize = 2;
 
+/// Bytes of what ends a Korean sentence: a syllable and a full stop.
+const SENTENCE_END: usize = 4;
+
 /// Keeps one text to the rules.
 pub struct ReasonGuide {
     vocabulary: Arc<dyn Vocabulary>,
@@ -23,7 +26,7 @@ pub struct ReasonGuide {
     verdict: Arc<OnceLock<Sentiment>>,
     quotes: Option<VerbatimQuotes>,
     sentences: Sentences,
-    /// The last bytes outside of quotations, as many as a label may begin in.
+    /// The last bytes outside of quotations, as many as a label may begin in or a sentence end with.
     tail: Vec<u8>,
 }
 
@@ -83,7 +86,7 @@ impl Guide for ReasonGuide {
             return false;
         }
         let piece = self.piece(token);
-        if self.sentences.just_ended && ends_in_hangul(&self.tail) && begins_a_word(&piece) {
+        if ends_in_hangul(&self.tail) && begins_a_word(&piece) {
             return true;
         }
         let text = [self.tail.as_slice(), &piece].concat();
@@ -103,20 +106,17 @@ impl Guide for ReasonGuide {
             return;
         }
         self.tail.extend(piece);
-        let kept = Sentiment::ALL.into_iter().map(|s| self.profile.labels.get(s).len()).max().unwrap_or(0);
+        let labels = Sentiment::ALL.into_iter().map(|s| self.profile.labels.get(s).len());
+        let kept = labels.fold(SENTENCE_END, usize::max);
         self.tail.drain(..self.tail.len().saturating_sub(kept));
     }
 }
 
-/// Whether a Korean sentence has ended: a syllable and a full stop, which no number has (`3.5`).
+/// Whether a Korean sentence ends here: in a syllable and a full stop, which no number has (`3.5`).
 fn ends_in_hangul(text: &[u8]) -> bool {
-    let text = text.trim_ascii_end();
-    let before = text.strip_suffix(b".").and_then(|text| text.split_at_checked(text.len().checked_sub(3)?));
-    before.and_then(|(_, last)| std::str::from_utf8(last).ok()?.chars().next()).is_some_and(is_syllable)
-}
-
-fn is_syllable(c: char) -> bool {
-    ('\u{ac00}'..='\u{d7a3}').contains(&c)
+    let end = &text[text.len().saturating_sub(SENTENCE_END)..];
+    let syllable = std::str::from_utf8(end).ok().and_then(|end| end.strip_suffix('.')?.chars().next());
+    syllable.is_some_and(|c| ('\u{ac00}'..='\u{d7a3}').contains(&c))
 }
 
 /// A small model that misses its end goes on without a space, often in another script: `알려 줍니다.้อย`.
@@ -198,6 +198,19 @@ mod tests {
         check("묻습니다.\n또", "묻습니다.\n또");
         check("묻습니다.)", "묻습니다.)");
         check("3.5점이라고 합니다", "3.5점이라고 합니다");
+    }
+
+    #[test]
+    fn a_korean_sentence_ends_with_a_syllable_and_a_full_stop() {
+        let check = |text: &str, expect| assert_eq!(ends_in_hangul(text.as_bytes()), expect, "{text:?}");
+        check("묻습니다.", true);
+        check("다.", true);
+        // One token may hold the space after it.
+        check("묻습니다.\n\n", false);
+        check("묻습니다. ", false);
+        check("3.", false);
+        check(".", false);
+        check("", false);
     }
 
     #[test]
