@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ko_sentiment::engine::backend::{Backend, Batch, BatchToken, SeqId};
 use ko_sentiment::gguf::tensor_type::FileType;
-use ko_sentiment::llama::kernels::attention;
+use ko_sentiment::llama::kernels::available;
 use ko_sentiment::llama::{ContextOptions, KvType, LlamaContext, Model};
 
 use crate::convert::support::{Checkpoint, Entry, Job, entries, largest_difference};
@@ -80,7 +80,7 @@ fn agree(folder: &str) {
     let difference = largest_difference(&ours, &theirs);
     let largest = theirs.iter().fold(0.0f32, |a, b| a.max(b.abs()));
     assert!(difference < 5e-3 * largest, "{difference} of {largest}");
-    if attention::available() {
+    if available() {
         assert!(difference > 0.0, "llama.cpp was compared with itself");
     }
 }

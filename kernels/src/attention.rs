@@ -14,6 +14,7 @@ use std::ops::Range;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::available;
 use crate::exponential::{exp_nonpositive as exp, tanh};
 
 /// Queries (a token's head each) that are computed side by side.
@@ -115,16 +116,6 @@ impl Scratch {
         fill(&mut self.max, strips, [f32::NEG_INFINITY; LANES]);
         fill(&mut self.total, strips, [0.0; LANES]);
     }
-}
-
-/// Whether [`attend`] is made for this CPU. Elsewhere llama.cpp's attention has kernels of its own.
-pub fn available() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("avx2")
-        && std::arch::is_x86_feature_detected!("fma")
-        && std::arch::is_x86_feature_detected!("f16c");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
 }
 
 /// Computes some tokens with the queries of one KV head, and gives each result, a row as wide as a value, to `put`

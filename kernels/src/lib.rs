@@ -12,6 +12,16 @@ pub mod kquants;
 pub mod products;
 pub mod reductions;
 
+/// Whether attention and products are made for this CPU. Elsewhere llama.cpp has kernels of its own.
+pub fn available() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx2")
+        && std::arch::is_x86_feature_detected!("fma")
+        && std::arch::is_x86_feature_detected!("f16c");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 #[cfg(test)]
 #[path = "../../src/random.rs"]
 #[allow(dead_code)]

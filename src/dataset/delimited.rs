@@ -168,17 +168,26 @@ impl<R: BufRead> Delimited<R> {
                 End::Open if text.len() <= MAX_QUOTED && scan.fields.len() < width => self.lines.next()?,
                 _ => None,
             };
-            match next {
-                Some(line) if !line.too_long => {
-                    text.extend_from_slice(&line.bytes);
-                    text.extend_from_slice(line.end);
-                    more.push(line);
-                }
-                other => {
-                    more.extend(other);
-                    self.lines.put_back(more);
-                    return Ok(None);
-                }
+            if !self.goes_on(next, &mut text, &mut more) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Adds the next line to a record's text and lines. Without one that fits, the record is none: its lines are put
+    /// back, to be read as rows.
+    fn goes_on(&mut self, next: Option<Line>, text: &mut Vec<u8>, more: &mut Vec<Line>) -> bool {
+        match next {
+            Some(line) if !line.too_long => {
+                text.extend_from_slice(&line.bytes);
+                text.extend_from_slice(line.end);
+                more.push(line);
+                true
+            }
+            other => {
+                more.extend(other);
+                self.lines.put_back(std::mem::take(more));
+                false
             }
         }
     }
@@ -217,17 +226,8 @@ impl<R: BufRead> Delimited<R> {
                 Some(_) => None,
                 None => self.lines.next()?,
             };
-            match next {
-                Some(line) if !line.too_long => {
-                    text.extend_from_slice(&line.bytes);
-                    text.extend_from_slice(line.end);
-                    more.push(line);
-                }
-                other => {
-                    more.extend(other);
-                    self.lines.put_back(more);
-                    return Ok(Err(fault.unwrap_or_else(|| NEVER_CLOSES.to_owned())));
-                }
+            if !self.goes_on(next, &mut text, &mut more) {
+                return Ok(Err(fault.unwrap_or_else(|| NEVER_CLOSES.to_owned())));
             }
         }
     }

@@ -16,13 +16,3 @@ pub mod rows;
 pub mod tile;
 #[cfg(target_arch = "x86_64")]
 pub mod weights;
-
-/// Whether there are products for this CPU. Elsewhere llama.cpp has kernels of its own.
-pub fn available() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("avx2")
-        && std::arch::is_x86_feature_detected!("fma")
-        && std::arch::is_x86_feature_detected!("f16c");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
-}

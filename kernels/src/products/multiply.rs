@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::available;
 use super::panel::{self, COLUMNS, Columns, Narrow, Wide};
 use super::rows::{Bytes, ROWS, Words};
 use super::tile;
 use super::weights::{BLOCK, Decoded, Kind, Weights};
+use crate::available;
 
 /// Activations: rows of finite numbers. A row with others gets results that are not finite either.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 
 use std::ffi::c_void;
 
-use ko_sentiment_kernels::{attention, products};
+use ko_sentiment_kernels::available;
 use llama_cpp_sys_2 as sys;
 
 use super::attention_hook::AttentionHook;
@@ -21,8 +21,8 @@ pub struct Hook {
 impl Hook {
     /// Computes attention and products ourselves, each if it is wanted and made for this CPU.
     pub fn new(attention: bool, products: bool) -> Box<Self> {
-        let attention = attention && attention::available();
-        let products = products && products::available();
+        let attention = attention && available();
+        let products = products && available();
         Box::new(Self {
             attention: attention.then(AttentionHook::default),
             #[cfg(target_arch = "x86_64")]

@@ -10,5 +10,5 @@ mod places;
 mod products_hook;
 
 pub use choice::Kernels;
-pub use ko_sentiment_kernels::{attention, products};
+pub use ko_sentiment_kernels::{attention, available, products};
 pub use places::{Places, product_types};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use ko_sentiment_kernels::products;
+use ko_sentiment_kernels::available;
 
 use super::choice::Kernels;
 use crate::gguf::check::other_parts;
@@ -65,7 +65,7 @@ impl fmt::Display for Places {
 /// VNNI, or a GPU may take part.
 pub fn product_types() -> Vec<TensorType> {
     let all = [TensorType::Q4K, TensorType::Q5K, TensorType::Q6K, TensorType::Q8_0];
-    let here = products::available() && !has_vnni() && !offloads();
+    let here = available() && !has_vnni() && !offloads();
     all.into_iter().filter(|_| here).collect()
 }
 
