@@ -15,7 +15,6 @@ scale stays. `--rank 24` keeps of each mean the best approximation of that rank 
 import argparse
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -39,7 +38,7 @@ def average(adapters: list[Path], out: Path, *, side_by_side: bool = False, rank
         save_file(means, part / WEIGHTS, metadata={"format": "pt"})
         shutil.copy(adapters[0] / CONFIG, part)
         if side_by_side:
-            _set_rank(part / CONFIG, lambda r: rank or r * len(adapters))
+            _set_rank(part / CONFIG, next(len(a) for name, a in means.items() if ".lora_A." in name))
 
 
 def _weight_by_weight(_name: str, weights: list[torch.Tensor]) -> torch.Tensor:
@@ -55,7 +54,7 @@ def _side_by_side(name: str, weights: list[torch.Tensor]) -> torch.Tensor:
 
 def cut(tensors: dict[str, torch.Tensor], rank: int) -> dict[str, torch.Tensor]:
     """Pairs of A and B whose products are the nearest of `rank` to those of `tensors`, the singular values shared."""
-    cut = {}
+    pairs = {}
     for name, a in tensors.items():
         if ".lora_A." not in name:
             continue
@@ -64,17 +63,16 @@ def cut(tensors: dict[str, torch.Tensor], rank: int) -> dict[str, torch.Tensor]:
         q_a, r_a = torch.linalg.qr(a.float().T)
         u, singular, v = torch.linalg.svd(r_b @ r_a.T)
         root = singular[:rank].sqrt()
-        cut[name] = (root[:, None] * (v[:rank] @ q_a.T)).to(a.dtype).contiguous()
-        cut[other] = (q_b @ u[:, :rank] * root).to(a.dtype).contiguous()
-    return cut
+        pairs[name] = (root[:, None] * (v[:rank] @ q_a.T)).to(a.dtype).contiguous()
+        pairs[other] = (q_b @ u[:, :rank] * root).to(a.dtype).contiguous()
+    return pairs
 
 
-def _set_rank(config: Path, of: Callable[[int], int]) -> None:
+def _set_rank(config: Path, rank: int) -> None:
     """Another rank at the same scale, which is alpha / r."""
     settings = json.loads(config.read_text(encoding="utf-8"))
     scale = settings["lora_alpha"] / settings["r"]
-    settings["r"] = of(settings["r"])
-    settings["lora_alpha"] = round(scale * settings["r"])
+    settings["r"], settings["lora_alpha"] = rank, round(scale * rank)
     config.write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
 
