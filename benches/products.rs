@@ -1,5 +1,5 @@
-//! Our products against llama.cpp's on one thread, at the embedded default's shapes: `make bench-kernels`. An item is a
-//! multiplication or an addition.
+//! Our products against llama.cpp's on one thread, at the embedded default's shapes, and the machine's limits: `make
+//! bench-kernels`. An item is a multiplication or an addition. `benches/roofline.py` draws them.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -14,24 +14,30 @@ fn main() {
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
+    use std::arch::x86_64::{__m256i, _mm256_maddubs_epi16, _mm256_set1_epi8};
+    use std::hint::black_box;
+
     use divan::Bencher;
-    use divan::counter::ItemsCount;
+    use divan::counter::{BytesCount, ItemsCount};
     use ko_sentiment::llama::kernels::products::multiply::{
-        Activations, Form, Rounded, Scratch, blocks, multiply, panels, round_to_bytes, round_to_words,
+        Activations, Form, Rounded, Scratch, blocks, multiply, panels, round_to_bytes, round_to_signed,
+        round_to_words,
     };
-    use ko_sentiment::llama::kernels::products::rows::{Bytes, Words};
+    use ko_sentiment::llama::kernels::products::panel::COLUMNS;
+    use ko_sentiment::llama::kernels::products::rows::{Bytes, Signed, Words};
     use ko_sentiment::llama::kernels::products::weights::{Kind, Weights};
     use ko_sentiment::random::SplitMix64;
     use llama_cpp_sys_2 as sys;
 
     /// Rows, columns, and width.
-    const SHAPES: [(usize, usize, usize); 6] = [
+    const SHAPES: [(usize, usize, usize); 7] = [
         (512, 1024, 768),
         (512, 2048, 768),
         (512, 768, 2048),
         (64, 2048, 768),
         (16, 2048, 768),
         (8, 2048, 768),
+        (4, 2048, 768),
     ];
     const KINDS: [&str; 4] = ["Q4_K", "Q5_K", "Q6_K", "Q8_0"];
 
@@ -61,9 +67,62 @@ mod x86_64 {
         data
     }
 
+    /// A head of 50 MB, which no cache holds.
+    const HEAD: (usize, usize) = (65_536, 768);
+    const HEADS_ROWS: [usize; 6] = [2, 4, 8, 12, 16, 64];
+
     #[divan::bench(args = SHAPES, consts = [0, 1, 2, 3])]
-    fn ours<const KIND: usize>(bencher: Bencher, (rows, columns, width): (usize, usize, usize)) {
-        let (kind, ggml) = kind(KINDS[KIND]);
+    fn ours<const KIND: usize>(bencher: Bencher, shape: (usize, usize, usize)) {
+        measure_ours(bencher, KINDS[KIND], shape);
+    }
+
+    #[divan::bench(args = SHAPES, consts = [0, 1, 2, 3])]
+    fn llama_cpp<const KIND: usize>(bencher: Bencher, shape: (usize, usize, usize)) {
+        measure_llama_cpp(bencher, KINDS[KIND], shape);
+    }
+
+    #[divan::bench(args = HEADS_ROWS)]
+    fn ours_head(bencher: Bencher, rows: usize) {
+        measure_ours(bencher, "Q8_0", (rows, HEAD.0, HEAD.1));
+    }
+
+    #[divan::bench(args = HEADS_ROWS)]
+    fn llama_cpp_head(bencher: Bencher, rows: usize) {
+        measure_llama_cpp(bencher, "Q8_0", (rows, HEAD.0, HEAD.1));
+    }
+
+    /// `vpmaddubsw` and nothing else: the most that any product could do.
+    #[divan::bench]
+    fn peak_multiplications(bencher: Bencher) {
+        const ROUNDS: usize = 100_000;
+        const CHAINS: usize = 12;
+        #[target_feature(enable = "avx2")]
+        fn multiply(by: __m256i) -> [__m256i; CHAINS] {
+            let mut chains = [by; CHAINS];
+            for _ in 0..ROUNDS {
+                for chain in &mut chains {
+                    *chain = _mm256_maddubs_epi16(*chain, by);
+                }
+            }
+            chains
+        }
+        // SAFETY: this machine has AVX2, or none of these benches could run.
+        bencher
+            .counter(ItemsCount::new(ROUNDS * CHAINS * 64))
+            .bench_local(|| unsafe { black_box(multiply(black_box(_mm256_set1_epi8(3)))) });
+    }
+
+    /// Reading memory that no cache holds.
+    #[divan::bench]
+    fn peak_reading(bencher: Bencher) {
+        let data = vec![1u64; 32 << 20];
+        bencher
+            .counter(BytesCount::of_slice(&data))
+            .bench_local(|| black_box(&data).iter().fold(0u64, |sum, x| sum.wrapping_add(*x)));
+    }
+
+    fn measure_ours(bencher: Bencher, name: &str, (rows, columns, width): (usize, usize, usize)) {
+        let (kind, ggml) = kind(name);
         let (weights, bytes) = kind.block();
         let stride = width / weights * bytes;
         let data = quantised(ggml, columns * stride, columns, width);
@@ -73,10 +132,11 @@ mod x86_64 {
         let blocks = blocks(width);
         let mut bytes = vec![Bytes::ZERO; x.groups() * blocks];
         let mut words = vec![Words::ZERO; x.groups() * blocks];
+        let mut signed = vec![Signed::ZERO; x.groups() * blocks];
         let (mut scratch, mut results) = (Scratch::default(), vec![0.0; rows * columns]);
         bencher.counter(ItemsCount::new(2 * rows * columns * width)).bench_local(|| {
             let groups = 0..x.groups();
-            let x = match Form::of(kind) {
+            let x = match Form::of(kind, rows).unwrap() {
                 Form::Bytes => {
                     groups.for_each(|g| round_to_bytes(&x, g, &mut bytes[g * blocks..][..blocks]));
                     Rounded::Bytes(&bytes)
@@ -85,18 +145,24 @@ mod x86_64 {
                     groups.for_each(|g| round_to_words(&x, g, &mut words[g * blocks..][..blocks]));
                     Rounded::Words(&words)
                 }
+                Form::Signed => {
+                    groups.for_each(|g| round_to_signed(&x, g, &mut signed[g * blocks..][..blocks]));
+                    Rounded::Signed(&signed)
+                }
             };
             for panel in 0..panels(columns) {
-                multiply(&weights, x, (panel, 0..rows), &mut scratch, |row, column, part| {
-                    results[row * columns + column..][..part.len()].copy_from_slice(part);
+                multiply(&weights, x, (panel, 0..rows), &mut scratch, |row, column, parts| {
+                    let count = COLUMNS.min(columns - column);
+                    for (i, part) in parts.iter().enumerate() {
+                        results[(row + i) * columns + column..][..count].copy_from_slice(&part[..count]);
+                    }
                 });
             }
         });
     }
 
-    #[divan::bench(args = SHAPES, consts = [0, 1, 2, 3])]
-    fn llama_cpp<const KIND: usize>(bencher: Bencher, (rows, columns, width): (usize, usize, usize)) {
-        let (kind, ggml) = kind(KINDS[KIND]);
+    fn measure_llama_cpp(bencher: Bencher, name: &str, (rows, columns, width): (usize, usize, usize)) {
+        let (kind, ggml) = kind(name);
         let (weights, bytes) = kind.block();
         let data = quantised(ggml, columns * width / weights * bytes, columns, width);
         let x = numbers(rows * width);

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Keeps a real server under mixed load with faults, and watches whether it grows.
 
-    scripts/soak.py [--minutes N] [--rate R] [--binary FILE] [--model FILE] [--out FOLDER]
+    scripts/soak.py [--minutes N] [--rate R] [--dashboard] [--binary FILE] [--model FILE] [--out FOLDER]
+
+--dashboard also has a Prometheus watch it, and draws deploy/grafana/dashboard.json as `dashboard.svg`.
 
 Classifications, batches, streams, reasons, cancelled calls, bad requests, clients that vanish, and a new certificate
 and token every few minutes. Each minute is a row of `soak.csv`; `soak.svg` is its picture. Fails if a call fails that
@@ -10,6 +12,7 @@ margins.
 """
 
 import argparse
+import contextlib
 import csv
 import random
 import socket
@@ -25,7 +28,9 @@ from harness import BINARY, MODEL, ROOT
 from harness.calls import Caller, batch, comment, grpc, item, part
 from harness.certificates import Authority
 from harness.chart import Panel, write
+from harness.dashboard import picture as draw_dashboard
 from harness.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, call_headers, frame, message
+from harness.prometheus import Prometheus, installed
 from harness.server import Server
 from harness.tokens import new_token, put
 
@@ -210,11 +215,29 @@ def run(args, server: Server, access: Access) -> list[dict]:
     return rows
 
 
+@contextlib.contextmanager
+def watched(args, server: Server, folder: Path):
+    """With --dashboard, a Prometheus beside the block, and the dashboard's picture after it."""
+    if not args.dashboard:
+        yield
+        return
+    if (tools := installed()) is None:
+        sys.exit("Prometheus cannot be installed here; leave out --dashboard")
+    prometheus, begun = Prometheus(tools, folder, server.known["serving metrics"], 15), time.time()
+    try:
+        yield
+        draw_dashboard(prometheus, begun, time.time(), args.out / "dashboard.svg")
+        print(f"{args.out}/dashboard.svg")
+    finally:
+        prometheus.stop()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--rate", type=float, default=4, help="calls per second; the default leaves a machine mostly idle")
     parser.add_argument("--rotate", type=float, default=180, help="seconds between two certificates")
+    parser.add_argument("--dashboard", action="store_true", help="draw the dashboard; needs Prometheus")
     parser.add_argument("--binary", default=BINARY)
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--out", type=Path, default=ROOT / "target/soak")
@@ -222,7 +245,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         access = Access(Path(folder), args.binary)
         with Server(args.binary, args.model, *access.flags(), "--answer-cache-mib", 4) as server:
-            rows = run(args, server, access)
+            with watched(args, server, Path(folder)):
+                rows = run(args, server, access)
             failed = server.metric("ko_sentiment_steps_failed_total")
             reloads = server.metric("ko_sentiment_reloads_total", kind="certificates", outcome="done")
             code = server.stop()

@@ -6,22 +6,18 @@ find the server up, every metric of the documentation's table, no fault in any r
 the dashboard. Where Prometheus cannot be installed, it says so and skips, unless CI_REQUIRE_PROMETHEUS is set.
 """
 
-import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.parse
-import urllib.request
 from pathlib import Path
 
 from harness import BINARY, MODEL, ROOT
+from harness.prometheus import RULES, Prometheus, dashboard, fetch, filled, installed
 from harness.server import Server
 
-RULES = ROOT / "deploy/prometheus"
 PATIENCE = 120  # seconds for anything to come about
 
 
@@ -30,23 +26,12 @@ def say(text: str) -> None:
 
 
 def tools() -> Path:
-    installed = subprocess.run([ROOT / "scripts/install-prometheus.sh"], stdout=subprocess.PIPE, text=True)
-    if installed.returncode == 3 and not os.environ.get("CI_REQUIRE_PROMETHEUS"):
+    if (found := installed()) is None:
+        if os.environ.get("CI_REQUIRE_PROMETHEUS"):
+            sys.exit("test-prometheus: FAILED: Prometheus cannot be installed")
         say("SKIPPED: no Prometheus here")
         sys.exit(0)
-    installed.check_returncode()
-    return Path(installed.stdout.strip())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def fetch(url: str, **headers: str) -> str:
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
-        return answer.read().decode()
+    return found
 
 
 def wait_for(what: str, check):
@@ -80,28 +65,6 @@ def ask(endpoint: str) -> None:
     codes += [call("reason", "편집이 깔끔해서 좋았어요")]
     assert codes == [0] * 5, codes
     assert call("classify", " ") != 0
-
-
-class Prometheus:
-    """A running Prometheus."""
-
-    def __init__(self, bin: Path, folder: Path, target: str):
-        config = (RULES / "prometheus.yml").read_text()
-        config = config.replace("localhost:9464", target).replace("rules.yml", str(RULES / "rules.yml"))
-        config = re.sub(r"(scrape|evaluation)_interval: 15s", r"\1_interval: 1s", config)
-        (folder / "prometheus.yml").write_text(config)
-        self.base = f"http://127.0.0.1:{free_port()}"
-        flags = ["--storage.tsdb.path", folder / "data", "--web.listen-address", self.base.removeprefix("http://")]
-        flags = [f"--config.file={folder}/prometheus.yml", *map(str, flags)]
-        self.process = subprocess.Popen([bin / "prometheus", *flags], stderr=(folder / "prometheus.log").open("w"))
-
-    def get(self, path: str, **query: str):
-        url = f"{self.base}/api/v1/{path}?{urllib.parse.urlencode(query)}"
-        return json.loads(fetch(url))["data"]
-
-    def value(self, query: str) -> float | None:
-        result = self.get("query", query=query)["result"]
-        return float(result[0]["value"][1]) if result else None
 
 
 def documented() -> list[tuple[str, str]]:
@@ -140,14 +103,11 @@ def check_rules(prometheus: Prometheus) -> None:
 
 
 def check_dashboard(prometheus: Prometheus) -> None:
-    panels = json.loads((ROOT / "deploy/grafana/dashboard.json").read_text())["panels"]
-    queries = [(panel["title"], target["expr"]) for panel in panels for target in panel.get("targets", [])]
+    queries = [(panel["title"], target["expr"]) for panel in dashboard() for target in panel.get("targets", [])]
     answered = 0
     for title, query in queries:
-        for variable, text in [("$job", ".*"), ("$instance", ".*"), ("$__rate_interval", "1m")]:
-            query = query.replace(variable, text)
         try:
-            answered += bool(prometheus.get("query", query=query)["result"])
+            answered += bool(prometheus.get("query", query=filled(query, "1m"))["result"])
         except OSError as error:
             sys.exit(f"test-prometheus: FAILED: the panel {title!r} asks {query!r}: {error}")
     say(f"{len(queries)} queries of the dashboard are understood, {answered} have data")
@@ -172,8 +132,7 @@ def main() -> None:
             check_rules(prometheus)
             check_dashboard(prometheus)
         finally:
-            prometheus.process.terminate()
-            prometheus.process.wait()
+            prometheus.stop()
     say("passed")
 
 

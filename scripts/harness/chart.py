@@ -38,36 +38,39 @@ def text(x: float, y: float, words: str, anchor: str = "start", size: int = 12, 
     return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{colour}">{escape(words)}</text>'
 
 
-def draw(panel: Panel, offset: float) -> list[str]:
+def draw(panel: Panel, offset: float, width: float = WIDTH, height: float = HEIGHT) -> list[str]:
     points = [point for line in panel.lines.values() for point in line] or [(0.0, 0.0)]
     low, high = min(x for x, _ in points), max(x for x, _ in points)
     top = max(max(y for _, y in points) * 1.08, 1e-9)
-    wide, tall = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    wide, tall = width - LEFT - RIGHT, height - TOP - BOTTOM
     at_x = lambda x: LEFT + wide * (x - low) / ((high - low) or 1)
     at_y = lambda y: offset + TOP + tall * (1 - y / top)
     out = [text(LEFT, offset + 20, panel.title, size=14, colour="#000")]
     step, y = nice(top), 0.0
     while y <= top:
-        out.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at_y(y):.1f}" y2="{at_y(y):.1f}" stroke="#ddd"/>')
+        out.append(f'<line x1="{LEFT}" x2="{width - RIGHT}" y1="{at_y(y):.1f}" y2="{at_y(y):.1f}" stroke="#ddd"/>')
         out.append(text(LEFT - 6, at_y(y) + 4, number(y), "end", 11))
         y += step
     step = nice(high - low or 1)
     x = step * -(-low // step)
     while x <= high:
-        out.append(text(at_x(x), offset + HEIGHT - BOTTOM + 15, number(x), "middle", 11))
+        out.append(text(at_x(x), offset + height - BOTTOM + 15, number(x), "middle", 11))
         x += step
-    out.append(text(WIDTH - RIGHT, offset + HEIGHT - 3, panel.x, "end", 11))
+    out.append(text(width - RIGHT, offset + height - 3, panel.x, "end", 11))
     for name, x in panel.marks.items():
         ends = f'x1="{at_x(x):.1f}" x2="{at_x(x):.1f}" y1="{offset + TOP}" y2="{offset + TOP + tall}"'
         out.append(f'<line {ends} stroke="#999" stroke-dasharray="4"/>')
         out.append(text(at_x(x) + 3, offset + TOP + 10, name, size=10, colour="#777"))
-    legend = float(WIDTH - RIGHT)
+    if fits := sum(9 * len(name) + 14 for name in panel.lines) < wide - 8 * len(panel.title):
+        legend, line_y = float(width - RIGHT), offset + 20
+    else:
+        legend, line_y = float(width - RIGHT - 7 * len(panel.x) - 8), offset + height - 3
     for (name, line), colour in zip(reversed(panel.lines.items()), COLOURS[len(panel.lines) - 1 :: -1]):
         path = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in line)
         out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
         if len(panel.lines) > 1:
-            out.append(text(legend, offset + 20, name, "end", 12, colour))
-            legend -= 9 * len(name) + 14
+            out.append(text(legend, line_y, name, "end", 12 if fits else 10, colour))
+            legend -= (9 if fits else 6) * len(name) + 14
     return out
 
 

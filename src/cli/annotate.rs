@@ -11,6 +11,7 @@ use super::annotate_args::{OutArgs, RowArgs};
 use super::answerer_args::AnswererArgs;
 use super::data_args::{ReadArgs, warn_refused};
 use super::interrupt::Interrupt;
+use super::out::tell;
 use super::predict::PaceArgs;
 use super::progress::Progress;
 use super::run::{Failure, block_on};
@@ -95,7 +96,7 @@ pub fn run(args: &AnnotateArgs) -> Result<ExitCode, Failure> {
             Ok(args.tell(&summary))
         }
         Err(Ended::Interrupted(message)) => {
-            eprintln!("{message}");
+            tell(format_args!("{message}"));
             Ok(ExitCode::from(INTERRUPTED))
         }
         Err(Ended::Failed(failure)) => Err(failure),
@@ -151,18 +152,18 @@ impl AnnotateArgs {
     fn tell(&self, summary: &Summary) -> ExitCode {
         let [positive, neutral, negative] = summary.answered;
         let answered = positive + neutral + negative;
-        eprintln!(
+        tell(format_args!(
             "{}: {} rows; 긍정 {positive}, 중립 {neutral}, 부정 {negative}, withheld {}",
             self.out.name(),
             summary.written,
             summary.abstained
-        );
+        ));
         if summary.cut > 0 {
-            eprintln!(
+            tell(format_args!(
                 "{}; a cell of .xlsx holds 32,767 characters, and the `error` column names what is cut; write .csv \
                  or .parquet to keep all",
                 cut_rows(summary.cut)
-            );
+            ));
         }
         warn_refused(Counts { read: answered, refused: summary.refused.count }, &summary.refused);
         ExitCode::from(if summary.refused.count > 0 { SOME_REFUSED } else { 0 })

@@ -25,6 +25,7 @@ use crate::files::{output, split};
 use crate::gguf::tensor_type::FileType;
 use crate::load_test::peak_memory;
 
+use super::out::tell;
 use super::profile_arg::{self, ProfileArgError, read_profile};
 use super::ranges::{THREADS, file_size, whole};
 use super::trial;
@@ -332,14 +333,14 @@ impl DownloadMeter {
         let Ok(mut last) = self.file.lock() else { return };
         if *last != file {
             *last = file.to_owned();
-            print_line(&format!("downloading {file} ({size} bytes)"));
+            tell(format_args!("downloading {file} ({size} bytes)"));
         }
     }
 
     fn note(&self, note: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| print_line(note)),
-            None => print_line(note),
+            Some(bar) => bar.suspend(|| tell(format_args!("{note}"))),
+            None => tell(format_args!("{note}")),
         }
     }
 
@@ -356,11 +357,6 @@ fn progress_bar(total: u64) -> ProgressBar {
     );
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-/// Prints to stderr; that nobody reads it is no reason to stop.
-fn print_line(line: &str) {
-    let _closed = writeln!(io::stderr(), "{line}");
 }
 
 /// A progress bar on a terminal, a line now and then elsewhere.
@@ -388,7 +384,7 @@ impl Meter {
             }
             (Some(bar), Progress::Verifying) => bar.set_message("checking the result"),
             (None, Progress::Written { bytes, tensor }) => self.line(bytes, tensor),
-            (None, Progress::Verifying) => print_line("checking the result"),
+            (None, Progress::Verifying) => tell(format_args!("checking the result")),
         }
     }
 
@@ -402,7 +398,7 @@ impl Meter {
         let rate = bytes as f64 / seconds;
         let left = (self.total - bytes) as f64 / rate;
         let percent = bytes as f64 / self.total as f64 * 100.0;
-        print_line(&format!("{percent:3.0} %  {:.0} MB/s  {left:.0} s left  {tensor}", rate / 1e6));
+        tell(format_args!("{percent:3.0} %  {:.0} MB/s  {left:.0} s left  {tensor}", rate / 1e6));
     }
 
     fn clear(&self) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::out::tell;
 use crate::dataset::{
     self, Columns, Counts, Encoding, Format, LabelMap, Place, ReadOptions, Refused, RefusedRows, Row,
 };
@@ -206,13 +207,13 @@ pub fn warn_refused(counts: Counts, refused: &RefusedRows) {
     if refused.count == 0 {
         return;
     }
-    eprintln!("{} of {} rows are refused:", counts.refused, counts.total());
+    tell(format_args!("{} of {} rows are refused:", counts.refused, counts.total()));
     for row in &refused.first {
-        eprintln!("  {row}");
+        tell(format_args!("  {row}"));
     }
     let more = refused.count - refused.first.len() as u64;
     if more > 0 {
-        eprintln!("  and {more} more");
+        tell(format_args!("  and {more} more"));
     }
 }
 

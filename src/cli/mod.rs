@@ -61,6 +61,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use self::out::tell;
 use self::run::Failure;
 use crate::telemetry::{self, LogFormat};
 use crate::text::escape;
@@ -151,7 +152,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Err(error) if nobody_reads(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             // Whatever a message has picked up from files, servers and arguments.
-            eprintln!("error: {}", escape::message(&error.to_string()));
+            tell(format_args!("error: {}", escape::message(&error.to_string())));
             ExitCode::FAILURE
         }
     }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
+use super::out::tell;
+
 /// Time between two lines.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
@@ -54,7 +56,7 @@ impl Progress {
             }
             None if self.said.elapsed() >= LINE_EVERY => {
                 self.said = Instant::now();
-                eprintln!("{}", self.line());
+                tell(format_args!("{}", self.line()));
             }
             None => {}
         }

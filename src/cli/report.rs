@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::data_args::ReadArgs;
+use super::out::tell;
 use super::run::CliResult;
 use crate::files::output::{check_target, replace};
 use crate::report::{Language, collect, page};
@@ -48,6 +49,6 @@ pub fn run(args: &ReportArgs) -> CliResult {
     let name = args.file.file_name().unwrap_or(args.file.as_os_str()).to_string_lossy();
     let page = page(&findings, &name, args.language);
     replace(&args.out, page.as_bytes())?;
-    eprintln!("{}: {} of {} rows", shown_path(&args.out), findings.total(), findings.rows);
+    tell(format_args!("{}: {} of {} rows", shown_path(&args.out), findings.total(), findings.rows));
     Ok(())
 }

@@ -2,9 +2,9 @@
 //! server holds what has come, for nobody's benefit.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -16,6 +16,9 @@ use tonic::codegen::Bytes;
 use super::meters::ServerMeters;
 use super::status;
 
+/// What a message may bring as fast as it comes, in bytes. What exceeds it is paced.
+const UNPACED: usize = 256 << 10;
+
 /// Bytes before a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
@@ -25,6 +28,7 @@ pub struct Unfinished {
     limit: usize,
     per_connection: usize,
     patience: Duration,
+    pace: Mutex<Pace>,
     meters: Arc<ServerMeters>,
 }
 
@@ -35,13 +39,34 @@ impl Unfinished {
         let one = message.saturating_add(PREFIX);
         let limit = limit.max(one);
         let per_connection = one.max(limit / 4);
-        Arc::new(Self { held: AtomicUsize::new(0), limit, per_connection, patience, meters })
+        let pace = Mutex::new(Pace { paid: Instant::now() });
+        Arc::new(Self { held: AtomicUsize::new(0), limit, per_connection, patience, pace, meters })
     }
 
     /// A request's body within these bounds; `own` counts what its connection holds.
     pub fn bound(self: &Arc<Self>, inner: Body, own: Arc<AtomicUsize>) -> Body {
         let (all, framing) = (self.clone(), Framing::default());
-        Body::new(Bounded { inner, all, own, framing, held: 0, until: None })
+        Body::new(Bounded { inner, all, own, framing, held: 0, until: None, pause: None })
+    }
+}
+
+/// How fast large messages may arrive, all together. The engine takes minutes for one of the largest, so nobody waits for
+/// this; a flood of them leaves the cores to calls. It is the generic cell rate algorithm (ITU-T I.371, annex A).
+#[derive(Debug)]
+struct Pace {
+    /// When all bytes so far would have arrived at the rate.
+    paid: Instant,
+}
+
+impl Pace {
+    const BYTES_PER_SECOND: f64 = (32 << 20) as f64;
+    /// How far ahead of the rate the sum may be.
+    const BURST: Duration = Duration::from_millis(50);
+
+    /// Takes `bytes` that have come `now`, and returns until when no more should.
+    fn take(&mut self, now: Instant, bytes: usize) -> Option<Instant> {
+        self.paid = self.paid.max(now) + Duration::from_secs_f64(bytes as f64 / Self::BYTES_PER_SECOND);
+        self.paid.checked_sub(Self::BURST).filter(|&until| until > now)
     }
 }
 
@@ -90,6 +115,8 @@ struct Bounded {
     held: usize,
     /// Until when the rest of a message must go on arriving.
     until: Option<Pin<Box<Sleep>>>,
+    /// Until when nothing more is taken of a large one. HTTP/2's flow control makes the sender wait.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Bounded {
@@ -112,7 +139,12 @@ impl Bounded {
             self.until = None;
             return Ok(());
         }
-        let until = Instant::now() + self.all.patience;
+        let time = Instant::now();
+        if now > UNPACED {
+            let mut pace = self.all.pace.lock().unwrap_or_else(PoisonError::into_inner);
+            self.pause = pace.take(time, bytes.len()).map(|until| Box::pin(tokio::time::sleep_until(until)));
+        }
+        let until = time + self.all.patience;
         self.until.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until))).as_mut().reset(until);
         Ok(())
     }
@@ -134,6 +166,10 @@ impl HttpBody for Bounded {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
+        if let Some(pause) = &mut this.pause {
+            ready!(pause.as_mut().poll(cx));
+            this.pause = None;
+        }
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let counted = frame.data_ref().map_or(Ok(()), |bytes| this.count(bytes));
@@ -179,6 +215,23 @@ mod tests {
     }
 
     #[test]
+    fn large_messages_arrive_at_a_rate() {
+        const MIB: usize = 1 << 20;
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut pace = Pace { paid: start };
+        let mut check = |now: u64, bytes: usize, until: Option<u64>| {
+            assert_eq!(pace.take(at(now), bytes), until.map(at), "{bytes} bytes after {now} ms");
+        };
+        check(0, MIB, None);
+        check(0, 7 * MIB, Some(200));
+        check(0, 8 * MIB, Some(450));
+        check(450, 8 * MIB, Some(700));
+        check(10_000, MIB, None);
+        check(10_000, 7 * MIB, Some(10_200));
+    }
+
+    #[test]
     fn a_connection_holds_a_quarter_and_gives_it_back() {
         let all = Unfinished::new(1000, 100, Duration::from_secs(1), Arc::default());
         let body = |own: &Arc<AtomicUsize>| Bounded {
@@ -188,6 +241,7 @@ mod tests {
             framing: Framing::default(),
             held: 0,
             until: None,
+            pause: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _entered = runtime.enter();

@@ -124,6 +124,19 @@ async fn pipes_are_read_and_written() {
     .await;
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_standard_error_ends_nothing() {
+    with(Fake::default(), |place| {
+        place.write("in.csv", "comment\n좋아요\n \n별로\n");
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let status = place.command(&["in.csv", "--out", "out.csv"]).stderr(full).status().unwrap();
+        assert_eq!(status.code(), Some(3), "one row is refused");
+        assert_eq!(place.records("out.csv").len(), 3);
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_is_said_first() {
     with(Fake::default(), |place| {

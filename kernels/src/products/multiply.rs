@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::few;
 use super::panel::{self, COLUMNS, Columns, Narrow, Wide};
-use super::rows::{Bytes, ROWS, Words};
+use super::rows::{Bytes, ROWS, Signed, Words};
 use super::tile;
 use super::weights::{BLOCK, Decoded, Kind, Weights};
 use crate::available;
@@ -52,6 +53,8 @@ pub enum Rounded<'a> {
     Bytes(&'a [Bytes]),
     /// In 8 bits with a scale per 32, as words.
     Words(&'a [Words]),
+    /// In 8 bits with a scale per 32, for few rows.
+    Signed(&'a [Signed]),
 }
 
 /// How activations are rounded.
@@ -61,14 +64,19 @@ pub enum Form {
     Bytes,
     /// To 8 bits with a scale per 32, as words.
     Words,
+    /// To 8 bits with a scale per 32, for few rows.
+    Signed,
 }
 
 impl Form {
-    /// What products with such weights take.
-    pub const fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Q8_0 => Self::Words,
-            Kind::Q4K | Kind::Q5K | Kind::Q6K => Self::Bytes,
+    /// What is fastest for products of so many rows with such weights, as measured; `None` for llama.cpp's own.
+    pub const fn of(kind: Kind, rows: usize) -> Option<Self> {
+        match (kind, rows) {
+            (_, 0..2) => None,
+            (Kind::Q8_0, 2..16) => Some(Self::Signed),
+            (Kind::Q8_0, _) => Some(Self::Words),
+            (_, 2..4) => None,
+            (Kind::Q4K | Kind::Q5K | Kind::Q6K, _) => Some(Self::Bytes),
         }
     }
 }
@@ -117,6 +125,16 @@ pub fn round_to_words(x: &Activations, group: usize, to: &mut [Words]) {
     unsafe { words(x, group, to) }
 }
 
+/// Rounds a group of rows into the group's blocks.
+///
+/// # Panics
+/// If they are not [`available`], or rows are shorter than said.
+pub fn round_to_signed(x: &Activations, group: usize, to: &mut [Signed]) {
+    assert!(available(), "not made for this CPU");
+    // SAFETY: the features are there.
+    unsafe { signed(x, group, to) }
+}
+
 #[target_feature(enable = "avx2,fma,f16c")]
 fn bytes(x: &Activations, group: usize, to: &mut [Bytes]) {
     if group * ROWS + ROWS > x.rows {
@@ -133,7 +151,16 @@ fn words(x: &Activations, group: usize, to: &mut [Words]) {
     x.blocks(group, |block, row, x| to[block].set(row, x));
 }
 
-/// Multiplies some rows by the columns of one panel, and gives `put` each row, the first column and its results.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn signed(x: &Activations, group: usize, to: &mut [Signed]) {
+    if group * ROWS + ROWS > x.rows {
+        to.fill(Signed::ZERO);
+    }
+    x.blocks(group, |block, row, x| to[block].set(row, x));
+}
+
+/// Multiplies some rows by the columns of one panel, and gives `put` up to [`ROWS`] rows' results at a time, with the first
+/// row and the first column. Past the weights' columns, results mean nothing.
 ///
 /// # Panics
 /// If the products are not [`available`], the rows are not rounded as the weights want it, or anything is shorter
@@ -143,13 +170,13 @@ pub fn multiply(
     x: Rounded,
     (panel, rows): (usize, Range<usize>),
     scratch: &mut Scratch,
-    mut put: impl FnMut(usize, usize, &[f32]),
+    mut put: impl FnMut(usize, usize, &[[f32; COLUMNS]]),
 ) {
     Task { weights, panel, rows }.multiply(x, scratch, &mut put);
 }
 
-/// Takes a row, the first column and the results.
-type Put<'a> = &'a mut dyn FnMut(usize, usize, &[f32]);
+/// Takes the first row, the first column and the rows' results.
+type Put<'a> = &'a mut dyn FnMut(usize, usize, &[[f32; COLUMNS]]);
 
 /// Some rows and one panel's columns. `rows` begins with a group.
 struct Task<'a> {
@@ -169,6 +196,7 @@ impl Task<'_> {
                 (Kind::Q5K, Rounded::Bytes(x)) => self.with_minima::<4>(x, scratch, put),
                 (Kind::Q4K, Rounded::Bytes(x)) => self.with_minima::<8>(x, scratch, put),
                 (Kind::Q8_0, Rounded::Words(x)) => self.eight_bits(x, scratch, put),
+                (Kind::Q8_0, Rounded::Signed(x)) => self.few_rows(x, put),
                 _ => unreachable!("activations rounded for other weights"),
             }
         }
@@ -196,6 +224,24 @@ impl Task<'_> {
         self.tiles(x, |x| tile::eight_bits(x, &scratch.wide, self.weights.width), put);
     }
 
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn few_rows(&self, x: &[Signed], put: Put) {
+        let first = self.panel * COLUMNS;
+        let blocks = blocks(self.weights.width);
+        let group = |row: usize| &x[row / ROWS * blocks..][..blocks];
+        for row in self.rows.clone().step_by(2 * ROWS) {
+            let next = row + ROWS;
+            if next < self.rows.end {
+                let [a, b] = few::eight_bits([group(row), group(next)], self.weights, first);
+                put(row, first, &a);
+                put(next, first, &b[..ROWS.min(self.rows.end - next)]);
+            } else {
+                let [a] = few::eight_bits([group(row)], self.weights, first);
+                put(row, first, &a[..ROWS.min(self.rows.end - row)]);
+            }
+        }
+    }
+
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     fn unpack_narrow<const QUADS: usize>(&self, scratch: &mut Scratch) {
@@ -209,14 +255,10 @@ impl Task<'_> {
     /// Computes a tile after the other.
     #[inline(always)]
     fn tiles<X>(&self, x: &[X], tile: impl Fn(&[X]) -> tile::Tile, put: Put) {
-        let first = self.panel * COLUMNS;
-        let count = (self.weights.columns - first).min(COLUMNS);
         let blocks = blocks(self.weights.width);
         for row in self.rows.clone().step_by(ROWS) {
             let results = tile(&x[row / ROWS * blocks..][..blocks]);
-            for (i, results) in results.iter().enumerate().take(self.rows.end - row) {
-                put(row + i, first, &results[..count]);
-            }
+            put(row, self.panel * COLUMNS, &results[..ROWS.min(self.rows.end - row)]);
         }
     }
 }
@@ -226,9 +268,19 @@ mod tests {
     use super::*;
     use crate::random::SplitMix64;
 
+    /// Kinds of weights with the forms that they take.
+    const FORMS: [(Kind, Form); 5] = [
+        (Kind::Q4K, Form::Bytes),
+        (Kind::Q5K, Form::Bytes),
+        (Kind::Q6K, Form::Bytes),
+        (Kind::Q8_0, Form::Words),
+        (Kind::Q8_0, Form::Signed),
+    ];
+
     /// Weights and activations of some shape.
     struct Case {
         kind: Kind,
+        form: Form,
         data: Vec<u8>,
         x: Vec<f32>,
         shape: Shape,
@@ -245,6 +297,7 @@ mod tests {
     struct Held {
         bytes: Vec<Bytes>,
         words: Vec<Words>,
+        signed: Vec<Signed>,
     }
 
     fn random_shape(kind: Kind, random: &mut SplitMix64) -> Shape {
@@ -258,20 +311,20 @@ mod tests {
 
     impl Case {
         /// Random bytes are weights of every kind; their factors are small numbers.
-        fn new(kind: Kind, shape: Shape, random: &mut SplitMix64) -> Self {
+        fn new((kind, form): (Kind, Form), shape: Shape, random: &mut SplitMix64) -> Self {
             let (weights, bytes) = kind.block();
             let mut byte = || (random.uniform() * 256.0) as u8;
             let mut data: Vec<u8> =
                 (0..shape.columns * shape.width / weights * bytes).map(|_| byte()).collect();
             kind.tame(&mut data);
             let x = (0..shape.rows * shape.width).map(|_| (random.uniform() * 8.0 - 4.0) as f32).collect();
-            Self { kind, data, x, shape }
+            Self { kind, form, data, x, shape }
         }
 
         /// Blocks that are all of one byte, and their scales of another.
-        fn uniform(kind: Kind, weight: u8, scale: u8, x: impl Fn(usize) -> f32) -> Self {
+        fn uniform((kind, form): (Kind, Form), weight: u8, scale: u8, x: impl Fn(usize) -> f32) -> Self {
             let shape = Shape { rows: 5, columns: 2, width: 512 };
-            let mut case = Self::new(kind, shape, &mut SplitMix64::new(1));
+            let mut case = Self::new((kind, form), shape, &mut SplitMix64::new(1));
             let scales = match kind {
                 Kind::Q4K | Kind::Q5K => 4..16,
                 Kind::Q6K => 192..208,
@@ -302,11 +355,13 @@ mod tests {
             let mut held = Held {
                 bytes: vec![Bytes::ZERO; x.groups() * blocks],
                 words: vec![Words::ZERO; x.groups() * blocks],
+                signed: vec![Signed::ZERO; x.groups() * blocks],
             };
             for group in 0..x.groups() {
                 let blocks = group * blocks..(group + 1) * blocks;
                 round_to_bytes(&x, group, &mut held.bytes[blocks.clone()]);
-                round_to_words(&x, group, &mut held.words[blocks]);
+                round_to_words(&x, group, &mut held.words[blocks.clone()]);
+                round_to_signed(&x, group, &mut held.signed[blocks]);
             }
             held
         }
@@ -315,17 +370,21 @@ mod tests {
         fn multiply(&self, part: usize) -> Vec<f32> {
             let Shape { rows, columns, .. } = self.shape;
             let held = self.round();
-            let x = match Form::of(self.kind) {
+            let x = match self.form {
                 Form::Bytes => Rounded::Bytes(&held.bytes),
                 Form::Words => Rounded::Words(&held.words),
+                Form::Signed => Rounded::Signed(&held.signed),
             };
             let mut results = vec![f32::NAN; rows * columns];
             let mut scratch = Scratch::default();
             for panel in 0..panels(columns) {
                 for first in (0..rows).step_by(part) {
                     let task = (panel, first..rows.min(first + part));
-                    multiply(&self.weights(), x, task, &mut scratch, |row, column, part| {
-                        results[row * columns + column..][..part.len()].copy_from_slice(part);
+                    multiply(&self.weights(), x, task, &mut scratch, |row, column, parts| {
+                        let count = COLUMNS.min(columns - column);
+                        for (i, part) in parts.iter().enumerate() {
+                            results[(row + i) * columns + column..][..count].copy_from_slice(&part[..count]);
+                        }
                     });
                 }
             }
@@ -338,7 +397,7 @@ mod tests {
             let (place, row) = (row / ROWS * blocks, row % ROWS);
             let number = |i: usize| {
                 let (block, i) = (place + i / BLOCK, i % BLOCK);
-                match Form::of(self.kind) {
+                match self.form {
                     Form::Bytes => {
                         let block = &held.bytes[block];
                         (f64::from(block.quads[i / 4][row][i % 4]) - 128.0) * f64::from(block.scales[row])
@@ -346,6 +405,10 @@ mod tests {
                     Form::Words => {
                         let block = &held.words[block];
                         f64::from(block.pairs[i / 2][row][i % 2]) * f64::from(block.scales[i / 32][row])
+                    }
+                    Form::Signed => {
+                        let part = &held.signed[block].parts[i / 32];
+                        f64::from(part.numbers[row][i % 32]) * f64::from(part.scales[row])
                     }
                 }
             };
@@ -367,10 +430,10 @@ mod tests {
                     let (sum, size) =
                         terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
                     let got = f64::from(results[row * columns + column]);
-                    let (kind, shape) = (self.kind, self.shape);
+                    let (kind, form, shape) = (self.kind, self.form, self.shape);
                     assert!(
                         (got - sum).abs() <= 2e-6 * size,
-                        "{kind:?} {shape:?} {row} {column}: {got}, {sum}"
+                        "{kind:?} {form:?} {shape:?} {row} {column}: {got}, {sum}"
                     );
                 }
             }
@@ -383,12 +446,12 @@ mod tests {
             return;
         }
         let mut random = SplitMix64::new(1);
-        for kind in Kind::ALL {
+        for form in FORMS {
             for _ in 0..12 {
-                let shape = random_shape(kind, &mut random);
-                Case::new(kind, shape, &mut random).check();
+                let shape = random_shape(form.0, &mut random);
+                Case::new(form, shape, &mut random).check();
             }
-            Case::new(kind, Shape { rows: 600, columns: 3, width: 256 }, &mut random).check();
+            Case::new(form, Shape { rows: 600, columns: 3, width: 256 }, &mut random).check();
         }
     }
 
@@ -397,12 +460,12 @@ mod tests {
         if !available() {
             return;
         }
-        for kind in Kind::ALL {
+        for form in FORMS {
             for weight in [0x00, 0x0F, 0x7F, 0x80, 0x88, 0xFF] {
                 for scale in [0x00, 0x3F, 0x7F, 0x80, 0xFF] {
-                    Case::uniform(kind, weight, scale, |_| 4.0).check();
-                    Case::uniform(kind, weight, scale, |_| -4.0).check();
-                    Case::uniform(kind, weight, scale, |i| if i % 3 == 0 { 4.0 } else { -4.0 }).check();
+                    Case::uniform(form, weight, scale, |_| 4.0).check();
+                    Case::uniform(form, weight, scale, |_| -4.0).check();
+                    Case::uniform(form, weight, scale, |i| if i % 3 == 0 { 4.0 } else { -4.0 }).check();
                 }
             }
         }
@@ -413,10 +476,10 @@ mod tests {
         if !available() {
             return;
         }
-        for kind in Kind::ALL {
+        for form in FORMS {
             for x in [0.0, -0.0, 1e-40, 1e-31] {
-                let results = Case::uniform(kind, 0xFF, 0x7F, |_| x).multiply(ROWS);
-                assert!(results.iter().all(|y| *y == 0.0), "{kind:?} {x}");
+                let results = Case::uniform(form, 0xFF, 0x7F, |_| x).multiply(ROWS);
+                assert!(results.iter().all(|y| *y == 0.0), "{form:?} {x}");
             }
         }
     }
@@ -426,15 +489,15 @@ mod tests {
         if !available() {
             return;
         }
-        for kind in Kind::ALL {
+        for form in FORMS {
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 let case =
-                    |x: f32| Case::uniform(kind, 0x5A, 0x11, |i| if i == 2 * 512 + 300 { x } else { 0.5 });
+                    |x: f32| Case::uniform(form, 0x5A, 0x11, |i| if i == 2 * 512 + 300 { x } else { 0.5 });
                 let (results, expected) = (case(bad).multiply(8), case(0.5).multiply(8));
                 for (row, (got, expected)) in results.chunks(2).zip(expected.chunks(2)).enumerate() {
                     match row {
-                        2 => assert!(got.iter().all(|y| !y.is_finite()), "{kind:?} {bad}: {got:?}"),
-                        _ => assert_eq!(got, expected, "{kind:?} {bad}, row {row}"),
+                        2 => assert!(got.iter().all(|y| !y.is_finite()), "{form:?} {bad}: {got:?}"),
+                        _ => assert_eq!(got, expected, "{form:?} {bad}, row {row}"),
                     }
                 }
             }
@@ -447,13 +510,13 @@ mod tests {
             return;
         }
         let mut random = SplitMix64::new(3);
-        for kind in Kind::ALL {
-            let mut case = Case::new(kind, Shape { rows: 22, columns: 20, width: 512 }, &mut random);
+        for form in FORMS {
+            let mut case = Case::new(form, Shape { rows: 22, columns: 20, width: 512 }, &mut random);
             let all = case.multiply(24);
-            assert_eq!(all, case.multiply(ROWS), "{kind:?}: in parts");
+            assert_eq!(all, case.multiply(ROWS), "{form:?}: in parts");
             let last = case.x.split_off(21 * 512);
             (case.x, case.shape.rows) = (last, 1);
-            assert_eq!(all[21 * 20..], case.multiply(ROWS), "{kind:?}: the last row alone");
+            assert_eq!(all[21 * 20..], case.multiply(ROWS), "{form:?}: the last row alone");
         }
     }
 }

@@ -40,6 +40,23 @@ pub struct Words {
     pub scales: [[f32; ROWS]; BLOCK / 32],
 }
 
+/// [`BLOCK`] numbers of four rows in 8 bits with a scale per 32, each row's 32 together.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// Every 32.
+    pub parts: [Part; BLOCK / 32],
+}
+
+/// 32 numbers of four rows.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(32))]
+pub struct Part {
+    /// Each number / scale.
+    pub numbers: [[i8; 32]; ROWS],
+    /// As in [`Words`].
+    pub scales: [f32; ROWS],
+}
+
 impl Bytes {
     /// A block of zeros.
     pub const ZERO: Self =
@@ -93,6 +110,26 @@ impl Words {
     }
 }
 
+impl Signed {
+    /// A block of zeros.
+    pub const ZERO: Self =
+        Self { parts: [Part { numbers: [[0; 32]; ROWS], scales: [0.0; ROWS] }; BLOCK / 32] };
+
+    /// Rounds a row's [`BLOCK`] numbers.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn set(&mut self, row: usize, x: &[f32; BLOCK]) {
+        for (x, part) in x.as_chunks::<32>().0.iter().zip(&mut self.parts) {
+            let (scale, factor) = scale(x, 127.0);
+            part.scales[row] = f16::from_f32(scale).to_f32();
+            part.numbers[row] = [0; 32];
+            if factor != 0.0 {
+                round_to_signed(x, factor, &mut part.numbers[row]);
+            }
+        }
+    }
+}
+
 /// The scale of some numbers that are rounded to ±`most`, and what they are multiplied by: 0 for none.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
@@ -130,18 +167,39 @@ fn round(x: &[f32; 8], factor: f32) -> __m256i {
     _mm256_cvtps_epi32(_mm256_mul_ps(load(x), _mm256_set1_ps(factor)))
 }
 
+/// Rounds numbers to ±127: twice sixteen words as packing leaves them, four of each eight.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn rounded(x: &[f32; 32], factor: f32) -> [__m256i; 2] {
+    let [a, b, c, d] = [0, 1, 2, 3].map(|i| round(&x.as_chunks::<8>().0[i], factor));
+    [_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)]
+}
+
+/// The bytes of [`rounded`] numbers, in their order.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn pack([ab, cd]: [__m256i; 2]) -> __m256i {
+    // Packing works on halves: four numbers of each of the four, twice.
+    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_permutevar8x32_epi32(_mm256_packs_epi16(ab, cd), order)
+}
+
+/// Rounds numbers to ±127.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn round_to_signed(x: &[f32; 32], factor: f32, bytes: &mut [i8; 32]) {
+    // SAFETY: 32 bytes.
+    unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), pack(rounded(x, factor))) };
+}
+
 /// Rounds numbers to 128 ± 127, and gives the sum of what they are rounded to, less 128 each.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn round_to_bytes(x: &[f32; 32], factor: f32, bytes: &mut [u8; 32]) -> i32 {
-    let [a, b, c, d] = [0, 1, 2, 3].map(|i| round(&x.as_chunks::<8>().0[i], factor));
-    // Packing works on halves: four numbers of each of the four, twice.
-    let (ab, cd) = (_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+    let words = rounded(x, factor);
     let ones = _mm256_set1_epi16(1);
-    let sums = [_mm256_madd_epi16(ab, ones), _mm256_madd_epi16(cd, ones)];
-    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    let packed = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(ab, cd), order);
-    let packed = _mm256_xor_si256(packed, _mm256_set1_epi8(i8::MIN));
+    let sums = [_mm256_madd_epi16(words[0], ones), _mm256_madd_epi16(words[1], ones)];
+    let packed = _mm256_xor_si256(pack(words), _mm256_set1_epi8(i8::MIN));
     let mut lanes = [[0i32; 8]; 2];
     // SAFETY: 32 bytes each.
     unsafe {

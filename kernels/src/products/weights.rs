@@ -9,7 +9,7 @@ pub const BLOCK: usize = 256;
 const SMALL_BLOCK: usize = 32;
 
 /// Bytes of a block of [`Kind::Q8_0`]: an f16 and the weights.
-const SMALL_BYTES: usize = 2 + SMALL_BLOCK;
+pub(super) const SMALL_BYTES: usize = 2 + SMALL_BLOCK;
 
 /// Types of weights that there are products for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +37,6 @@ impl Kind {
             Self::Q8_0 => (SMALL_BLOCK, SMALL_BYTES),
         }
     }
-
-    /// Products of fewer rows are left to llama.cpp: unpacking the weights would not pay.
-    pub const fn least_rows(self) -> usize {
-        match self {
-            Self::Q4K | Self::Q5K | Self::Q6K => 4,
-            Self::Q8_0 => 16,
-        }
-    }
 }
 
 /// A matrix of weights. Its columns, the product's, are rows of the file.
@@ -65,7 +57,7 @@ pub struct Weights<'a> {
 impl<'a> Weights<'a> {
     /// The bytes of a column; none beyond the last.
     #[inline]
-    fn column(&self, column: usize) -> &'a [u8] {
+    pub(super) fn column(&self, column: usize) -> &'a [u8] {
         if column >= self.columns {
             return &[];
         }

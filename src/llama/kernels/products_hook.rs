@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use ko_sentiment_kernels::products::multiply::{self, Activations, Form, Rounded, Scratch, blocks, panels};
 use ko_sentiment_kernels::products::panel::COLUMNS;
-use ko_sentiment_kernels::products::rows::{Bytes, ROWS, Words};
+use ko_sentiment_kernels::products::rows::{Bytes, ROWS, Signed, Words};
 use ko_sentiment_kernels::products::weights::{Kind, Weights};
 use llama_cpp_sys_2 as sys;
 
@@ -51,6 +51,7 @@ impl ProductsHook {
 struct Shared {
     bytes: Slot<Bytes>,
     words: Slot<Words>,
+    signed: Slot<Signed>,
     /// Groups of rows that were given out to be rounded, and those that are done.
     given: AtomicUsize,
     rounded: AtomicUsize,
@@ -84,6 +85,7 @@ impl Shared {
         match form {
             Form::Bytes => self.bytes.grow(blocks, Bytes::ZERO),
             Form::Words => self.words.grow(blocks, Words::ZERO),
+            Form::Signed => self.signed.grow(blocks, Signed::ZERO),
         }
     }
 
@@ -91,6 +93,7 @@ impl Shared {
     fn forget(&mut self) {
         *self.bytes.of.get_mut() = std::ptr::null_mut();
         *self.words.of.get_mut() = std::ptr::null_mut();
+        *self.signed.of.get_mut() = std::ptr::null_mut();
     }
 
     /// Rounds activations together with the other threads, unless the last product had the same.
@@ -136,6 +139,7 @@ impl Shared {
             match form {
                 Form::Bytes => self.bytes.of.store(of, Ordering::Relaxed),
                 Form::Words => self.words.of.store(of, Ordering::Relaxed),
+                Form::Signed => self.signed.of.store(of, Ordering::Relaxed),
             }
         }
     }
@@ -191,13 +195,12 @@ fn fits(node: &sys::ggml_tensor) -> Option<Form> {
     // SAFETY: weights have a buffer, which outlives the graph.
     let in_memory = !w.buffer.is_null() && unsafe { sys::ggml_backend_buffer_is_host(w.buffer) };
     let fits = in_memory
-        && size(x.ne[1]) >= kind.least_rows()
         && [w.ne[2], w.ne[3], x.ne[2], x.ne[3]] == [1; 4]
         && (x.type_, node.type_) == (sys::GGML_TYPE_F32, sys::GGML_TYPE_F32)
         && [w.nb[0], x.nb[0], node.nb[0]] == [bytes, 4, 4]
         && size(w.ne[0]).is_multiple_of(weights)
         && x.nb[1].is_multiple_of(4);
-    fits.then(|| Form::of(kind))
+    Form::of(kind, size(x.ne[1])).filter(|_| fits)
 }
 
 /// The weights of a node.
@@ -239,7 +242,7 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
     let Some(kind) = kind(unsafe { (*w).type_ }) else { return };
     // SAFETY: as above.
     let (weights, activations) = unsafe { (weights(w, kind), activations(x)) };
-    let form = Form::of(kind);
+    let Some(form) = Form::of(kind, activations.rows) else { return };
     // SAFETY: ggml calls this on every thread, and begins the next node when all are back.
     let rounded = unsafe {
         match form {
@@ -248,6 +251,9 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
             }
             Form::Words => {
                 Rounded::Words(shared.round(&shared.words, (x, &activations), multiply::round_to_words))
+            }
+            Form::Signed => {
+                Rounded::Signed(shared.round(&shared.signed, (x, &activations), multiply::round_to_signed))
             }
         }
     };
@@ -260,15 +266,18 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
             let (panel, first) = (task / parts, task % parts * part);
             let rows = first..rows.min(first + part);
             multiply::multiply(&weights, rounded, (panel, rows), scratch, |row, column, results| {
-                // SAFETY: within the node's row, and in columns and rows that this task alone writes.
-                let to = unsafe {
-                    let to = node.data.cast::<u8>().add(row * node.nb[1]).cast::<f32>().add(column);
-                    std::slice::from_raw_parts_mut(to, results.len())
-                };
-                // A length that is known is copied without a call.
-                match (<&mut [f32; COLUMNS]>::try_from(&mut *to), <&[f32; COLUMNS]>::try_from(results)) {
-                    (Ok(to), Ok(results)) => *to = *results,
-                    _ => to.copy_from_slice(results),
+                let count = COLUMNS.min(weights.columns - column);
+                for (i, results) in results.iter().enumerate() {
+                    // SAFETY: within the node's row, and in columns and rows that this task alone writes.
+                    let to = unsafe {
+                        let to = node.data.cast::<u8>().add((row + i) * node.nb[1]).cast::<f32>().add(column);
+                        std::slice::from_raw_parts_mut(to, count)
+                    };
+                    // A length that is known is copied without a call.
+                    match <&mut [f32; COLUMNS]>::try_from(&mut *to) {
+                        Ok(to) => *to = *results,
+                        Err(_) => to.copy_from_slice(&results[..count]),
+                    }
                 }
             });
         });
