@@ -15,6 +15,16 @@ pub struct Bounds {
     pub tokens: usize,
 }
 
+impl Bounds {
+    /// Up to where jobs of a class are let in: a quarter stays free of bulk jobs, which would fill all there is.
+    fn for_class(self, class: Class) -> Self {
+        match class {
+            Class::Interactive => self,
+            Class::Bulk => Self { jobs: self.jobs - self.jobs / 4, tokens: self.tokens - self.tokens / 4 },
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Held {
     jobs: usize,
@@ -67,7 +77,8 @@ impl Admission {
     /// [`Full`].
     pub fn enter(&self, load: Load) -> Result<Permit, Full> {
         let mut held = lock(&self.held);
-        let over = held.jobs + 1 > self.bounds.jobs || held.tokens + load.tokens > self.bounds.tokens;
+        let bounds = self.bounds.for_class(load.share.class);
+        let over = held.jobs + 1 > bounds.jobs || held.tokens + load.tokens > bounds.tokens;
         if over && held.jobs > 0 {
             return Err(Full { tokens: held.tokens });
         }
@@ -139,6 +150,23 @@ mod tests {
         drop((b, c));
         assert_eq!(admission.jobs(), 0);
         assert!(enter(1000).is_ok(), "a long job alone is let in");
+    }
+
+    #[test]
+    fn bulk_jobs_leave_room_for_interactive_ones() {
+        let admission = Admission::new(Bounds { jobs: 8, tokens: 800 });
+        let enter = |class, tokens| {
+            let share = Share { class, ..Share::default() };
+            admission.enter(Load { tokens, share, ..Load::default() })
+        };
+        let bulk: Vec<_> = (0..6).map(|_| enter(Class::Bulk, 10).unwrap()).collect();
+        assert!(enter(Class::Bulk, 10).is_err(), "a quarter is not for bulk jobs");
+        let interactive: Vec<_> = (0..2).map(|_| enter(Class::Interactive, 10).unwrap()).collect();
+        assert!(enter(Class::Interactive, 10).is_err());
+        drop((bulk, interactive));
+        let _bulk = enter(Class::Bulk, 600).unwrap();
+        assert!(enter(Class::Bulk, 1).is_err(), "nor a quarter of the tokens");
+        enter(Class::Interactive, 200).unwrap();
     }
 
     #[test]

@@ -11,14 +11,14 @@ pub enum EngineError {
         /// When there should be room again, from the queue's length and the measured speed.
         retry_after: Duration,
     },
-    /// What waits already takes longer than the deadline allows.
+    /// What waits already, and the job itself, take longer than the deadline allows.
     #[error(
-        "the queue takes about {wait:.1?}, which is past the deadline; retry in about {retry_after:.1?}, or allow more time"
+        "the answer would take about {wait:.1?}, which is past the deadline; retry in about {retry_after:.1?}, or allow more time"
     )]
     TooLate {
-        /// How long the job would wait, from what is ahead of it and the measured speed.
+        /// How long the answer would take, from what is ahead of the job, its own tokens and the measured speed.
         wait: Duration,
-        /// When the wait should be short enough.
+        /// When that should be short enough.
         retry_after: Duration,
     },
     /// The memory that reproducible requests need apart could not be had.

@@ -21,8 +21,11 @@ use crate::text::vocabulary::Token;
 const FAILED_STEPS: u32 = 3;
 /// Tokens of a step of a reproducible job: fixed, so that a text being written waits for no long prompt.
 const REPRODUCIBLE_STEP: usize = 128;
+/// How much longer than expected an answer may take: texts and new videos are not expected, and speed varies.
+const CAUTION: f64 = 1.25;
 /// Retries are asked for no sooner than this.
 const SHORTEST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// Places of a job's channel besides those for text: scores, the last token's turn, the end.
 const EXTRA_PLACES: usize = 3;
 
@@ -182,12 +185,13 @@ impl Engine {
         if tokens > limit || spec.branch_cells() > MAX_BRANCH_CELLS {
             return Err(EngineError::TooLong { tokens, limit });
         }
+        let work = spec.tokens.len() + spec.branch_cells();
         let wait = self.expected_wait(spec.share);
-        check_deadline(spec.deadline, wait)?;
-        let load = Load { tokens, work: spec.tokens.len() + spec.branch_cells(), share: spec.share };
+        check_deadline(spec.deadline, (wait + self.time_for(work)).mul_f64(CAUTION))?;
+        let load = Load { tokens, work, share: spec.share };
         let permit = self.admission.enter(load).map_err(|full| {
-            let wait = self.seconds_per_token() * full.tokens as f64;
-            EngineError::Overloaded { retry_after: Duration::from_secs_f64(wait.clamp(0.1, 60.0)) }
+            let wait = self.time_for(full.tokens).clamp(SHORTEST_RETRY, LONGEST_RETRY);
+            EngineError::Overloaded { retry_after: wait }
         })?;
         let text = spec.generation.as_ref().map_or(0, |g| g.max_tokens.min(self.config.stream_buffer));
         let (events, receiver) = mpsc::channel(text + EXTRA_PLACES);
@@ -201,7 +205,13 @@ impl Engine {
 
     /// How long a job of this share would wait for its first step: what is ahead of it, at the measured speed.
     fn expected_wait(&self, share: Share) -> Duration {
-        Duration::from_secs_f64(self.seconds_per_token() * self.admission.ahead(share) as f64)
+        self.time_for(self.admission.ahead(share))
+    }
+
+    /// How long so many tokens take, at the measured speed.
+    fn time_for(&self, tokens: usize) -> Duration {
+        let seconds = self.shared.lock().unwrap_or_else(PoisonError::into_inner).seconds_per_token;
+        Duration::from_secs_f64(seconds * tokens as f64)
     }
 
     /// Tokens of prompt and text that one job may have.
@@ -239,13 +249,10 @@ impl Engine {
     pub fn meters(&self) -> &Meters {
         &self.meters
     }
-
-    fn seconds_per_token(&self) -> f64 {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).seconds_per_token
-    }
 }
 
-/// Refuses a job that would only wait in vain (the Google SRE book, "Handling Overload").
+/// Refuses a job whose answer would come too late: it would be computed in vain, and make others late (the Google SRE
+/// book, "Handling Overload").
 fn check_deadline(deadline: Option<Instant>, wait: Duration) -> Result<(), EngineError> {
     match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
         Some(left) if left < wait => {
