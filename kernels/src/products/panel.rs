@@ -64,6 +64,7 @@ pub type Columns = [Decoded; COLUMNS];
 #[inline(always)]
 fn decode(weights: &Weights, first: usize, block: usize, columns: &mut Columns) {
     for (c, column) in columns.iter_mut().enumerate() {
+        weights.prefetch(first + COLUMNS + c, block);
         weights.decode(first + c, block, column);
     }
 }

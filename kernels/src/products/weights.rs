@@ -1,5 +1,7 @@
 //! Quantised weights as GGUF holds them, and how their blocks are decoded.
 
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+
 use half::f16;
 
 /// Weights of a column that share a scale of the activations, and a block of the K-quants.
@@ -63,6 +65,23 @@ impl<'a> Weights<'a> {
         }
         let (weights, bytes) = self.kind.block();
         &self.data[column * self.stride..][..self.width / weights * bytes]
+    }
+
+    /// Asks for the memory of block `block` of [`BLOCK`] weights of a column: the order in which columns are decoded is
+    /// not one that a CPU foresees.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, column: usize, block: usize) {
+        let bytes = match self.kind {
+            Kind::Q8_0 => BLOCK / SMALL_BLOCK * SMALL_BYTES,
+            kind => kind.block().1,
+        };
+        let at = column * self.stride + block * bytes;
+        for line in (at..at + bytes).step_by(64) {
+            if line < self.data.len() {
+                // SAFETY: within the weights, and a hint only.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(self.data.as_ptr().add(line).cast()) };
+            }
+        }
     }
 
     /// Decodes block `block` of [`BLOCK`] weights of a column. What is beyond the last column or weight is zero.

@@ -15,6 +15,9 @@ use super::custom::Custom;
 /// A thread takes no fewer rows at a time, since weights are unpacked for them.
 const LEAST_PART: usize = 64;
 
+/// Panels that follow each other and go to one thread: the next one's weights are asked for while one is computed.
+const LONGEST_RUN: usize = 8;
+
 /// Turns of the loop before a waiting thread lets others run.
 const SPINS: usize = 2_000;
 
@@ -261,26 +264,44 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
     let panels = panels(weights.columns);
     let parts = (2 * threads).div_ceil(panels).clamp(1, rows.div_ceil(LEAST_PART));
     let part = rows.div_ceil(parts).next_multiple_of(ROWS);
+    let run = (panels / (16 * threads)).clamp(1, LONGEST_RUN);
     SCRATCH.with_borrow_mut(|scratch| {
-        take(&shared.tasks, panels * parts, |task| {
-            let (panel, first) = (task / parts, task % parts * part);
+        take(&shared.tasks, panels.div_ceil(run) * parts, |task| {
+            let (first_panel, first) = (task / parts * run, task % parts * part);
             let rows = first..rows.min(first + part);
-            multiply::multiply(&weights, rounded, (panel, rows), scratch, |row, column, results| {
-                let count = COLUMNS.min(weights.columns - column);
-                for (i, results) in results.iter().enumerate() {
-                    // SAFETY: within the node's row, and in columns and rows that this task alone writes.
-                    let to = unsafe {
-                        let to = node.data.cast::<u8>().add((row + i) * node.nb[1]).cast::<f32>().add(column);
-                        std::slice::from_raw_parts_mut(to, count)
-                    };
-                    // A length that is known is copied without a call.
-                    match <&mut [f32; COLUMNS]>::try_from(&mut *to) {
-                        Ok(to) => *to = *results,
-                        Err(_) => to.copy_from_slice(&results[..count]),
-                    }
-                }
-            });
+            for panel in first_panel..panels.min(first_panel + run) {
+                let task = (panel, rows.clone());
+                // SAFETY: this thread alone was given these rows and columns of the node.
+                multiply::multiply(&weights, rounded, task, scratch, |row, column, results| unsafe {
+                    put(node, (row, column), weights.columns, results);
+                });
+            }
         });
     });
     shared.leave(threads, form, x);
+}
+
+/// Writes rows' results into a node, from a row and column on.
+///
+/// # Safety
+/// A live node of 32-bit floats with these rows and `columns` columns, of which no other thread writes these.
+unsafe fn put(
+    node: &sys::ggml_tensor,
+    (row, column): (usize, usize),
+    columns: usize,
+    results: &[[f32; COLUMNS]],
+) {
+    let count = COLUMNS.min(columns - column);
+    for (i, results) in results.iter().enumerate() {
+        // SAFETY: the caller's.
+        let to = unsafe {
+            let to = node.data.cast::<u8>().add((row + i) * node.nb[1]).cast::<f32>().add(column);
+            std::slice::from_raw_parts_mut(to, count)
+        };
+        // A length that is known is copied without a call.
+        match <&mut [f32; COLUMNS]>::try_from(&mut *to) {
+            Ok(to) => *to = *results,
+            Err(_) => to.copy_from_slice(&results[..count]),
+        }
+    }
 }
