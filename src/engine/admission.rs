@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 use super::share::{Class, Share};
 
 /// The bounds.
@@ -29,8 +31,29 @@ impl Bounds {
 struct Held {
     jobs: usize,
     tokens: usize,
-    /// Tokens to compute, by class and caller; no caller is there without any.
-    work: BTreeMap<(Class, u64), usize>,
+    /// By class and caller; no caller is there without a job.
+    of: BTreeMap<(Class, u64), Own>,
+    /// Callers that wait for room.
+    waiting: BTreeMap<u64, Arc<Notify>>,
+}
+
+/// What a caller has inside.
+#[derive(Debug, Default)]
+struct Own {
+    jobs: usize,
+    /// Tokens to compute.
+    work: usize,
+}
+
+impl Held {
+    /// Whether a bulk caller leaves enough for the others, if there are any: it may hold as much as is free (the dynamic
+    /// thresholds of Choudhury and Hahne, IEEE/ACM Transactions on Networking, 1998).
+    fn is_fair(&self, bounds: Bounds, caller: u64) -> bool {
+        let inside = self.of.keys().any(|(class, other)| *class == Class::Bulk && *other != caller);
+        let others = inside || self.waiting.keys().any(|other| *other != caller);
+        let own = self.of.get(&(Class::Bulk, caller)).map_or(0, |own| own.jobs);
+        !others || own < bounds.jobs.saturating_sub(self.jobs)
+    }
 }
 
 /// What a job brings.
@@ -77,15 +100,42 @@ impl Admission {
     /// [`Full`].
     pub fn enter(&self, load: Load) -> Result<Permit, Full> {
         let mut held = lock(&self.held);
-        let bounds = self.bounds.for_class(load.share.class);
-        let over = held.jobs + 1 > bounds.jobs || held.tokens + load.tokens > bounds.tokens;
-        if over && held.jobs > 0 {
+        if !self.fits(&held, load) {
             return Err(Full { tokens: held.tokens });
         }
         held.jobs += 1;
         held.tokens += load.tokens;
-        *held.work.entry(load.place()).or_default() += load.work;
+        let own = held.of.entry(load.place()).or_default();
+        own.jobs += 1;
+        own.work += load.work;
+        // There may be room for the next one too.
+        if let Some(waiting) = held.waiting.get(&load.share.caller) {
+            waiting.notify_one();
+        }
         Ok(Permit { load, held: self.held.clone() })
+    }
+
+    /// Returns when a small job of this share would fit. Those of one caller return in turn, each when a job has entered or
+    /// left, so that few find the room taken.
+    pub async fn room(&self, share: Share) {
+        let load = Load { share, ..Load::default() };
+        loop {
+            let waiting = {
+                let mut held = lock(&self.held);
+                if self.fits(&held, load) {
+                    return;
+                }
+                held.waiting.entry(share.caller).or_default().clone()
+            };
+            waiting.notified().await;
+        }
+    }
+
+    fn fits(&self, held: &Held, load: Load) -> bool {
+        let Share { class, caller, .. } = load.share;
+        let bounds = self.bounds.for_class(class);
+        let within = held.jobs < bounds.jobs && held.tokens + load.tokens <= bounds.tokens;
+        held.jobs == 0 || within && (class == Class::Interactive || held.is_fair(bounds, caller))
     }
 
     /// Tokens that are computed before a new job of this share, by the queue's rules: those of its caller, as many of
@@ -93,11 +143,11 @@ impl Admission {
     /// it is rather too low than too high.
     pub fn ahead(&self, share: Share) -> usize {
         let held = lock(&self.held);
-        let of = |class| held.work.iter().filter(move |((c, _), _)| *c == class);
-        let own = held.work.get(&(share.class, share.caller)).copied().unwrap_or(0);
-        let class: usize = of(share.class).map(|(_, tokens)| (*tokens).min(own)).sum();
+        let of = |class| held.of.iter().filter(move |((c, _), _)| *c == class);
+        let own = held.of.get(&(share.class, share.caller)).map_or(0, |own| own.work);
+        let class: usize = of(share.class).map(|(_, other)| other.work.min(own)).sum();
         let other: usize =
-            Class::ALL.into_iter().filter(|c| *c != share.class).flat_map(of).map(|(_, t)| *t).sum();
+            Class::ALL.into_iter().filter(|c| *c != share.class).flat_map(of).map(|(_, o)| o.work).sum();
         let meanwhile = class as f64 * share.class.other_for_each();
         class + other.min(meanwhile as usize)
     }
@@ -119,12 +169,18 @@ impl Drop for Permit {
         let mut held = lock(&self.held);
         held.jobs -= 1;
         held.tokens -= self.load.tokens;
-        if let Some(work) = held.work.get_mut(&self.load.place()) {
-            *work = work.saturating_sub(self.load.work);
-            if *work == 0 {
-                held.work.remove(&self.load.place());
+        if let Some(own) = held.of.get_mut(&self.load.place()) {
+            own.jobs -= 1;
+            own.work -= self.load.work;
+            if own.jobs == 0 {
+                held.of.remove(&self.load.place());
             }
         }
+        held.waiting.retain(|_, waiting| {
+            waiting.notify_one();
+            // Else nobody waits any more.
+            Arc::strong_count(waiting) > 1
+        });
     }
 }
 
@@ -167,6 +223,47 @@ mod tests {
         let _bulk = enter(Class::Bulk, 600).unwrap();
         assert!(enter(Class::Bulk, 1).is_err(), "nor a quarter of the tokens");
         enter(Class::Interactive, 200).unwrap();
+    }
+
+    #[test]
+    fn who_fills_all_makes_way_for_others() {
+        let admission = Admission::new(Bounds { jobs: 16, tokens: 1_000 });
+        let share = |caller| Share { class: Class::Bulk, caller, weight: 1.0 };
+        let enter = |caller| admission.enter(Load { tokens: 1, work: 1, share: share(caller) });
+        let mut first: Vec<_> = (0..12).map(|_| enter(1).unwrap()).collect();
+        let mut second = Vec::new();
+        for _ in 0..8 {
+            first.pop();
+            second.extend(enter(2));
+            assert!(enter(1).is_err(), "{} and {} inside", first.len(), second.len());
+        }
+        assert_eq!((first.len(), second.len()), (4, 4));
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_come_in_turn_as_jobs_leave() {
+        let admission = Admission::new(Bounds { jobs: 4, tokens: 1_000 });
+        let load =
+            |caller| Load { tokens: 1, work: 1, share: Share { class: Class::Bulk, caller, weight: 1.0 } };
+        let mut inside: Vec<_> = (0..3).map(|_| admission.enter(load(0)).unwrap()).collect();
+        let entered = Arc::new(Mutex::new(Vec::new()));
+        let waiting: Vec<_> = (0..40)
+            .map(|i| {
+                let (admission, entered) = (admission.clone(), entered.clone());
+                tokio::spawn(async move {
+                    admission.room(load(i % 2).share).await;
+                    entered.lock().unwrap().push(admission.enter(load(i % 2)));
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert!(entered.lock().unwrap().is_empty());
+        inside.clear();
+        while !waiting.iter().all(tokio::task::JoinHandle::is_finished) {
+            tokio::task::yield_now().await;
+            assert!(admission.jobs() <= 3);
+            entered.lock().unwrap().drain(..).for_each(|place| drop(place.unwrap()));
+        }
     }
 
     #[test]

@@ -203,6 +203,11 @@ impl Engine {
         Ok(JobHandle { events: receiver, timeline, _permit: permit })
     }
 
+    /// Returns when there is room for a job of this share, unless another takes it.
+    pub async fn room(&self, share: Share) {
+        self.admission.room(share).await;
+    }
+
     /// How long a job of this share would wait for its first step: what is ahead of it, at the measured speed.
     fn expected_wait(&self, share: Share) -> Duration {
         self.time_for(self.admission.ahead(share))

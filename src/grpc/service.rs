@@ -64,6 +64,10 @@ impl Sentiments {
                     trace.follow(job);
                 }
             };
+            if at_limit == AtLimit::Wait {
+                let room = self.classifier.room(&input, options).map(Ok);
+                before(deadline, room).await.map_err(|e| status::engine_error(&e))?;
+            }
             match before(deadline, self.classifier.classify_followed(&input, options, follow)).await {
                 Err(EngineError::Overloaded { retry_after }) if at_limit == AtLimit::Wait => {
                     let pause = tokio::time::sleep(retry_after.min(LONGEST_PAUSE));

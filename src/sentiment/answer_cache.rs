@@ -92,6 +92,11 @@ impl AnswerCache {
         })
     }
 
+    /// Whether the answer is there.
+    pub fn knows(&self, input: &Input) -> bool {
+        self.answers.contains_key(&key(input))
+    }
+
     /// Lookups that found an answer, and those that found none.
     pub fn lookups(&self) -> (u64, u64) {
         (self.hits.get(), self.misses.get())

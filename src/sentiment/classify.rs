@@ -189,6 +189,14 @@ impl Classifier {
         }
     }
 
+    /// Returns when the engine has room for this input, unless another takes it; at once if its answer is in memory.
+    pub async fn room(&self, input: &Input, options: Options) {
+        let answers = self.answers.as_ref().filter(|_| !options.reproducible);
+        if !answers.is_some_and(|answers| answers.knows(input)) {
+            self.engine.room(options.share).await;
+        }
+    }
+
     /// An answer that was not computed again: none of its tokens were, and it waited for its twin at most.
     fn remembered(&self, answer: &Answer, waited: Duration) -> Result<Classified, EngineError> {
         let tokens = answer.prompt_tokens;
