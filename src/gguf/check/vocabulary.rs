@@ -4,7 +4,8 @@
 //! without a token is found only when a comment has it, and ends the process then.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 
 use super::error::CheckError;
 use crate::gguf::{Array, Metadata, Value, ValueType};
@@ -100,10 +101,10 @@ fn array<'a>(
 
 /// Each text is UTF-8 and there once; each byte has its token.
 fn texts(tokens: &Array, types: &Array) -> Result<(), CheckError> {
-    let mut ids: HashMap<Cow<[u8]>, usize> = HashMap::with_capacity(tokens.len() as usize);
+    let (hasher, mut hashes) = (RandomState::new(), Vec::with_capacity(tokens.len() as usize));
     let mut bytes = [false; 256];
     for (id, (text, token_type)) in tokens.strings().zip(types.i32s()).enumerate() {
-        let fault = |fault| CheckError::Token { id, text: String::from_utf8_lossy(text).into_owned(), fault };
+        let fault = |fault| fault_of(id, text, fault);
         let readable = std::str::from_utf8(text).is_ok() && !text.contains(&0);
         if !readable || text.len() > MAX_TOKEN_BYTES {
             return Err(fault("is not UTF-8, holds a zero byte or is too long"));
@@ -117,17 +118,36 @@ fn texts(tokens: &Array, types: &Array) -> Result<(), CheckError> {
             }
             (Some(_), false) => return Err(fault("is a byte and not of that type")),
         }
-        // llama.cpp gives a token without a text this one.
-        let stored = match text {
-            [] => Cow::Owned(format!("[EMPTY_{id}]").into_bytes()),
-            text => Cow::Borrowed(text),
-        };
-        if ids.insert(stored, id).is_some() {
-            return Err(fault("is there twice"));
-        }
+        hashes.push(hasher.hash_one(&*stored(id, text)));
+    }
+    // A table of 262,144 texts costs ten times as much as sorted hashes, of which two are hardly ever equal.
+    hashes.sort_unstable();
+    if hashes.windows(2).any(|pair| pair[0] == pair[1]) {
+        once(tokens)?;
     }
     let missing: Vec<u8> = (0..=255).filter(|byte| !bytes[usize::from(*byte)]).collect();
     if missing.is_empty() { Ok(()) } else { Err(CheckError::NoByte(missing)) }
+}
+
+/// Each text is there once.
+fn once(tokens: &Array) -> Result<(), CheckError> {
+    let mut texts = HashSet::with_capacity(tokens.len() as usize);
+    match tokens.strings().enumerate().find(|(id, text)| !texts.insert(stored(*id, text))) {
+        Some((id, text)) => Err(fault_of(id, text, "is there twice")),
+        None => Ok(()),
+    }
+}
+
+/// A token's text, which llama.cpp makes up for those without.
+fn stored(id: usize, text: &[u8]) -> Cow<'_, [u8]> {
+    match text {
+        [] => Cow::Owned(format!("[EMPTY_{id}]").into_bytes()),
+        text => Cow::Borrowed(text),
+    }
+}
+
+fn fault_of(id: usize, text: &[u8], fault: &'static str) -> CheckError {
+    CheckError::Token { id, text: String::from_utf8_lossy(text).into_owned(), fault }
 }
 
 /// The byte that `<0x0A>` stands for; llama.cpp looks for capital digits.
