@@ -1,12 +1,17 @@
 //! How much work may wait: bounded by jobs and by tokens; and how much of it would be computed before a new job.
-//! Counts only; knows nothing of time or threads' work.
+//! Counts only; knows nothing of threads' work.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::share::{Class, Share};
+
+/// How long somebody waits at most before they look for room themselves: who was told of it may have gone.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +132,7 @@ impl Admission {
                 }
                 held.waiting.entry(share.caller).or_default().clone()
             };
-            waiting.notified().await;
+            let _told_or_not = timeout(LOOK_AGAIN, waiting.notified()).await;
         }
     }
 
