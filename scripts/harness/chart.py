@@ -31,7 +31,8 @@ def nice(top: float) -> float:
 
 
 def number(value: float) -> str:
-    return f"{value:,.6g}"
+    # Not "-0".
+    return f"{value + 0.0:,.6g}"
 
 
 def text(x: float, y: float, words: str, anchor: str = "start", size: int = 12, colour: str = "#333") -> str:
@@ -41,7 +42,7 @@ def text(x: float, y: float, words: str, anchor: str = "start", size: int = 12, 
 def draw(panel: Panel, offset: float, width: float = WIDTH, height: float = HEIGHT) -> list[str]:
     points = [point for line in panel.lines.values() for point in line] or [(0.0, 0.0)]
     low, high = min(x for x, _ in points), max(x for x, _ in points)
-    top = max(max(y for _, y in points) * 1.08, 1e-9)
+    top = max(y for _, y in points) * 1.08 or 1.0
     wide, tall = width - LEFT - RIGHT, height - TOP - BOTTOM
     at_x = lambda x: LEFT + wide * (x - low) / ((high - low) or 1)
     at_y = lambda y: offset + TOP + tall * (1 - y / top)
@@ -61,16 +62,18 @@ def draw(panel: Panel, offset: float, width: float = WIDTH, height: float = HEIG
         ends = f'x1="{at_x(x):.1f}" x2="{at_x(x):.1f}" y1="{offset + TOP}" y2="{offset + TOP + tall}"'
         out.append(f'<line {ends} stroke="#999" stroke-dasharray="4"/>')
         out.append(text(at_x(x) + 3, offset + TOP + 10, name, size=10, colour="#777"))
-    if fits := sum(9 * len(name) + 14 for name in panel.lines) < wide - 8 * len(panel.title):
-        legend, line_y = float(width - RIGHT), offset + 20
-    else:
-        legend, line_y = float(width - RIGHT - 7 * len(panel.x) - 8), offset + height - 3
+    legend, line_y, size, most = float(width - RIGHT), offset + 20, 12, 99
+    if sum(9 * len(name) + 14 for name in panel.lines) >= wide - 8 * len(panel.title):
+        # Below the axis, and as long as there is room for.
+        legend, line_y, size = legend - 7 * len(panel.x) - 8, offset + height - 3, 10
+        most = int((legend / len(panel.lines) - 14) / 6)
     for (name, line), colour in zip(reversed(panel.lines.items()), COLOURS[len(panel.lines) - 1 :: -1]):
         path = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in line)
         out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
         if len(panel.lines) > 1:
-            out.append(text(legend, line_y, name, "end", 12 if fits else 10, colour))
-            legend -= (9 if fits else 6) * len(name) + 14
+            name = name if len(name) <= most else name[: most - 1] + "…"
+            out.append(text(legend, line_y, name, "end", size, colour))
+            legend -= (9 if size == 12 else 6) * len(name) + 14
     return out
 
 
