@@ -326,3 +326,30 @@ async fn floods_end_their_connection_and_no_other() {
     assert!(continued.await.is_some_and(|code| code != 0));
     other.classify(ClassifyRequest { comment: "네".into(), ..Default::default() }).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_is_no_call_gets_http_s_own_refusal() {
+    use tonic::codegen::Service as _;
+    use tonic::codegen::http::{Method, Request};
+
+    let server = TestServer::start(Fake::default().classifier()).await;
+    let mut channel = server.channel().await;
+    let mut check = async |method: Method, content_type: &str, expect: u16| {
+        std::future::poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
+        let request = Request::builder()
+            .method(&method)
+            .uri(format!("http://{}/ko_sentiment.v1.SentimentService/GetModelInfo", server.address))
+            .header("content-type", content_type)
+            .body(tonic::body::Body::new(http_body_util::Full::from([0u8; 5].as_slice())))
+            .unwrap();
+        let response = channel.call(request).await.unwrap();
+        assert_eq!(response.status(), expect, "{method} {content_type}");
+        assert_eq!(response.headers().contains_key("allow"), expect == 405);
+    };
+    check(Method::POST, "application/grpc", 200).await;
+    check(Method::POST, "application/grpc+proto", 200).await;
+    check(Method::POST, "application/grpc-web+proto", 415).await;
+    check(Method::POST, "application/grpcish", 415).await;
+    check(Method::POST, "text/plain", 415).await;
+    check(Method::GET, "application/grpc", 405).await;
+}

@@ -14,13 +14,14 @@ use tonic::codegen::{Bytes, Service};
 use tonic::{Code, Status};
 
 use super::meters::{METHODS, ServerMeters};
+use super::refusal::of_no_call;
 use super::traced::{CallTrace, Ending};
 use crate::trace::Tracer;
 
 /// The service whose calls are not traced.
 const HEALTH: &str = "grpc.health.v1.Health";
 
-/// A service whose calls are counted.
+/// A service whose calls are counted. What is no call is refused, and not counted.
 #[derive(Clone)]
 pub struct Accounted<S> {
     inner: S,
@@ -49,6 +50,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        if let Some(refusal) = of_no_call(&request) {
+            return Box::pin(std::future::ready(Ok(refusal)));
+        }
         let mut account = Account::open(self.meters.clone(), request.uri().path());
         account.enter_trace(&self.tracer, request.headers());
         if let Some(trace) = &account.trace {

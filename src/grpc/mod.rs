@@ -7,6 +7,7 @@
 //! | `accounting`, `meters` | every call counted; the server's numbers |
 //! | `traced` | a call's place in a trace, and its spans |
 //! | `status` | the one map from errors to gRPC codes |
+//! | `refusal` | HTTP's own refusals, for what is no call |
 //! | `call` | a request's span, count and log line |
 //! | `front` | what every call passes first: its id, who asks |
 //! | `metadata` | a call's id and deadline, as its metadata says |
@@ -39,6 +40,7 @@ mod meters;
 pub mod pb;
 mod principal;
 mod priority;
+mod refusal;
 mod reload;
 mod server;
 mod service;

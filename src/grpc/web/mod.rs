@@ -28,6 +28,7 @@ use tracing::debug;
 use super::accounting::Accounted;
 use super::connection::{Connection, Peer};
 use super::front::Front;
+use super::refusal::{refusal, wrong_method};
 use arriving::Arriving;
 
 /// Where calls go. Health and reflection are for gRPC's port.
@@ -133,17 +134,17 @@ fn route<B>(request: &Request<B>) -> Result<Route, Box<Response<Body>>> {
     let (method, path) = (request.method(), request.uri().path());
     if let Some(file) = page::find(path) {
         let reads = [Method::GET, Method::HEAD].contains(method);
-        return if reads { Ok(Route::Page(file)) } else { Err(Box::new(page::wrong_method("GET, HEAD"))) };
+        return if reads { Ok(Route::Page(file)) } else { Err(Box::new(wrong_method("GET, HEAD"))) };
     }
     let refused = if !path.starts_with(OURS) {
-        page::refusal(StatusCode::NOT_FOUND, "not found; the page is at /\n")
+        refusal(StatusCode::NOT_FOUND, "not found; the page is at /\n")
     } else if method != Method::POST {
-        page::wrong_method("POST")
+        wrong_method("POST")
     } else if !is_grpc_web(request.headers()) {
-        page::refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "calls are application/grpc-web+proto\n")
+        refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "calls are application/grpc-web+proto\n")
     } else if !is_from_here(request) {
         let text = "calls come from this server's own page; a proxy must pass the Host header on\n";
-        page::refusal(StatusCode::FORBIDDEN, text)
+        refusal(StatusCode::FORBIDDEN, text)
     } else {
         return Ok(Route::Call);
     };

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use tonic::body::Body;
 use tonic::codegen::Bytes;
 use tonic::codegen::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH,
 };
 use tonic::codegen::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
@@ -92,23 +92,6 @@ impl File {
         let Ok(tags) = tags.to_str() else { return false };
         tags.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == self.tag)
     }
-}
-
-/// A refusal in words.
-pub fn refusal(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response =
-        Response::new(Body::new(http_body_util::Full::new(Bytes::from_static(text.as_bytes()))));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// A refusal that names the methods of what is there.
-pub fn wrong_method(allowed: &'static str) -> Response<Body> {
-    let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "another method is needed; see `Allow`\n");
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    response
 }
 
 /// Adds what every response has.
