@@ -101,7 +101,7 @@ fn array<'a>(
 
 /// Each text is UTF-8 and there once; each byte has its token.
 fn texts(tokens: &Array, types: &Array) -> Result<(), CheckError> {
-    let (hasher, mut hashes) = (RandomState::new(), Vec::with_capacity(tokens.len() as usize));
+    once(tokens)?;
     let mut bytes = [false; 256];
     for (id, (text, token_type)) in tokens.strings().zip(types.i32s()).enumerate() {
         let fault = |fault| fault_of(id, text, fault);
@@ -118,12 +118,6 @@ fn texts(tokens: &Array, types: &Array) -> Result<(), CheckError> {
             }
             (Some(_), false) => return Err(fault("is a byte and not of that type")),
         }
-        hashes.push(hasher.hash_one(&*stored(id, text)));
-    }
-    // A table of 262,144 texts costs ten times as much as sorted hashes, of which two are hardly ever equal.
-    hashes.sort_unstable();
-    if hashes.windows(2).any(|pair| pair[0] == pair[1]) {
-        once(tokens)?;
     }
     let missing: Vec<u8> = (0..=255).filter(|byte| !bytes[usize::from(*byte)]).collect();
     if missing.is_empty() { Ok(()) } else { Err(CheckError::NoByte(missing)) }
@@ -131,6 +125,14 @@ fn texts(tokens: &Array, types: &Array) -> Result<(), CheckError> {
 
 /// Each text is there once.
 fn once(tokens: &Array) -> Result<(), CheckError> {
+    // A table of 262,144 texts costs ten times as much as sorted hashes, of which two are hardly ever equal.
+    let hasher = RandomState::new();
+    let stored_texts = tokens.strings().enumerate().map(|(id, text)| stored(id, text));
+    let mut hashes: Vec<u64> = stored_texts.map(|text| hasher.hash_one(&*text)).collect();
+    hashes.sort_unstable();
+    if hashes.windows(2).all(|pair| pair[0] != pair[1]) {
+        return Ok(());
+    }
     let mut texts = HashSet::with_capacity(tokens.len() as usize);
     match tokens.strings().enumerate().find(|(id, text)| !texts.insert(stored(*id, text))) {
         Some((id, text)) => Err(fault_of(id, text, "is there twice")),
