@@ -101,43 +101,47 @@ fn array<'a>(
 
 /// Each text is UTF-8 and there once; each byte has its token.
 fn texts(tokens: &Array, types: &Array) -> Result<(), CheckError> {
-    once(tokens)?;
+    let (hasher, mut hashes) = (RandomState::new(), Vec::with_capacity(tokens.len() as usize));
     let mut bytes = [false; 256];
     for (id, (text, token_type)) in tokens.strings().zip(types.i32s()).enumerate() {
-        let fault = |fault| fault_of(id, text, fault);
-        let readable = std::str::from_utf8(text).is_ok() && !text.contains(&0);
-        if !readable || text.len() > MAX_TOKEN_BYTES {
-            return Err(fault("is not UTF-8, holds a zero byte or is too long"));
+        if let Some(fault) = fault(text, token_type == BYTE, &mut bytes) {
+            return Err(repeated(tokens, id).unwrap_or_else(|| fault_of(id, text, fault)));
         }
-        let byte = byte_of(text);
-        match (byte, token_type == BYTE) {
-            (Some(byte), true) => bytes[usize::from(byte)] = true,
-            (None, false) => {}
-            (None, true) => {
-                return Err(fault("is of the type of bytes and is none"));
-            }
-            (Some(_), false) => return Err(fault("is a byte and not of that type")),
-        }
+        hashes.push(hasher.hash_one(&*stored(id, text)));
+    }
+    // A table of 262,144 texts costs ten times as much as sorted hashes, of which two are hardly ever equal.
+    hashes.sort_unstable();
+    let twice = hashes.windows(2).any(|pair| pair[0] == pair[1]);
+    if let Some(error) = twice.then(|| repeated(tokens, hashes.len())).flatten() {
+        return Err(error);
     }
     let missing: Vec<u8> = (0..=255).filter(|byte| !bytes[usize::from(*byte)]).collect();
     if missing.is_empty() { Ok(()) } else { Err(CheckError::NoByte(missing)) }
 }
 
-/// Each text is there once.
-fn once(tokens: &Array) -> Result<(), CheckError> {
-    // A table of 262,144 texts costs ten times as much as sorted hashes, of which two are hardly ever equal.
-    let hasher = RandomState::new();
-    let stored_texts = tokens.strings().enumerate().map(|(id, text)| stored(id, text));
-    let mut hashes: Vec<u64> = stored_texts.map(|text| hasher.hash_one(&*text)).collect();
-    hashes.sort_unstable();
-    if hashes.windows(2).all(|pair| pair[0] != pair[1]) {
-        return Ok(());
+/// What is wrong with a token alone; notes the byte that it is.
+fn fault(text: &[u8], is_byte: bool, bytes: &mut [bool; 256]) -> Option<&'static str> {
+    let readable = std::str::from_utf8(text).is_ok() && !text.contains(&0);
+    if !readable || text.len() > MAX_TOKEN_BYTES {
+        return Some("is not UTF-8, holds a zero byte or is too long");
     }
-    let mut texts = HashSet::with_capacity(tokens.len() as usize);
-    match tokens.strings().enumerate().find(|(id, text)| !texts.insert(stored(*id, text))) {
-        Some((id, text)) => Err(fault_of(id, text, "is there twice")),
-        None => Ok(()),
+    match (byte_of(text), is_byte) {
+        (Some(byte), true) => {
+            bytes[usize::from(byte)] = true;
+            None
+        }
+        (None, false) => None,
+        (None, true) => Some("is of the type of bytes and is none"),
+        (Some(_), false) => Some("is a byte and not of that type"),
     }
+}
+
+/// The first of `count` tokens whose text an earlier one has.
+fn repeated(tokens: &Array, count: usize) -> Option<CheckError> {
+    let mut texts = HashSet::with_capacity(count);
+    let mut first = tokens.strings().take(count).enumerate();
+    let (id, text) = first.find(|(id, text)| !texts.insert(stored(*id, text)))?;
+    Some(fault_of(id, text, "is there twice"))
 }
 
 /// A token's text, which llama.cpp makes up for those without.
