@@ -14,10 +14,7 @@ use std::arch::x86_64::{
 use super::panel::COLUMNS;
 use super::rows::{ROWS, Signed};
 use super::tile::Tile;
-use super::weights::{BLOCK, SMALL_BYTES, Weights};
-
-/// Bytes of [`BLOCK`] weights.
-const BYTES: usize = BLOCK / 32 * SMALL_BYTES;
+use super::weights::{Kind, SMALL_BYTES, Weights};
 
 /// `G` groups of rows with a panel's columns.
 #[inline]
@@ -40,7 +37,7 @@ pub(super) fn eight_bits<const G: usize>(rows: [&[Signed]; G], weights: &Weights
 #[target_feature(enable = "avx2,fma,f16c")]
 fn dots<const G: usize>(rows: [&[Signed]; G], column: &[u8]) -> [[__m256; ROWS]; G] {
     let mut sums = [[_mm256_setzero_ps(); ROWS]; G];
-    for (block, bytes) in column.chunks(BYTES).enumerate() {
+    for (block, bytes) in column.chunks(Kind::Q8_0.bytes()).enumerate() {
         let rows = rows.map(|row| &row[block].parts);
         for (i, bytes) in bytes.as_chunks::<SMALL_BYTES>().0.iter().enumerate() {
             let [low, high, weights @ ..] = bytes;

@@ -30,6 +30,12 @@ impl Kind {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Q4K, Self::Q5K, Self::Q6K, Self::Q8_0];
 
+    /// Bytes of [`BLOCK`] weights.
+    pub(super) const fn bytes(self) -> usize {
+        let (weights, bytes) = self.block();
+        BLOCK / weights * bytes
+    }
+
     /// Weights and bytes of a block.
     pub const fn block(self) -> (usize, usize) {
         match self {
@@ -71,10 +77,7 @@ impl<'a> Weights<'a> {
     /// not one that a CPU foresees.
     #[inline(always)]
     pub(super) fn prefetch(&self, column: usize, block: usize) {
-        let bytes = match self.kind {
-            Kind::Q8_0 => BLOCK / SMALL_BLOCK * SMALL_BYTES,
-            kind => kind.block().1,
-        };
+        let bytes = self.kind.bytes();
         let at = column * self.stride + block * bytes;
         for line in (at..at + bytes).step_by(64) {
             if line < self.data.len() {
@@ -87,10 +90,7 @@ impl<'a> Weights<'a> {
     /// Decodes block `block` of [`BLOCK`] weights of a column. What is beyond the last column or weight is zero.
     #[inline(always)]
     pub fn decode(&self, column: usize, block: usize, to: &mut Decoded) {
-        let bytes = match self.kind {
-            Kind::Q8_0 => BLOCK / SMALL_BLOCK * SMALL_BYTES,
-            kind => kind.block().1,
-        };
+        let bytes = self.kind.bytes();
         let data = self.column(column);
         let data = &data[data.len().min(block * bytes)..];
         let data = &data[..data.len().min(bytes)];
