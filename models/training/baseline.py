@@ -20,7 +20,7 @@ from score import metrics
 
 def fit(comments: list[data.Comment], *, kote_neutral: bool, balanced: bool) -> Pipeline:
     """The baseline, fitted; KOTE's 중립, mixed feelings, may be left out."""
-    kept = [c for c in comments if kote_neutral or not (c.emotions and c.label == 1)]
+    kept = [c for c in comments if c.label != data.UNKNOWN and (kote_neutral or not (c.emotions and c.label == 1))]
     model = make_pipeline(
         TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), min_df=2, sublinear_tf=True),
         LogisticRegression(C=4, max_iter=2000, class_weight="balanced" if balanced else None),

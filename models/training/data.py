@@ -35,12 +35,13 @@ NEGATIVE = frozenset(range(44)) - POSITIVE - NEITHER
 # Hundredths of the id's hash: [0, 10) held out, [10, 18) validation, the rest trains.
 HELD_OUT = range(0, 10)
 VALIDATION = range(10, 18)
+UNKNOWN = -1  # the label of an unlabelled comment
 PARTS = ("train", "validation", "heldout", "test", "all")
 
 
 @dataclass(frozen=True)
 class Comment:
-    """One labelled comment. `label` is an index into SENTIMENTS; `emotions` are KOTE
+    """One labelled comment. `label` is an index into SENTIMENTS, or UNKNOWN; `emotions` are KOTE
     indices (empty for other data); `rationale` is the user's own, if any. `source` is its kind
     (sources.py). The split goes by `group` (a video) where there is one, else by `id`, unless the
     part is fixed. `turns`: the same words have another label under another video."""

@@ -3,9 +3,12 @@
     python gpu.py --base gemma-3-270m.gguf --data own=data --data youtube=FOLDER --out run --batch-size 32 --max-steps 800
 
 Data, losses and settings are train.py's; all its flags are taken, and those of Trainer's own workings are ignored.
-`--four-bits 0.6` rounds the merged weights to four bits in the last 60 % of the steps, so that what is learned bears
-the rounding (straight-through gradients: Bengio, Léonard, Courville 2013, arXiv 1308.3432). Adapters that share
-`--init-seed` start at the same A and may be averaged (average.py).
+
+`--teacher MEAN` lets an adapter, such as the mean of several runs, say what it thinks of each comment (Hinton, Vinyals,
+Dean 2015, arXiv 1503.02531): what one run learns by chance the mean doesn't know. Unlabelled comments (`unlabelled=FILE`)
+have no other target. `--four-bits 0.6` rounds the merged weights to four bits in every other of the last 60 % of the
+steps, so that they say the same rounded and not (straight-through gradients: Bengio, Léonard, Courville 2013, arXiv
+1308.3432). Adapters that share `--init-seed` start at the same A and may be averaged (average.py).
 
 `run/` holds `adapter/` (PEFT format), `log.jsonl` and `settings.json`. Several runs side by side fill a large GPU.
 """
@@ -13,6 +16,7 @@ the rounding (straight-through gradients: Bengio, Léonard, Courville 2013, arXi
 import argparse
 import json
 import random
+from pathlib import Path
 
 import torch
 from torch.nn import functional as F
@@ -29,6 +33,7 @@ from score import in_chunks, metrics
 from train import PackedComments, parse_args, parser
 
 WARM_UP = 0.05  # share of the steps
+ROUNDED_ANEW = 4  # steps after which the weights' rounding is looked at again
 SCORED_AT_ONCE = 128
 
 
@@ -36,6 +41,8 @@ def settings(argv: list[str] | None = None):
     """train.py's settings and those of this loop."""
     flags = parser(__doc__)
     flags.add_argument("--four-bits", type=float, default=0.0, help="share of the steps, the last ones")
+    flags.add_argument("--teacher", type=Path, help="an adapter whose verdicts are targets too")
+    flags.add_argument("--teacher-share", type=float, default=0.5, help="of the target, where there is a label")
     flags.add_argument("--init-seed", type=int, help="of A, if it isn't the seed of the data's order")
     return parse_args(argv, flags)
 
@@ -56,12 +63,13 @@ def train(args) -> None:
     base = stacked.Stacked(model)
     seed = args.seed if args.init_seed is None else args.init_seed
     lora = stacked.Lora(base, rank=args.rank, alpha=args.alpha, seed=seed)
+    teacher = stacked.Lora.load(base, args.teacher).merged() if args.teacher else None
     batches = Batches(data.select(comments, "train"), encoder, args)
     with (args.out / "log.jsonl").open("w", encoding="utf-8") as log:
-        steps(base, lora, encoder, batches, args, log)
+        steps(base, lora, teacher, encoder, batches, args, log)
         chosen = data.select(comments, "validation")
         if chosen:
-            rows = score(base, lora, encoder, chosen)
+            rows = score(base, lora.merged(), encoder, chosen)
             log.write(json.dumps(metrics(rows, [c.label for c in chosen]), ensure_ascii=False) + "\n")
     lora.save(args.out / "adapter", args.base_name)
 
@@ -89,17 +97,24 @@ class Batches:
                 yield from (half for half in halves if half)
 
 
-def steps(base, lora, encoder: Encoder, batches, args, log) -> None:
+def steps(base, lora, teacher, encoder: Encoder, batches, args, log) -> None:
     """The optimiser's steps; the losses of every tenth go to the log."""
     optimiser = torch.optim.AdamW(lora.parameters(), lr=args.learning_rate, weight_decay=0.01)
     first = torch.tensor(encoder.first_tokens, device=base.device)
     warm_up = max(1.0, WARM_UP * args.max_steps)
+    error = None
     for step, blocks in zip(range(args.max_steps), batches):
         rate = min((step + 1) / warm_up, (args.max_steps - step) / (args.max_steps - warm_up))
         for group in optimiser.param_groups:
             group["lr"] = args.learning_rate * rate
-        rounded = step >= args.max_steps * (1 - args.four_bits)
-        verdict, reason = losses(base, lora.merged(rounded=rounded), encoder.static, blocks, first)
+        rounded = step >= args.max_steps * (1 - args.four_bits) and step % 2 == 0
+        if rounded and (error is None or step % ROUNDED_ANEW == 0):
+            error = lora.rounding_error()
+        batch = stacked.collate(encoder.static, blocks, base.device)
+        if teacher is not None:
+            batch["verdict"] = taught(base, teacher, batch, first, args.teacher_share, len(encoder.static))
+        weights = lora.merged(error if rounded else None)
+        verdict, reason = losses(base, weights, batch, first, len(encoder.static))
         (verdict + args.reason_weight * reason).backward()
         torch.nn.utils.clip_grad_norm_(lora.parameters(), 1.0)
         optimiser.step()
@@ -109,10 +124,9 @@ def steps(base, lora, encoder: Encoder, batches, args, log) -> None:
             log.flush()
 
 
-def losses(base, weights, static: list[int], blocks: list[Block], first) -> tuple[torch.Tensor, torch.Tensor]:
+def losses(base, weights, batch: dict[str, torch.Tensor], first, prefix: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The verdict's loss (mean over comments) and the rest of the answer's (over tokens), as train.answer_loss."""
-    batch = stacked.collate(static, blocks, base.device)
-    logits = base.logits(weights, batch["ids"], batch["rows"])
+    logits = base.logits(weights, batch["ids"], batch["rows"], prefix)
     count = len(batch["verdict"])
     of_labels = F.log_softmax(logits[:count], dim=-1)[:, first]
     verdict = -(batch["verdict"] * of_labels).sum() / count
@@ -122,13 +136,22 @@ def losses(base, weights, static: list[int], blocks: list[Block], first) -> tupl
 
 
 @torch.no_grad()
-def score(base, lora, encoder: Encoder, comments: list[data.Comment]) -> list[list[float]]:
+def taught(base, teacher, batch: dict[str, torch.Tensor], first, share: float, prefix: int) -> torch.Tensor:
+    """The verdicts' targets (B, 3) with `share` of each the teacher's, which is all of an unlabelled comment's."""
+    labelled = batch["verdict"]
+    logits = base.logits(teacher, batch["ids"], batch["rows"][: len(labelled)], prefix)
+    said = torch.softmax(logits[:, first], dim=-1)
+    weight = labelled.sum(dim=-1, keepdim=True)
+    return torch.where(weight > 0, (1 - share) * labelled + share * weight * said, said)
+
+
+@torch.no_grad()
+def score(base, weights, encoder: Encoder, comments: list[data.Comment]) -> list[list[float]]:
     """The labels' log-probabilities, a row a comment."""
-    weights = lora.merged()
 
     def logits(blocks: list[Block]) -> torch.Tensor:
         batch = stacked.collate(encoder.static, blocks, base.device)
-        return base.logits(weights, batch["ids"], batch["rows"])
+        return base.logits(weights, batch["ids"], batch["rows"], len(encoder.static))
 
     return in_chunks(encoder, comments, logits, SCORED_AT_ONCE)
 

@@ -32,6 +32,7 @@ from encode import Encoder, verdict_target
 from prompt_profile import Profile, normalise
 from rationale import CUES, NOUNS, rationale, with_particle
 from score import metrics, score
+from short_reasons import short_reason
 
 COMMENTS = [
     ("정말 감동이었습니다. 눈물이 났어요.", "2,4,42"),
@@ -174,7 +175,7 @@ def test_stacked_loss_is_the_packed_loss(tokenizer, profile, kote):
         for number, comment in enumerate(comments)
     ]
     first = torch.tensor(encoder.first_tokens)
-    mine = gpu.losses(base, lora.merged(), encoder.static, blocks, first)
+    mine = gpu.losses(base, lora.merged(), stacked.collate(encoder.static, blocks, base.device), first, len(encoder.static))
     sum(mine).backward()
 
     for long, name in stacked.PROJECTIONS.items():
@@ -195,6 +196,16 @@ def test_four_bits_is_near_and_lies_on_a_grid():
     assert rounded.shape == weight.shape
     assert (rounded - weight).abs().max() < 0.25 * weight.abs().max()
     assert all(len(set(block.tolist())) <= 16 for block in rounded[..., :256].reshape(-1, 32))
+
+
+def test_rounding_error_spares_what_keeps_six_bits(tokenizer):
+    lora = stacked.Lora(stacked.Stacked(tiny_model("gemma3", len(tokenizer))), rank=2, alpha=4, seed=1)
+    error = lora.rounding_error()
+    for name, weight in lora.merged(error).items():
+        for layer, (rounded, whole) in enumerate(zip(weight, lora.merged()[name])):
+            spared = not error[name][layer].any()
+            assert spared or torch.allclose(rounded, stacked.four_bits(whole.float()), atol=1e-5)
+    assert error["q"].any() and not error["v"][-1].any()
 
 
 def test_side_by_side_is_the_mean_of_the_products(tmp_path):
@@ -222,12 +233,25 @@ def test_the_gpu_recipe_learns_and_leaves_an_adapter(tmp_path, tokenizer, profil
     base = tmp_path / "base"
     tiny_model("gemma3", len(tokenizer)).save_pretrained(base)
     tokenizer.save_pretrained(base)
-    arguments = f"--base {base} --base-name tiny --data {kote} --out {tmp_path / 'out'} --max-steps 40 "
-    gpu.train(gpu.settings((arguments + "--learning-rate 2e-2 --batch-size 4 --four-bits 0.2").split()))
+    arguments = f"--base {base} --base-name tiny --data {kote} --learning-rate 2e-2 --batch-size 4 --max-steps 40 "
+    gpu.train(gpu.settings((arguments + f"--four-bits 0.2 --out {tmp_path / 'out'}").split()))
     rows = [json.loads(line) for line in (tmp_path / "out/log.jsonl").open(encoding="utf-8")]
     assert rows[-2]["verdict_loss"] < 0.8 * rows[0]["verdict_loss"]
     model = recipe_model.load_adapter(recipe_model.load_base(str(base)), tmp_path / "out/adapter")
     assert model.peft_config["default"].r == 8
+
+    # A pupil with nothing but a teacher's word comes to say what the teacher says.
+    (tmp_path / "texts").write_text("".join(f"{text}\n" for text, _ in COMMENTS), encoding="utf-8")
+    taught = arguments.replace(str(kote), f"unlabelled={tmp_path / 'texts'}") + f"--teacher {tmp_path / 'out/adapter'} "
+    gpu.train(gpu.settings((taught + f"--out {tmp_path / 'pupil'}").split()))
+    encoder, comments = Encoder(tokenizer, profile), data.read(str(kote), profile)
+    said = {}
+    for name in ("out", "pupil"):
+        stack = stacked.Stacked(recipe_model.load_base(str(base)))
+        weights = stacked.Lora.load(stack, tmp_path / name / "adapter").merged()
+        said[name] = torch.tensor(gpu.score(stack, weights, encoder, comments)).exp()
+    untaught = torch.full_like(said["out"], 1 / 3)
+    assert (said["pupil"] - said["out"]).abs().mean() < 0.5 * (untaught - said["out"]).abs().mean()
 
 
 def test_recipe_learns_and_leaves_an_adapter(tmp_path, tokenizer, profile, kote):
@@ -467,3 +491,18 @@ def test_what_of_a_video_is_shown():
 
 if __name__ == "__main__":
     raise SystemExit(pytest.main(["-q", __file__]))
+
+
+@pytest.mark.parametrize(
+    "comment, reason, label, short",
+    [
+        ("무말랭이 레시피좀요", "'무말랭이' 만드는 법을 청합니다.", 1, "'무말랭이 레시피좀요'라고 부탁합니다."),
+        ("또 졌네 이 팀 ㅋㅋ", "진 팀을 짓궂은 말로 놀립니다.", 0, "'또 졌네 이 팀'이라고 놀리며 웃습니다."),
+        ("2매장 14:50", "두 번째 매장이 나오는 시각을 적었습니다.", 1, "'14:50'이라고 재생 시각을 짚습니다."),
+        ("표정 봐", "'표정 봐'라며 웃음을 터뜨립니다.", 0, "'표정 봐'라며 웃음을 터뜨립니다."),
+        ("작품이네 작품이야", "'작품이네'라며 조작을 비꼽니다.", 2, "'작품이네'라며 비꼽니다."),
+        ("표정 봐", "표정에서 여러 가지가 읽힙니다.", 0, ""),
+    ],
+)
+def test_a_reason_is_cut_to_its_quotation_and_verb(comment, reason, label, short):
+    assert short_reason(comment, reason, label) == short

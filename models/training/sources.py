@@ -4,6 +4,7 @@
     own=data           a folder with videos.tsv and comments.tsv, such as ../training/data
     youtube=FOLDER     the collection's VIDEO.jsonl files, joined with data/youtube-labels.tsv
     3i4k=FILE          3i4K: its questions and commands, as plain 중립
+    unlabelled=FILE    a comment a line, without a label: for `gpu.py --teacher`
     news=FILE          BEEP's unlabelled comments under entertainment news, joined with data/news-labels.tsv
     file=PATH          a JSONL, CSV or TSV of your own (see data.py)
 
@@ -17,7 +18,7 @@ import json
 from pathlib import Path
 
 import data
-from data import Comment
+from data import UNKNOWN, Comment
 from prompt_profile import Profile, normalise
 
 HERE = Path(__file__).parent / "data"
@@ -43,6 +44,7 @@ def read(source: str, profile: Profile) -> list[Comment]:
         "youtube": youtube,
         "3i4k": intentions,
         "news": news,
+        "unlabelled": unlabelled,
     }
     if kind in ("", "kote", "file"):
         comments = data.read(path, profile)
@@ -133,6 +135,14 @@ def news(path: Path, profile: Profile, labels: Path = HERE) -> list[Comment]:
         texts = dict.fromkeys(line.rstrip("\n") for line in lines)
     labelled = [(normalise(text), known[key]) for text in texts if (key := sha256(text)) in known]
     return [Comment(f"news/{text}", text, label, source="news", fixed_part="train") for text, label in labelled]
+
+
+def unlabelled(path: Path, profile: Profile) -> list[Comment]:
+    """Comments that only a teacher has a word on; what `news` has labels for is left out."""
+    known = {row["sha256"] for row in rows(HERE / "news-labels.tsv")}
+    with path.open(encoding="utf-8") as lines:
+        texts = dict.fromkeys(normalise(line) for line in lines if sha256(line.rstrip("\n")) not in known)
+    return [Comment(f"unlabelled/{text}", text, UNKNOWN, source="unlabelled", fixed_part="train") for text in texts if text]
 
 
 def sha256(text: str) -> str:

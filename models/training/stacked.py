@@ -2,14 +2,17 @@
 
 A 270M model's kernels are short, so that a step of the Trainer's costs mostly their launches. Here the weights of
 all layers are one tensor a projection, `W + s B A` is computed once a step for all of them, and nothing is wrapped:
-three to four times the steps. The function is that of transformers' Gemma 3; smoke_test.py checks it.
+three to four times the steps. The static prompt, the same for all comments, is a batch's first row; the others attend
+to it. The function is that of transformers' Gemma 3; smoke_test.py checks it.
 """
 
+import json
 import math
 from pathlib import Path
 
 import torch
 from peft import LoraConfig
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 import model as models
@@ -43,13 +46,15 @@ class Stacked:
         self.rotations: dict[tuple[str, int], tuple[torch.Tensor, torch.Tensor]] = {}
         self.rotary = model.model.rotary_emb
 
-    def logits(self, weights: dict[str, torch.Tensor], ids: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Float32 logits (R, vocabulary) at `rows`, flat positions of the right-padded ids (B, T)."""
-        config = self.config
+    def logits(self, weights: dict[str, torch.Tensor], ids: torch.Tensor, rows: torch.Tensor, prefix: int) -> torch.Tensor:
+        """Float32 logits (R, vocabulary) at `rows`, flat positions of the right-padded ids (1 + B, T), whose first row
+        starts with the `prefix` tokens that all others follow."""
+        config, (batch, length) = self.config, ids.shape
+        layout = _Layout(self, batch, length, prefix)
         x = F.embedding(ids, self.embedding) * torch.tensor(config.hidden_size**0.5, dtype=self.dtype)
         for layer, kind in enumerate(config.layer_types):
             norm = {name: stack[layer] for name, stack in self.norms.items()}
-            attended = self._attention({n: w[layer] for n, w in weights.items()}, norm, x, kind)
+            attended = self._attention({n: w[layer] for n, w in weights.items()}, norm, x, layout, kind)
             x = x + self._norm(attended, norm["post_attention_layernorm"])
             h = self._norm(x, norm["pre_feedforward_layernorm"])
             gate = F.gelu(F.linear(h, weights["gate"][layer]), approximate="tanh")
@@ -58,29 +63,53 @@ class Stacked:
         x = self._norm(x.flatten(0, 1)[rows], self.last_norm)
         return F.linear(x, self.embedding).float()
 
-    def _attention(self, weights, norm, x, kind: str) -> torch.Tensor:
+    def _attention(self, weights, norm, x, layout: "_Layout", kind: str) -> torch.Tensor:
+        """The query heads that share a key head are stacked into one matrix product, as in packing.py."""
         config, (batch, length, _) = self.config, x.shape
         h = self._norm(x, norm["input_layernorm"])
         heads = lambda name: F.linear(h, weights[name]).view(batch, length, -1, config.head_dim)  # noqa: E731
-        q = self._norm(heads("q"), norm["self_attn.q_norm"]).transpose(1, 2)
-        k = self._norm(heads("k"), norm["self_attn.k_norm"]).transpose(1, 2)
-        cos, sin = self._rotation(kind, length)
-        attended = F.scaled_dot_product_attention(
-            _rotate(q, cos, sin), _rotate(k, cos, sin), heads("v").transpose(1, 2),
-            is_causal=True, scale=config.query_pre_attn_scalar**-0.5, enable_gqa=True,
-        )  # fmt: skip
+        cos, sin = layout.rotation(kind)
+        q = _rotate(self._norm(heads("q"), norm["self_attn.q_norm"]).transpose(1, 2), cos, sin)
+        k = _rotate(self._norm(heads("k"), norm["self_attn.k_norm"]).transpose(1, 2), cos, sin)
+        k, v = layout.with_prefix(k), layout.with_prefix(heads("v").transpose(1, 2))
+        stacked = q.reshape(batch, k.shape[1], -1, config.head_dim)
+        scores = stacked @ k.transpose(2, 3) * config.query_pre_attn_scalar**-0.5
+        shares = torch.softmax(scores.unflatten(2, (-1, length)) + layout.hidden, dim=-1).flatten(2, 3)
+        attended = (shares @ v).view(batch, -1, length, config.head_dim)
         return F.linear(attended.transpose(1, 2).reshape(batch, length, -1), weights["o"])
-
-    def _rotation(self, kind: str, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if kind == "sliding_attention" and length > self.config.sliding_window:
-            raise ValueError(f"{length} tokens pass the sliding window; lower --max-length")
-        if (kind, length) not in self.rotations:
-            positions = torch.arange(length, device=self.device)[None]
-            self.rotations[kind, length] = self.rotary(self.embedding[:1], positions, kind)
-        return self.rotations[kind, length]
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return F.rms_norm(x, weight.shape, weight, self.config.rms_norm_eps)
+
+
+class _Layout:
+    """Where the tokens of a batch stand, and what each may see: itself and the prefix."""
+
+    def __init__(self, base: Stacked, batch: int, length: int, prefix: int):
+        sliding = "sliding_attention" in base.config.layer_types
+        if sliding and prefix + length > base.config.sliding_window:
+            raise ValueError(f"{prefix + length} tokens pass the sliding window; lower --max-length")
+        self.base, self.prefix, self.batch, self.length = base, prefix, batch, length
+        self.positions = torch.arange(length, device=base.device).repeat(batch, 1)
+        self.positions[1:] += prefix
+        seen = torch.ones(batch, 1, 1, length, prefix + length, dtype=torch.bool, device=base.device)
+        seen[..., prefix:] = seen[..., prefix:].tril()
+        seen[0, ..., :prefix] = False  # the prefix sees itself where it stands, in its own row
+        # 0 where seen, else minus infinity: (1 + B, 1, 1, T, prefix + T).
+        self.hidden = torch.zeros(seen.shape, dtype=base.dtype, device=base.device).masked_fill(~seen, float("-inf"))
+        self.rotations: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def rotation(self, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosine and sine (1 + B, 1, T, head size) for layers of a kind."""
+        if kind not in self.rotations:
+            cos, sin = self.base.rotary(self.base.embedding[:1], self.positions, kind)
+            self.rotations[kind] = cos[:, None], sin[:, None]
+        return self.rotations[kind]
+
+    def with_prefix(self, states: torch.Tensor) -> torch.Tensor:
+        """The first row's keys or values (…, T, size) before those of each row."""
+        shared = states[:1, :, : self.prefix].expand(self.batch, -1, -1, -1)
+        return torch.cat([shared, states], dim=2)
 
 
 class Lora:
@@ -96,26 +125,45 @@ class Lora:
             self.a[name] = a.to(base.device).requires_grad_()
             self.b[name] = torch.zeros(layers, rows, rank, device=base.device, requires_grad=True)
 
+    @classmethod
+    def load(cls, base: Stacked, folder: Path) -> "Lora":
+        """An adapter in PEFT's format, of any rank, on the seven projections."""
+        tensors = load_file(folder / "adapter_model.safetensors")
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        lora = cls(base, rank=config["r"], alpha=config["lora_alpha"], seed=0)
+        for long, name in PROJECTIONS.items():
+            for pair, letter in ((lora.a, "A"), (lora.b, "B")):
+                place = "base_model.model.model.layers.{}.{}.lora_{}.weight"
+                layers = [tensors[place.format(layer, long, letter)] for layer in range(len(pair[name]))]
+                pair[name] = torch.stack(layers).float().to(base.device)
+        return lora
+
     def parameters(self) -> list[torch.Tensor]:
         """All A and B."""
         return [*self.a.values(), *self.b.values()]
 
-    def merged(self, *, rounded: bool = False) -> dict[str, torch.Tensor]:
-        """The weights with the adapter on them; `rounded` to four bits, with the gradient of the unrounded."""
+    def merged(self, error: dict[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+        """The weights with the adapter on them; with the `error` of their rounding, if it is given."""
         merged, dtype = {}, self.base.dtype
         for name, weight in self.base.weights.items():
             change = self.b[name].to(dtype) @ self.a[name].to(dtype) * (self.alpha / self.rank)
-            if rounded:
-                whole = weight.float() + change.float()
-                merged[name] = (whole + (four_bits(whole.detach()) - whole.detach())).to(dtype)
-            else:
-                merged[name] = weight + change
+            merged[name] = weight + change if error is None else weight + change + error[name]
         return merged
+
+    @torch.no_grad()
+    def rounding_error(self) -> dict[str, torch.Tensor]:
+        """What Q4_K_M's types do to the merged weights, in their simplest form. `attn_v` and `ffn_down` keep six bits in half
+        of the layers (llama-quant.cpp, use_more_bits), where nothing is done here."""
+        errors, layers = {}, self.base.config.num_hidden_layers
+        fine = [i < layers // 8 or i >= 7 * layers // 8 or (i - layers // 8) % 3 == 2 for i in range(layers)]
+        for name, weight in self.merged().items():
+            errors[name] = (four_bits(weight.float()) - weight.float()).to(weight.dtype)
+            if name in ("v", "down"):
+                errors[name][torch.tensor(fine, device=weight.device)] = 0
+        return errors
 
     def save(self, folder: Path, base_name: str) -> None:
         """Writes the adapter in PEFT's format."""
-        from safetensors.torch import save_file
-
         tensors = {}
         for long, name in PROJECTIONS.items():
             for layer in range(len(self.a[name])):
@@ -147,17 +195,17 @@ def four_bits(weight: torch.Tensor) -> torch.Tensor:
 
 
 def collate(static: list[int], blocks: list[Block], device) -> dict[str, torch.Tensor]:
-    """One comment a row, behind the static prompt, padded on the right where causality hides it.
+    """The static prompt as the first row, then one comment a row, padded on the right where causality hides it.
 
-    ids (B, T); rows (R,), flat positions: one a block for the verdict, in block order, then those of the answers; answer
-    (R - B,) token ids; verdict (B, 3).
+    ids (1 + B, T); rows (R,), flat positions: one a block for the verdict, in block order, then those of the answers;
+    answer (R - B,) token ids; verdict (B, 3).
     """
-    prefix, longest = len(static), max(fed(block) for block in blocks)
-    length = prefix + longest + -(prefix + longest) % 8
-    ids = torch.zeros(len(blocks), length, dtype=torch.long)
-    for row, block in zip(ids, blocks):
-        row[: prefix + fed(block)] = torch.tensor(static + block.tokens[: fed(block)])
-    rows, answer, verdict = targets(blocks, [number * length + prefix for number in range(len(blocks))])
+    longest = max(len(static), *(fed(block) for block in blocks))
+    length = longest + -longest % 8
+    ids = torch.zeros(1 + len(blocks), length, dtype=torch.long)
+    for row, tokens in zip(ids, [static, *(block.tokens[: fed(block)] for block in blocks)]):
+        row[: len(tokens)] = torch.tensor(tokens)
+    rows, answer, verdict = targets(blocks, [number * length for number in range(1, 1 + len(blocks))])
     tensors = {"ids": ids, "rows": rows, "answer": answer, "verdict": verdict}
     return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
 

@@ -30,7 +30,7 @@ from exposure import Shares
 from prompt_profile import DEFAULT_PROFILE, SENTIMENTS, Profile
 from rationale import rationale
 from score import metrics, score
-
+from short_reasons import short_reason
 
 REASON_ROOM = 80  # tokens kept free for the answer, within --max-length
 
@@ -68,8 +68,9 @@ class PackedComments(Dataset):
         """Each comment as often as its source's --times says: 2.5 is twice, and every other once more."""
         drawn = []
         for comment in self.comments:
-            label = f"{comment.source}/{SENTIMENTS[comment.label]}"
-            times = self.times.get(label, self.times.get(comment.source, 1.0))
+            times = self.times.get(comment.source, 1.0)
+            if comment.label != data.UNKNOWN:
+                times = self.times.get(f"{comment.source}/{SENTIMENTS[comment.label]}", times)
             if comment.label == 1 and comment.emotions:
                 times *= self.args.neutral_repeat
             whole = int(times)
@@ -91,9 +92,11 @@ class PackedComments(Dataset):
     def _reason(self, comment: data.Comment, shown: data.Comment, chance: random.Random) -> str:
         """A written reason, for a share of the comments, or one composed from marked emotions."""
         if comment.rationale:
-            if chance.random() >= self.args.reason_share or exposure.leans_on_video(comment, shown):
+            if chance.random() >= self.args.reason_share:
                 return ""
-            return comment.rationale
+            if self.args.short_reasons:
+                return short_reason(comment.text, comment.rationale, comment.label)
+            return "" if exposure.leans_on_video(comment, shown) else comment.rationale
         share = self.args.composed_share
         if comment.label == 1 and self.args.neutral_reason_share is not None:
             share = self.args.neutral_reason_share
@@ -316,6 +319,8 @@ def parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--softness", type=float, default=0.5, help="of the verdict's target")
     parser.add_argument("--reason-share", type=float, default=0.25,
                         help="of the comments with a written reason, how many are taught it")  # fmt: skip
+    parser.add_argument("--short-reasons", action="store_true",
+                        help="teach of a written reason what it quotes and its verb, for a small model")  # fmt: skip
     parser.add_argument("--composed-share", type=float,
                         help="the same of KOTE's composed reasons (default: --reason-share)")  # fmt: skip
     parser.add_argument("--neutral-reason-share", type=float,
