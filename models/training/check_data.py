@@ -1,7 +1,7 @@
 """Checks data/: `python check_data.py [FOLDER]` names what is wrong and fails.
 
-Refused are wrong columns, labels and videos; comments that nearly repeat another (pairs that turn with
-their video aside); and reasons that name a label, quote what isn't in the comment, or repeat each other.
+Refused are wrong columns, labels and videos; comments that nearly repeat another with its label, or stand under more
+than three videos; and reasons that name a label, quote what isn't in the comment, or repeat each other.
 """
 
 import re
@@ -17,6 +17,7 @@ COLUMNS = {
     "comments.tsv": ["video", "label", "comment", "reason"],
     "youtube-videos.tsv": ["video", "part", "summary"],
     "youtube-labels.tsv": ["sha256", "video", "part", "label", "readers"],
+    "youtube-reasons.tsv": ["sha256", "video", "start", "end", "ending"],
 }
 BARE = "plain"  # the kind whose comments stand alone: no title, no summary
 NEAR_COMMENT, NEAR_REASON = 0.6, 0.75  # Jaccard similarity of character trigrams
@@ -63,11 +64,11 @@ def of_comment(row: dict[str, str], profile: Profile) -> list[str]:
         found.append(f"label {label!r} is none of {', '.join(profile.label_words)}")
     if normalise(comment) != comment or normalise(reason) != reason:
         found.append("spaces or control characters that normalise removes")
-    if not 15 <= len(reason) <= 160 or not reason.endswith("다."):
+    if not 10 <= len(reason) <= 160 or not reason.endswith("다."):
         found.append("the reason is not one or two sentences in 합니다체")
     for word in re.findall("긍정|중립|부정", reason):
         found.append(f"the reason names a label, {word}")
-    for quote in re.findall("'([^']*)'", reason):
+    for quote in quoted(reason):
         if quote not in comment:
             found.append(f"the reason quotes '{quote}', which is not in the comment")
     if reason.count("'") % 2:
@@ -81,22 +82,28 @@ def of_comment(row: dict[str, str], profile: Profile) -> list[str]:
 def repeats(comments: list[dict[str, str]]) -> list[tuple[int, int, str]]:
     """Pairs of rows, by index, of which the second nearly repeats the first, and why it is refused.
 
-    The same words may stand twice, under two videos and with two labels.
+    The same words may stand under two or three videos: the label turns with the video, or stays in spite of it. A small
+    change of the words may turn the label.
     """
     found, places = [], defaultdict(list)
     for index, row in enumerate(comments):
-        for first in places[squeeze(row["comment"])]:
-            other = comments[first]
-            if other["label"] == row["label"] or other["video"] == row["video"]:
-                found.append((first, index, "repeats"))
-                break
-        places[squeeze(row["comment"])].append(index)
-    for column, limit in (("comment", NEAR_COMMENT), ("reason", NEAR_REASON)):
-        texts = [row[column] for row in comments]
-        for a, b in near(texts, limit):
-            if column == "reason" or squeeze(texts[a]) != squeeze(texts[b]):
-                found.append((a, b, f"{column} is near that of"))
+        before = places[squeeze(row["comment"])]
+        if len(before) > 2 or any(comments[first]["video"] == row["video"] for first in before):
+            found.append((before[0], index, "repeats"))
+        before.append(index)
+    for a, b in near([row["comment"] for row in comments], NEAR_COMMENT):
+        one, other = comments[a], comments[b]
+        if one["label"] == other["label"] and squeeze(one["comment"]) != squeeze(other["comment"]):
+            found.append((a, b, "comment is near that of"))
+    for a, b in near([row["reason"] for row in comments], NEAR_REASON):
+        if quoted(comments[a]["reason"]) == quoted(comments[b]["reason"]) and comments[a]["comment"] != comments[b]["comment"]:
+            found.append((a, b, "reason is near that of"))
     return found
+
+
+def quoted(reason: str) -> list[str]:
+    """What a reason quotes."""
+    return re.findall("'([^']*)'", reason)
 
 
 def near(texts: list[str], limit: float) -> list[tuple[int, int]]:

@@ -63,6 +63,8 @@ def train(args) -> None:
     base = stacked.Stacked(model)
     seed = args.seed if args.init_seed is None else args.init_seed
     lora = stacked.Lora(base, rank=args.rank, alpha=args.alpha, seed=seed)
+    if args.start_from:
+        lora = stacked.Lora.load(base, args.start_from)
     teacher = stacked.Lora.load(base, args.teacher).merged() if args.teacher else None
     batches = Batches(data.select(comments, "train"), encoder, args)
     with (args.out / "log.jsonl").open("w", encoding="utf-8") as log:
@@ -113,7 +115,7 @@ def steps(base, lora, teacher, encoder: Encoder, batches, args, log) -> None:
         batch = stacked.collate(encoder.static, blocks, base.device)
         if teacher is not None:
             batch["verdict"] = taught(base, teacher, batch, first, args.teacher_share, len(encoder.static))
-        weights = lora.merged(error if rounded else None)
+        weights = (lora.merged if base.device.type == "cuda" else lora.beside)(error if rounded else None)
         verdict, reason = losses(base, weights, batch, first, len(encoder.static))
         (verdict + args.reason_weight * reason).backward()
         torch.nn.utils.clip_grad_norm_(lora.parameters(), 1.0)

@@ -59,25 +59,57 @@ SAYS = {
 }  # fmt: skip
 
 
+# Verbs that a small model doesn't tell apart, by the one that fits wherever they do; for 긍정, 중립, 부정.
+COARSE = (
+    {
+        "장난스럽게 즐깁니다": "놀립니다 정답게 짓궂게 유쾌하게 장난칩니다 농담합니다 너스레를 즐깁니다 재미있어합니다 장단을 맞장구를",
+        "즐거워합니다": "웃습니다 크게 함께 폭소합니다 웃음을 즐거워합니다",
+        "칭찬합니다": "칭찬합니다 치켜세웁니다 높이 평합니다",
+        "감탄합니다": "감탄합니다 놀라워합니다 혀를 외칩니다",
+        "고마움을 전합니다": "고마워합니다 고마움을",
+        "감동을 전합니다": "감동합니다 감동을 뭉클해합니다 기립니다 그리워합니다",
+        "애정을 드러냅니다": "귀여워합니다 흐뭇해합니다 애정을 좋아합니다 호감을",
+        "반깁니다": "반깁니다 기뻐합니다 기대합니다",
+    },
+    {
+        "묻습니다": "묻습니다 확인합니다",
+        "알려 줍니다": "알려 알립니다 설명합니다 안내합니다 조언합니다 소식을 답합니다",
+        "적습니다": "적습니다 말합니다 밝힙니다 짚습니다",
+        "부탁합니다": "부탁합니다 요청합니다 제안합니다",
+        "추측합니다": "추측합니다 짐작합니다",
+    },
+    {
+        "비꼽니다": "비꼽니다 비웃습니다 조롱합니다",
+        "깎아내립니다": "깎아내립니다 평합니다",
+        "비판합니다": "비판합니다 나무랍니다 꾸짖습니다 꼬집습니다 비난합니다 지적합니다 따집니다 따져 탓합니다 타박합니다 쏘아붙입니다 항의합니다",
+        "불만을 드러냅니다": "불평합니다 못마땅해합니다 불만을 짜증을 싫증을 투덜댑니다 답답해합니다 거부감을 질색합니다 짜증냅니다 어이없어합니다",
+        "아쉬워합니다": "아쉬워합니다 실망합니다 실망을 서운해합니다 원망합니다 한탄합니다 한숨을 안타까워합니다",
+        "화를 냅니다": "화를 분노합니다 분노를 분통을",
+    },
+)
+MERGED = tuple({word: verb for verb, words in label.items() for word in words.split()} for label in COARSE)
+
+
 def short_reason(comment: str, reason: str, label: int) -> str:
     """The short form of a written reason, or nothing if its verb or its words aren't told apart. `label` indexes SENTIMENTS."""
-    if re.fullmatch(r"'[^']{1,20}'\S{1,4} [^'.]{2,30}\.", reason) and reason.split("'")[1] in comment:
-        return without_objects(comment, reason)
+    short = re.fullmatch(r"'([^']{1,20})'\S{1,4} ([^'.]{2,30})\.", reason)
+    if short and short[1] in comment:
+        verb = verb_of(reason)
+        if not verb:  # one word of another kind is taught; what tells more than the comment is not
+            return reason if len(short[2].split()) == 1 else ""
+        return composed(short[1], merged(comment, verb, label))
     verb = verb_of(reason)
-    if verb == "놀립니다" and label == 0:  # what viewers do to those they like
-        verb = "놀리며 웃습니다" if re.search("[ㅋㅎ]{2}", comment) else "정답게 놀립니다"
     quoted = words_of(comment, reason, verb) if verb else ""
-    return composed(quoted, verb) if quoted else ""
+    return composed(quoted, merged(comment, verb, label)) if quoted else ""
 
 
-def without_objects(comment: str, reason: str) -> str:
-    """A reason that is short already, without objects that the comment doesn't name (`'작품이네'라며 조작을 비꼽니다.`)."""
-    head, tail = reason.rsplit("'", 1)
-    particle, *objects, verb = tail.split()
-    if verb.rstrip(".") not in TELLS | FEELS and not verb.endswith("해합니다."):
-        return reason
-    named = [word for word in objects if not word.endswith(("을", "를", "에", "의")) or word[:2] in comment]
-    return " ".join([head + "'" + particle, *named, verb])
+def merged(comment: str, verb: str, label: int) -> str:
+    """The verb that is taught for `verb`; laughter is heard."""
+    found = MERGED[label].get(verb.split()[0], verb)
+    laughs = re.search("[ㅋㅎ]{2}", comment)
+    if laughs and found in ("장난스럽게 즐깁니다", "즐거워합니다"):
+        return "웃으며 즐거워합니다"
+    return "비웃습니다" if laughs and found == "비꼽니다" else found
 
 
 def verb_of(reason: str) -> str:
@@ -116,7 +148,7 @@ def words_of(comment: str, reason: str, verb: str) -> str:
 
 
 def grown(comment: str, quoted: str) -> str:
-    """A quotation of a word or two with the words after it, in Korean the verb."""
+    """A quotation of a word or two with the words after it, in Korean the verb, or, at the end, with those before."""
     start = comment.index(quoted)
     end = start + len(quoted)
     while end - start < SHORTEST + 3:
@@ -124,6 +156,11 @@ def grown(comment: str, quoted: str) -> str:
         if not following or end + following.end() - start > LONGEST:
             break
         end += following.end()
+    while end - start < SHORTEST:
+        before = re.search(r"[^\s'.!?,~()\[\]]+\s?[^\s'.!?,~()\[\]]*$", comment[:start])
+        if not before or end - before.start() > LONGEST:
+            break
+        start = before.start()
     return trimmed(comment[start:end])
 
 
@@ -148,5 +185,5 @@ def composed(quoted: str, verb: str) -> str:
     closed = last in "013678LMNRlmnr" or "가" <= last <= "힣" and (ord(last) - 0xAC00) % 28 > 0
     if verb == "재생 시각을 짚습니다":
         return f"'{quoted}'{'이' if closed else ''}라고 재생 시각을 짚습니다."
-    told = verb in TELLS or verb in ("알려 줍니다", "소식을 전합니다", "놀리며 웃습니다")
+    told = verb in TELLS or verb in ("알려 줍니다", "소식을 전합니다")
     return f"'{quoted}'{'이' if closed else ''}{'라고' if told else '라며'} {verb}."

@@ -178,6 +178,12 @@ def test_stacked_loss_is_the_packed_loss(tokenizer, profile, kote):
     mine = gpu.losses(base, lora.merged(), stacked.collate(encoder.static, blocks, base.device), first, len(encoder.static))
     sum(mine).backward()
 
+    gradient = lora.b["q"].grad.clone()
+    lora.b["q"].grad = None
+    apart = gpu.losses(base, lora.beside(), stacked.collate(encoder.static, blocks, base.device), first, len(encoder.static))
+    sum(apart).backward()
+    assert torch.allclose(lora.b["q"].grad, gradient, rtol=1e-3, atol=1e-5)
+
     for long, name in stacked.PROJECTIONS.items():
         for layer, change in zip(model.model.layers, lora.merged()[name].detach()):
             layer.get_parameter(f"{long}.weight").data = change
@@ -438,7 +444,9 @@ def test_repeats_are_refused_and_pairs_are_not():
     check("a|긍정|결국 또 졌네 ㅋㅋㅋ|지는 게 재미있다며 웃습니다.", "b|부정|결국 또 졌네 ㅋㅋㅋ|패배를 씁쓸하게 비웃습니다.", False)
     check("a|긍정|결국 또 졌네 ㅋㅋㅋ|지는 게 재미있다며 웃습니다.", "a|부정|결국 또 졌네 ㅋㅋㅋ|패배를 씁쓸하게 비웃습니다.", True)
     check("a|긍정|아 오늘도 웃고 갑니다|웃음을 줘 만족합니다.", "b|긍정|오늘도 웃고 갑니다~!|재미있다고 합니다.", True)
-    check("a|중립|1빠|가장 먼저 왔음을 알립니다.", "b|중립|1빠|첫 댓글임을 밝힙니다.", True)
+    check("a|중립|1빠|가장 먼저 왔음을 알립니다.", "b|중립|1빠|첫 댓글임을 밝힙니다.", False)
+    check("a|중립|1빠|가장 먼저 왔음을 알립니다.", "a|중립|1빠|첫 댓글임을 밝힙니다.", True)
+    check("a|중립|이 노래 제목 뭔가요|'제목'을 묻습니다.", "a|부정|이 노래 제목 뭔가요 진짜|'진짜'라며 나무랍니다.", False)
 
 
 def test_real_comments_are_joined_by_their_hash(tmp_path, profile):
@@ -449,10 +457,12 @@ def test_real_comments_are_joined_by_their_hash(tmp_path, profile):
     labels = [f"{sources.sha256(text)}\tvid\tchoosing\t{label}\t1\n" for text, label in zip(texts, ("긍정", "중립"))]
     head = "sha256\tvideo\tpart\tlabel\treaders\n"
     (tmp_path / "youtube-labels.tsv").write_text(head + "".join(labels), encoding="utf-8")
+    reason = f"{sources.sha256(texts[1])}\tvid\t0\t4\t이라며 시각을 묻습니다.\n"
+    (tmp_path / "youtube-reasons.tsv").write_text("sha256\tvideo\tstart\tend\tending\n" + reason, encoding="utf-8")
     comments = sources.youtube(tmp_path, profile, labels=tmp_path)
-    assert [(c.text, c.label, c.title, c.summary, c.part) for c in comments] == [
-        (texts[0], 0, "제목", "요약", "validation"),
-        (texts[1], 1, "제목", "요약", "validation"),
+    assert [(c.text, c.label, c.title, c.summary, c.part, c.rationale) for c in comments] == [
+        (texts[0], 0, "제목", "요약", "validation", ""),
+        (texts[1], 1, "제목", "요약", "validation", "'몇 분부'이라며 시각을 묻습니다."),
     ]
 
 
@@ -497,10 +507,13 @@ if __name__ == "__main__":
     "comment, reason, label, short",
     [
         ("무말랭이 레시피좀요", "'무말랭이' 만드는 법을 청합니다.", 1, "'무말랭이 레시피좀요'라고 부탁합니다."),
-        ("또 졌네 이 팀 ㅋㅋ", "진 팀을 짓궂은 말로 놀립니다.", 0, "'또 졌네 이 팀'이라고 놀리며 웃습니다."),
+        ("또 졌네 이 팀 ㅋㅋ", "진 팀을 짓궂은 말로 놀립니다.", 0, "'또 졌네 이 팀'이라며 웃으며 즐거워합니다."),
+        ("또 졌네 이 팀", "진 팀을 짓궂은 말로 놀립니다.", 0, "'또 졌네 이 팀'이라며 장난스럽게 즐깁니다."),
         ("2매장 14:50", "두 번째 매장이 나오는 시각을 적었습니다.", 1, "'14:50'이라고 재생 시각을 짚습니다."),
-        ("표정 봐", "'표정 봐'라며 웃음을 터뜨립니다.", 0, "'표정 봐'라며 웃음을 터뜨립니다."),
+        ("표정 봐", "'표정 봐'라며 웃음을 터뜨립니다.", 0, "'표정 봐'라며 즐거워합니다."),
         ("작품이네 작품이야", "'작품이네'라며 조작을 비꼽니다.", 2, "'작품이네'라며 비꼽니다."),
+        ("오늘 4번 선수", "경기에 나온 '선수'의 이름을 묻습니다.", 1, "'4번 선수'라고 묻습니다."),
+        ("하나만 더요", "'하나만 더요'라며 두 손을 모읍니다.", 0, ""),
         ("표정 봐", "표정에서 여러 가지가 읽힙니다.", 0, ""),
     ],
 )

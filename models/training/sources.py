@@ -90,6 +90,7 @@ def youtube(folder: Path, profile: Profile, labels: Path = HERE) -> list[Comment
     """Real comments: labels by the SHA-256 of the comment's text, texts from the collection."""
     words = {word: index for index, word in enumerate(profile.label_words)}
     known = {(r["video"], r["sha256"]): words[r["label"]] for r in rows(labels / "youtube-labels.tsv")}
+    reasons = {(r["video"], r["sha256"]): r for r in rows(labels / "youtube-reasons.tsv")}
     comments = []
     for video in rows(labels / "youtube-videos.tsv"):
         name, seen = video["video"], set()
@@ -110,12 +111,18 @@ def youtube(folder: Path, profile: Profile, labels: Path = HERE) -> list[Comment
                         known[key],
                         title=normalise(row["video_title"]),
                         summary=normalise(video["summary"]),
+                        rationale=_reason(text, reasons[key]) if key in reasons else "",
                         source="youtube",
                         group=name,
                         fixed_part=YOUTUBE_PARTS[video["part"]],
                     )
                 )
     return comments
+
+
+def _reason(text: str, row: dict[str, str]) -> str:
+    """A reason whose quotation lies in the collection: `start` and `end` count the normalised comment's characters."""
+    return f"'{text[int(row['start']) : int(row['end'])]}'{row['ending']}"
 
 
 def intentions(path: Path, profile: Profile) -> list[Comment]:

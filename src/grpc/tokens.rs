@@ -233,7 +233,14 @@ fn read(path: &Path, known: &BTreeMap<&str, Arc<Principal>>) -> Result<Vec<Entry
 /// A parser's message without what stands between quotation marks: it may be a secret in the wrong place.
 fn without_values(message: &str) -> String {
     let kept = message.split('"').step_by(2);
-    kept.collect::<Vec<_>>().join("\"…\"").lines().next().unwrap_or_default().to_owned()
+    without_tokens(kept.collect::<Vec<_>>().join("\"…\"").lines().next().unwrap_or_default())
+}
+
+/// A text with no more of each token in it than what all begin with.
+fn without_tokens(text: &str) -> String {
+    let mut parts = text.split(PREFIX);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |told, part| told + PREFIX + "…" + part.trim_start_matches(char::is_alphanumeric))
 }
 
 impl Row {
@@ -259,7 +266,7 @@ impl Row {
         let methods = self.methods.unwrap_or_else(|| METHODS.map(str::to_owned).into());
         if let Some(unknown) = methods.iter().find(|m| !METHODS.contains(&m.as_str())) {
             let unknown: String = unknown.escape_debug().take(MAX_NAME).collect();
-            return Err(format!("no method `{unknown}`; write some of {}", METHODS.join(", ")));
+            return Err(format!("no method `{}`; write some of {}", without_tokens(&unknown), METHODS.join(", ")));
         }
         let limits = Limits {
             requests_per_second: above_0("requests_per_second", self.requests_per_second)?,

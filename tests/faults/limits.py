@@ -15,7 +15,7 @@ TEXT = "처음부터 끝까지 정말 재미있게 봤어요. 다음 편도 기�
 @fault("out of KV cells", "calls that don't fit together wait, one that never fits is refused; no step fails")
 def kv_cells(ground):
     cells, wanted = 1024, 8 if ground.short else 24
-    with ground.serve("--ctx-size", cells) as server, Caller(server.target) as client:
+    with ground.serve("--ctx-size", cells, "--max-request-tokens", cells) as server, Caller(server.target) as client:
         endings = []
 
         def explain(i):
