@@ -65,6 +65,8 @@ def train(args) -> None:
     lora = stacked.Lora(base, rank=args.rank, alpha=args.alpha, seed=seed)
     if args.start_from:
         lora = stacked.Lora.load(base, args.start_from)
+        for tensor in lora.parameters():
+            tensor.requires_grad_()
     teacher = stacked.Lora.load(base, args.teacher).merged() if args.teacher else None
     batches = Batches(data.select(comments, "train"), encoder, args)
     with (args.out / "log.jsonl").open("w", encoding="utf-8") as log:

@@ -141,7 +141,7 @@ class Lora:
 
     @classmethod
     def load(cls, base: Stacked, folder: Path) -> "Lora":
-        """An adapter in PEFT's format, of any rank, on the seven projections."""
+        """An adapter in PEFT's format, of any rank, on the seven projections; nothing to train yet."""
         tensors = load_file(folder / "adapter_model.safetensors")
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         lora = cls(base, rank=config["r"], alpha=config["lora_alpha"], seed=0)
@@ -149,7 +149,7 @@ class Lora:
             for pair, letter in ((lora.a, "A"), (lora.b, "B")):
                 place = "base_model.model.model.layers.{}.{}.lora_{}.weight"
                 layers = [tensors[place.format(layer, long, letter)] for layer in range(len(pair[name]))]
-                pair[name] = torch.stack(layers).float().to(base.device).requires_grad_()
+                pair[name] = torch.stack(layers).float().to(base.device)
         return lora
 
     def parameters(self) -> list[torch.Tensor]:

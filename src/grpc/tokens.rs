@@ -18,7 +18,7 @@ use super::reload::{Reload, Reloaded};
 use super::x509::{at, unix_days};
 use super::{status, tls};
 use crate::files::open;
-use crate::text::shown::shown_path;
+use crate::text::shown::{shown_message, shown_path};
 
 /// What a token begins with, so that people and scanners for secrets know it.
 const PREFIX: &str = "kos_";
@@ -215,7 +215,7 @@ fn read(path: &Path, known: &BTreeMap<&str, Arc<Principal>>) -> Result<Vec<Entry
     let file: File = toml::from_str(&text).map_err(|error| TokensError::Toml {
         path: path.to_owned(),
         line: error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count()),
-        reason: without_values(error.message()),
+        reason: shown_message(&without_values(error.message())),
     })?;
     let mut principals = BTreeMap::new();
     let entry = |(i, row): (usize, Row)| {
@@ -266,7 +266,11 @@ impl Row {
         let methods = self.methods.unwrap_or_else(|| METHODS.map(str::to_owned).into());
         if let Some(unknown) = methods.iter().find(|m| !METHODS.contains(&m.as_str())) {
             let unknown: String = unknown.escape_debug().take(MAX_NAME).collect();
-            return Err(format!("no method `{}`; write some of {}", without_tokens(&unknown), METHODS.join(", ")));
+            return Err(format!(
+                "no method `{}`; write some of {}",
+                without_tokens(&unknown),
+                METHODS.join(", ")
+            ));
         }
         let limits = Limits {
             requests_per_second: above_0("requests_per_second", self.requests_per_second)?,

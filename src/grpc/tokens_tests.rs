@@ -110,6 +110,8 @@ fn faults_are_named_and_values_are_not() {
     check(&format!("{entry}concurrent = \"kos_secret\"\n"), "line 4: invalid type");
     check("[[token]]\nname = \"a\"\nkos_secret = 1\n", "line 3: unknown field `kos_…`");
     check("[[tokenkos_secret]]\n", "line 1: unknown field `tokenkos_…`");
+    check("\"\\eb\" = 1\n", "line 1: unknown field `\\u{1b}b`");
+    check(&format!("{} = 1\n", "k".repeat(1000)), "kkk…");
     check(&format!("{entry}methods = [\"kos_secret\"]\n"), "no method `kos_…`");
     check("[[token]]\nname = \"a\"\nsha256 = \"kos_secret\"\n", "token 1: `sha256` is not 64");
     check("[[token]]\nname = \"a\"\n", "exactly one of");

@@ -8,6 +8,7 @@
 //! | `prompt` | profile and request to tokens |
 //! | `score` | label log-probabilities to a verdict |
 //! | `reasons` | reasons name no other sentiment than the verdict's, and end with a sentence |
+//! | `endings` | what may follow a quotation, where the profile says it |
 //! | `quotes` | reasons quote only what the comment says |
 //! | `answer_cache` | duplicates served from memory |
 //! | `classify` | the use cases: a verdict; a verdict with its reasons |
@@ -15,6 +16,7 @@
 
 pub mod answer_cache;
 pub mod classify;
+pub mod endings;
 pub mod input;
 pub mod labels;
 pub mod profile;

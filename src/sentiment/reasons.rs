@@ -1,11 +1,14 @@
 //! Reasons are bound to their verdict: what the model writes names no other sentiment, quotes the comment only as it
-//! stands ([`VerbatimQuotes`]), begins a sentence after a space, and ends with one where the next would not fit.
+//! stands ([`VerbatimQuotes`]), begins a sentence after a space, and ends with one where the next would not fit. Where the
+//! profile has endings, a reason is a quotation and one of the verdict's.
 //!
 //! The text itself stays the model's: of the tokens that it finds probable, the most probable that breaks no rule is
 //! taken. That a text keeps these rules says nothing about whether it is a good reason.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
+use super::endings::Ending;
 use super::labels::Sentiment;
 use super::profile::Profile;
 use super::quotes::VerbatimQuotes;
@@ -26,6 +29,11 @@ pub struct ReasonGuide {
     verdict: Arc<OnceLock<Sentiment>>,
     quotes: Option<VerbatimQuotes>,
     sentences: Sentences,
+    /// What is left of the reason's beginning, where the profile has endings.
+    opening: VecDeque<Token>,
+    /// What was quoted last.
+    quoted: Vec<u8>,
+    ending: Option<Ending>,
     /// The last bytes outside of quotations, as many as a label may begin in or a sentence end with.
     tail: Vec<u8>,
 }
@@ -49,7 +57,12 @@ impl ReasonGuide {
         (end, max_tokens): (Token, usize),
     ) -> Self {
         let sentences = Sentences { end, left: max_tokens, current: 0, longest: 0, just_ended: false };
-        Self { vocabulary, profile, verdict, quotes, sentences, tail: Vec::new() }
+        // What ends after its quotation begins with it.
+        let begins = profile.answer.endings.is_some() && quotes.is_some();
+        let opening = format!(" {}", profile.answer.quotation_mark);
+        let opening = if begins { vocabulary.tokenize_text(&opening).into() } else { VecDeque::new() };
+        let (quoted, ending, tail) = (Vec::new(), None, Vec::new());
+        Self { vocabulary, profile, verdict, quotes, sentences, opening, quoted, ending, tail }
     }
 
     fn piece(&self, token: Token) -> Vec<u8> {
@@ -60,6 +73,19 @@ impl ReasonGuide {
 
     fn in_quotation(&self) -> bool {
         self.quotes.as_ref().is_some_and(VerbatimQuotes::in_quotation)
+    }
+
+    /// How the text may end after what was quoted; `None` where the profile has no endings.
+    fn ending(&self) -> Option<Ending> {
+        let (answer, verdict) = (&self.profile.answer, *self.verdict.get()?);
+        let endings = answer.endings.as_ref()?.get(verdict);
+        let quoted = String::from_utf8_lossy(&self.quoted);
+        let quoted = quoted.trim_end_matches(answer.quotation_mark.as_str());
+        let cues = answer.cues.iter().flat_map(|cues| cues.get(verdict));
+        let decided: Vec<_> =
+            cues.filter(|(word, _)| quoted.contains(*word)).map(|(_, ending)| ending.clone()).collect();
+        let endings = if decided.is_empty() { endings } else { &decided };
+        Some(Ending::new(self.vocabulary.as_ref(), endings, quoted))
     }
 
     /// The labels that the text must not name.
@@ -75,6 +101,12 @@ impl ReasonGuide {
 
 impl Guide for ReasonGuide {
     fn choices(&self) -> Option<Vec<Token>> {
+        if let Some(token) = self.opening.front() {
+            return Some(vec![*token]);
+        }
+        if let Some(ending) = &self.ending {
+            return Some(ending.choices(self.sentences.end));
+        }
         if self.sentences.is_last() {
             return Some(vec![self.sentences.end]);
         }
@@ -82,7 +114,7 @@ impl Guide for ReasonGuide {
     }
 
     fn refuses(&self, token: Token) -> bool {
-        if self.in_quotation() {
+        if self.in_quotation() || self.ending.is_some() || !self.opening.is_empty() {
             return false;
         }
         let piece = self.piece(token);
@@ -94,6 +126,7 @@ impl Guide for ReasonGuide {
     }
 
     fn chose(&mut self, token: Token) {
+        self.opening.pop_front();
         let was_quoted = self.in_quotation();
         if let Some(quotes) = &mut self.quotes {
             quotes.chose(token);
@@ -103,6 +136,15 @@ impl Guide for ReasonGuide {
         self.sentences.count(&piece, is_quoted);
         if is_quoted {
             self.tail.clear();
+            match (was_quoted, self.in_quotation()) {
+                (false, _) => self.quoted.clear(),
+                (true, true) => self.quoted.extend(piece),
+                (true, false) => self.ending = self.ending(),
+            }
+            return;
+        }
+        if let Some(ending) = &mut self.ending {
+            ending.chose(token);
             return;
         }
         self.tail.extend(piece);
@@ -144,16 +186,28 @@ impl Sentences {
 
 #[cfg(test)]
 mod tests {
-    use super::super::profile::DEFAULT_TOML;
+    use std::collections::BTreeMap;
+
+    use super::super::profile::{DEFAULT_TOML, Labels};
     use super::super::prompt::QuotationMark;
     use super::*;
     use crate::text::vocabulary::ByteVocabulary;
 
     const END: Token = 258;
 
-    /// What is written of a wish, byte by byte, up to the end: a refused byte becomes `*`.
     fn written(verdict: Sentiment, comment: &str, wish: &str, max_tokens: usize) -> String {
-        let profile = Arc::new(Profile::from_toml(DEFAULT_TOML).unwrap());
+        written_by(Profile::from_toml(DEFAULT_TOML).unwrap(), verdict, comment, wish, max_tokens)
+    }
+
+    /// What is written of a wish, byte by byte, up to the end: a refused byte becomes `*`.
+    fn written_by(
+        profile: Profile,
+        verdict: Sentiment,
+        comment: &str,
+        wish: &str,
+        max_tokens: usize,
+    ) -> String {
+        let profile = Arc::new(profile);
         let mark = QuotationMark { text: "'".to_owned(), token: Token::from(b'\'') };
         let quotes = VerbatimQuotes::new(Arc::new(ByteVocabulary), mark, comment, "");
         let verdict = Arc::new(OnceLock::from(verdict));
@@ -172,6 +226,34 @@ mod tests {
             text.push(u8::try_from(token).unwrap());
         }
         String::from_utf8_lossy(&text).into_owned()
+    }
+
+    #[test]
+    fn a_quotation_is_followed_by_an_ending_of_the_verdict() {
+        let mut profile = Profile::from_toml(DEFAULT_TOML).unwrap();
+        let endings = |[a, b, c]: [&str; 3]| {
+            let one = |text: &str| vec!["라고 적습니다.".to_owned(), text.to_owned()];
+            Labels { positive: one(a), neutral: one(b), negative: one(c) }
+        };
+        profile.answer.quotation_mark = "'".to_owned();
+        profile.answer.endings =
+            Some(endings(["(이)라며 웃습니다.", "(이)라고 묻습니다.", "(이)라며 나무랍니다."]));
+        let cue = |ending: &str| BTreeMap::from([("고맙".to_owned(), ending.to_owned())]);
+        let (thanks, none) = (cue("(이)라며 고마워합니다."), BTreeMap::new());
+        profile.answer.cues = Some(Labels { positive: thanks, neutral: none.clone(), negative: none });
+        let check = |verdict, wish: &str, expect: &str| {
+            let text = written_by(profile.clone(), verdict, "정말 좋음 고맙습니다", wish, 1000);
+            assert_eq!(text, expect, "{verdict:?} {wish}");
+        };
+        check(Sentiment::Positive, " '정말 좋음'이라며 웃습니다. 그리고", " '정말 좋음'이라며 웃습니다.");
+        check(Sentiment::Neutral, " '좋음'이라며 웃습니다.", " '좋음'이라고 묻습니다.");
+        check(Sentiment::Negative, " '좋음'라고 적습니다.", " '좋음'라고 적습니다.");
+        check(Sentiment::Positive, " '고맙습니다'라고 적습니다. 많이", " '고맙습니다'라며 고마워합니다.");
+        // Whatever is wished for, a quotation comes first.
+        assert!(
+            written_by(profile.clone(), Sentiment::Neutral, "좋음", "제목을 묻습니다.", 1000)
+                .starts_with(" '좋음")
+        );
     }
 
     #[test]

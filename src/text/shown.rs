@@ -6,6 +6,8 @@ use std::path::Path;
 const TEXT_CHARS: usize = 100;
 /// Characters of a path at most: the end is kept.
 const PATH_CHARS: usize = 200;
+/// Characters of a library's message at most.
+const MESSAGE_CHARS: usize = 300;
 /// Names of a list at most; the rest is counted.
 const LIST_NAMES: usize = 10;
 /// Characters of a list at most, whatever the number of its names.
@@ -13,11 +15,12 @@ const LIST_CHARS: usize = 200;
 
 /// A text from outside: at most 100 characters, control characters and invisible marks escaped.
 pub fn shown(text: &str) -> String {
-    let escaped = escape(text.chars().take(TEXT_CHARS + 1));
-    match escaped.char_indices().nth(TEXT_CHARS) {
-        Some((end, _)) => format!("{}…", &escaped[..end]),
-        None => escaped,
-    }
+    cut(text, TEXT_CHARS)
+}
+
+/// A library's message, which may quote a text from outside: at most 300 characters, escaped as [`shown`] does.
+pub fn shown_message(text: &str) -> String {
+    cut(text, MESSAGE_CHARS)
 }
 
 /// A path: at most its last 200 characters, escaped as [`shown`] does.
@@ -46,6 +49,14 @@ pub fn listed<S: AsRef<str>>(names: &[S]) -> String {
         out.push_str(&name);
     }
     out
+}
+
+fn cut(text: &str, most: usize) -> String {
+    let escaped = escape(text.chars().take(most + 1));
+    match escaped.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &escaped[..end]),
+        None => escaped,
+    }
 }
 
 fn escape(chars: impl Iterator<Item = char>) -> String {
