@@ -138,6 +138,33 @@ pub struct Answer {
     pub cues: Option<Labels<BTreeMap<String, String>>>,
 }
 
+impl Answer {
+    /// Endings need a quotation, and cues need endings.
+    fn check_endings(&self) -> Result<(), ProfileError> {
+        if let Some(endings) = &self.endings {
+            if self.quotation_mark.is_empty() {
+                return Err(ProfileError::Empty("answer.quotation_mark"));
+            }
+            let lacks = |s: Sentiment| {
+                endings.get(s).is_empty() || endings.get(s).iter().any(|e| e.trim().is_empty())
+            };
+            if Sentiment::ALL.into_iter().any(lacks) {
+                return Err(ProfileError::Empty("answer.endings"));
+            }
+        }
+        if let Some(cues) = &self.cues {
+            if self.endings.is_none() {
+                return Err(ProfileError::Empty("answer.endings"));
+            }
+            let lacks = |(word, ending): (&String, &String)| word.is_empty() || ending.trim().is_empty();
+            if Sentiment::ALL.into_iter().any(|s| cues.get(s).iter().any(lacks)) {
+                return Err(ProfileError::Empty("answer.cues"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// One value for each sentiment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -252,26 +279,7 @@ impl Profile {
         if !mark.is_empty() && Sentiment::ALL.iter().any(|s| odd(*s) != odd(Sentiment::Positive)) {
             return Err(ProfileError::UnevenMarks(mark.clone()));
         }
-        if let Some(endings) = &self.answer.endings {
-            if mark.is_empty() {
-                return Err(ProfileError::Empty("answer.quotation_mark"));
-            }
-            let lacks = |s: Sentiment| {
-                endings.get(s).is_empty() || endings.get(s).iter().any(|e| e.trim().is_empty())
-            };
-            if Sentiment::ALL.into_iter().any(lacks) {
-                return Err(ProfileError::Empty("answer.endings"));
-            }
-        }
-        if let Some(cues) = &self.answer.cues {
-            if self.answer.endings.is_none() {
-                return Err(ProfileError::Empty("answer.endings"));
-            }
-            let lacks = |(word, ending): (&String, &String)| word.is_empty() || ending.trim().is_empty();
-            if Sentiment::ALL.into_iter().any(|s| cues.get(s).iter().any(lacks)) {
-                return Err(ProfileError::Empty("answer.cues"));
-            }
-        }
+        self.answer.check_endings()?;
         let c = &self.calibration;
         let finite = Sentiment::ALL.iter().all(|s| c.bias.get(*s).is_finite());
         let sane = c.temperature.is_finite() && c.temperature > 0.0 && (0.0..=1.0).contains(&c.abstain_below);
