@@ -61,12 +61,12 @@ impl fmt::Display for Places {
     }
 }
 
-/// Types of weights that our products compute with here: none where the CPU lacks AVX2 or has
-/// VNNI, or a GPU may take part.
+/// Types of weights that our products compute with here: none where the CPU lacks AVX2 or a GPU may take part. llama.cpp
+/// multiplies Q8_0 with VNNI's instructions where the CPU has them, K-quants never (ggml-cpu/arch/x86/quants.c).
 pub fn product_types() -> Vec<TensorType> {
     let all = [TensorType::Q4K, TensorType::Q5K, TensorType::Q6K, TensorType::Q8_0];
-    let here = available() && !has_vnni() && !offloads();
-    all.into_iter().filter(|_| here).collect()
+    let here = available() && !offloads();
+    all.into_iter().filter(|kind| here && !(has_vnni() && *kind == TensorType::Q8_0)).collect()
 }
 
 #[cfg(test)]
