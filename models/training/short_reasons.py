@@ -183,7 +183,5 @@ def composed(quoted: str, verb: str) -> str:
     """`'…'라며 감탄합니다.`, with the particle that the last letter takes."""
     last = quoted[-1]
     closed = last in "013678LMNRlmnr" or "가" <= last <= "힣" and (ord(last) - 0xAC00) % 28 > 0
-    if verb == "재생 시각을 짚습니다":
-        return f"'{quoted}'{'이' if closed else ''}라고 재생 시각을 짚습니다."
-    told = verb in TELLS or verb in ("알려 줍니다", "소식을 전합니다")
+    told = verb in TELLS or verb in ("알려 줍니다", "소식을 전합니다", "재생 시각을 짚습니다")
     return f"'{quoted}'{'이' if closed else ''}{'라고' if told else '라며'} {verb}."

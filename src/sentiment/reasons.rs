@@ -31,7 +31,7 @@ pub struct ReasonGuide {
     sentences: Sentences,
     /// What is left of the reason's beginning, where the profile has endings.
     opening: VecDeque<Token>,
-    /// What was quoted last.
+    /// What was quoted last, without its marks.
     quoted: Vec<u8>,
     ending: Option<Ending>,
     /// The last bytes outside of quotations, as many as a label may begin in or a sentence end with.
@@ -80,12 +80,11 @@ impl ReasonGuide {
         let (answer, verdict) = (&self.profile.answer, *self.verdict.get()?);
         let endings = answer.endings.as_ref()?.get(verdict);
         let quoted = String::from_utf8_lossy(&self.quoted);
-        let quoted = quoted.trim_end_matches(answer.quotation_mark.as_str());
         let cues = answer.cues.iter().flat_map(|cues| cues.get(verdict));
         let decided: Vec<_> =
             cues.filter(|(word, _)| quoted.contains(*word)).map(|(_, ending)| ending.clone()).collect();
         let endings = if decided.is_empty() { endings } else { &decided };
-        Some(Ending::new(self.vocabulary.as_ref(), endings, quoted))
+        Some(Ending::new(self.vocabulary.as_ref(), endings, &quoted))
     }
 
     /// The labels that the text must not name.
