@@ -19,12 +19,13 @@ mod x86_64 {
 
     use divan::Bencher;
     use divan::counter::{BytesCount, ItemsCount};
-    use ko_sentiment::llama::kernels::products::multiply::{
-        Activations, Form, Rounded, Scratch, blocks, multiply, panels, round_to_bytes, round_to_signed,
+    use ko_sentiment::llama::kernels::products::activations::{
+        Activations, Form, Rounded, blocks, round_to_bytes, round_to_signed, round_to_unsigned,
         round_to_words,
     };
+    use ko_sentiment::llama::kernels::products::multiply::{Scratch, multiply, panels};
     use ko_sentiment::llama::kernels::products::panel::COLUMNS;
-    use ko_sentiment::llama::kernels::products::rows::{Bytes, Signed, Words};
+    use ko_sentiment::llama::kernels::products::rows::{Bytes, Signed, Unsigned, Words};
     use ko_sentiment::llama::kernels::products::weights::{Kind, Weights};
     use ko_sentiment::random::SplitMix64;
     use llama_cpp_sys_2 as sys;
@@ -132,6 +133,7 @@ mod x86_64 {
         let blocks = blocks(width);
         let mut bytes = vec![Bytes::ZERO; x.groups() * blocks];
         let mut words = vec![Words::ZERO; x.groups() * blocks];
+        let mut unsigned = vec![Unsigned::ZERO; x.groups() * blocks];
         let mut signed = vec![Signed::ZERO; x.groups() * blocks];
         let (mut scratch, mut results) = (Scratch::default(), vec![0.0; rows * columns]);
         bencher.counter(ItemsCount::new(2 * rows * columns * width)).bench_local(|| {
@@ -144,6 +146,10 @@ mod x86_64 {
                 Form::Words => {
                     groups.for_each(|g| round_to_words(&x, g, &mut words[g * blocks..][..blocks]));
                     Rounded::Words(&words)
+                }
+                Form::Unsigned => {
+                    groups.for_each(|g| round_to_unsigned(&x, g, &mut unsigned[g * blocks..][..blocks]));
+                    Rounded::Unsigned(&unsigned)
                 }
                 Form::Signed => {
                     groups.for_each(|g| round_to_signed(&x, g, &mut signed[g * blocks..][..blocks]));

@@ -22,6 +22,25 @@ pub fn available() -> bool {
     false
 }
 
+#[cfg(target_arch = "x86_64")]
+/// The instructions that products use. Results are the same to the bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// AVX2.
+    Avx2,
+    /// AVX-512 with VNNI.
+    Avx512,
+}
+
+impl Level {
+    /// The best that this CPU has, if anything is [`available`].
+    pub fn best() -> Self {
+        let wide = std::arch::is_x86_feature_detected!("avx512f")
+            && std::arch::is_x86_feature_detected!("avx512vnni");
+        if wide { Self::Avx512 } else { Self::Avx2 }
+    }
+}
+
 #[cfg(test)]
 #[path = "../../src/random.rs"]
 #[allow(dead_code)]

@@ -27,9 +27,3 @@ pub fn offloads() -> bool {
     // SAFETY: no arguments, no preconditions.
     unsafe { sys::llama_supports_gpu_offload() }
 }
-
-/// Whether llama.cpp's kernels add products of bytes in one instruction (VNNI), which those of Q8_0 do. Ours do
-/// it in three.
-pub fn has_vnni() -> bool {
-    cpu_features().iter().any(|feature| ["AVX_VNNI", "AVX512_VNNI"].contains(&feature.as_str()))
-}

@@ -4,9 +4,11 @@
 //! weights at a time are unpacked into a panel, which stays in the nearest caches while all rows pass by: unpacking
 //! costs no memory, and with 100 rows a few per cent of the time.
 //!
-//! What a row's results are depends on this row, the weights and the [`Form`](multiply::Form): not on other rows, nor on
+//! What a row's results are depends on this row, the weights and the [`Form`](activations::Form): not on other rows, nor on
 //! threads.
 
+#[cfg(target_arch = "x86_64")]
+pub mod activations;
 #[cfg(target_arch = "x86_64")]
 mod few;
 #[cfg(target_arch = "x86_64")]
@@ -17,5 +19,7 @@ pub mod panel;
 pub mod rows;
 #[cfg(target_arch = "x86_64")]
 pub mod tile;
+#[cfg(target_arch = "x86_64")]
+mod tile512;
 #[cfg(target_arch = "x86_64")]
 pub mod weights;

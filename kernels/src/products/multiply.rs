@@ -2,89 +2,14 @@
 
 use std::ops::Range;
 
+use super::activations::{Rounded, blocks};
 use super::few;
-use super::panel::{self, COLUMNS, Columns, Narrow, Wide};
-use super::rows::{Bytes, ROWS, Signed, Words};
-use super::tile;
-use super::weights::{BLOCK, Decoded, Kind, Weights};
-use crate::available;
-
-/// Activations: rows of finite numbers. A row with others gets results that are not finite either.
-#[derive(Debug, Clone, Copy)]
-pub struct Activations<'a> {
-    /// From the first row's first number to the last one's last.
-    pub data: &'a [f32],
-    /// From a row to the next.
-    pub stride: usize,
-    /// Numbers in a row.
-    pub width: usize,
-    /// Number of rows.
-    pub rows: usize,
-}
-
-impl Activations<'_> {
-    /// Groups of [`ROWS`] rows; the last may lack some.
-    pub fn groups(&self) -> usize {
-        self.rows.div_ceil(ROWS)
-    }
-
-    /// Gives each block of a group's rows to `put`: which block, which of the rows.
-    #[inline(always)]
-    fn blocks(&self, group: usize, mut put: impl FnMut(usize, usize, &[f32; BLOCK])) {
-        for row in group * ROWS..self.rows.min(group * ROWS + ROWS) {
-            let x = &self.data[row * self.stride..][..self.width];
-            let (blocks, rest) = x.as_chunks::<BLOCK>();
-            for (i, block) in blocks.iter().enumerate() {
-                put(i, row % ROWS, block);
-            }
-            if !rest.is_empty() {
-                let mut block = [0.0; BLOCK];
-                block[..rest.len()].copy_from_slice(rest);
-                put(blocks.len(), row % ROWS, &block);
-            }
-        }
-    }
-}
-
-/// Rounded activations, a group after the other; as [`Form::of`] the weights wants them.
-#[derive(Debug, Clone, Copy)]
-pub enum Rounded<'a> {
-    /// In 8 bits with a scale per 256.
-    Bytes(&'a [Bytes]),
-    /// In 8 bits with a scale per 32, as words.
-    Words(&'a [Words]),
-    /// In 8 bits with a scale per 32, for few rows.
-    Signed(&'a [Signed]),
-}
-
-/// How activations are rounded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// To 8 bits with a scale per 256.
-    Bytes,
-    /// To 8 bits with a scale per 32, as words.
-    Words,
-    /// To 8 bits with a scale per 32, for few rows.
-    Signed,
-}
-
-impl Form {
-    /// What is fastest for products of so many rows with such weights, as measured; `None` for llama.cpp's own.
-    pub const fn of(kind: Kind, rows: usize) -> Option<Self> {
-        match (kind, rows) {
-            (_, 0..2) => None,
-            (Kind::Q8_0, 2..16) => Some(Self::Signed),
-            (Kind::Q8_0, _) => Some(Self::Words),
-            (_, 2..4) => None,
-            (Kind::Q4K | Kind::Q5K | Kind::Q6K, _) => Some(Self::Bytes),
-        }
-    }
-}
-
-/// Blocks of a row of `width`.
-pub const fn blocks(width: usize) -> usize {
-    width.div_ceil(BLOCK)
-}
+use super::panel::{self, COLUMNS, Columns, Eights, Narrow, Wide};
+use super::rows::{Bytes, ROWS, Signed, Unsigned, Words};
+use super::tile::{self, Tile};
+use super::tile512;
+use super::weights::{Decoded, Kind, Weights};
+use crate::{Level, available};
 
 /// Panels of so many columns.
 pub const fn panels(columns: usize) -> usize {
@@ -96,70 +21,17 @@ pub struct Scratch {
     columns: Box<Columns>,
     narrow: Vec<Narrow>,
     wide: Vec<Wide>,
+    eights: Vec<Eights>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
         let columns = Box::new(std::array::from_fn(|_| Decoded::default()));
-        Self { columns, narrow: Vec::new(), wide: Vec::new() }
+        Self { columns, narrow: Vec::new(), wide: Vec::new(), eights: Vec::new() }
     }
 }
 
-/// Rounds a group of rows into the group's blocks.
-///
-/// # Panics
-/// If they are not [`available`], or rows are shorter than said.
-pub fn round_to_bytes(x: &Activations, group: usize, to: &mut [Bytes]) {
-    assert!(available(), "not made for this CPU");
-    // SAFETY: the features are there.
-    unsafe { bytes(x, group, to) }
-}
-
-/// Rounds a group of rows into the group's blocks.
-///
-/// # Panics
-/// If they are not [`available`], or rows are shorter than said.
-pub fn round_to_words(x: &Activations, group: usize, to: &mut [Words]) {
-    assert!(available(), "not made for this CPU");
-    // SAFETY: the features are there.
-    unsafe { words(x, group, to) }
-}
-
-/// Rounds a group of rows into the group's blocks.
-///
-/// # Panics
-/// If they are not [`available`], or rows are shorter than said.
-pub fn round_to_signed(x: &Activations, group: usize, to: &mut [Signed]) {
-    assert!(available(), "not made for this CPU");
-    // SAFETY: the features are there.
-    unsafe { signed(x, group, to) }
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn bytes(x: &Activations, group: usize, to: &mut [Bytes]) {
-    if group * ROWS + ROWS > x.rows {
-        to.fill(Bytes::ZERO);
-    }
-    x.blocks(group, |block, row, x| to[block].set(row, x));
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn words(x: &Activations, group: usize, to: &mut [Words]) {
-    if group * ROWS + ROWS > x.rows {
-        to.fill(Words::ZERO);
-    }
-    x.blocks(group, |block, row, x| to[block].set(row, x));
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn signed(x: &Activations, group: usize, to: &mut [Signed]) {
-    if group * ROWS + ROWS > x.rows {
-        to.fill(Signed::ZERO);
-    }
-    x.blocks(group, |block, row, x| to[block].set(row, x));
-}
-
-/// Multiplies some rows by the columns of one panel, and gives `put` up to [`ROWS`] rows' results at a time, with the first
+/// Multiplies some rows by the columns of one panel, and gives `put` some rows' results at a time, with the first
 /// row and the first column. Past the weights' columns, results mean nothing.
 ///
 /// # Panics
@@ -172,7 +44,7 @@ pub fn multiply(
     scratch: &mut Scratch,
     mut put: impl FnMut(usize, usize, &[[f32; COLUMNS]]),
 ) {
-    Task { weights, panel, rows }.multiply(x, scratch, &mut put);
+    Task { weights, panel, rows, level: Level::best() }.multiply(x, scratch, &mut put);
 }
 
 /// Takes the first row, the first column and the rows' results.
@@ -183,35 +55,57 @@ struct Task<'a> {
     weights: &'a Weights<'a>,
     panel: usize,
     rows: Range<usize>,
+    level: Level,
 }
 
 impl Task<'_> {
     /// Not generic, and so compiled in this crate.
     fn multiply(&self, x: Rounded, scratch: &mut Scratch, put: Put) {
         assert!(available(), "not made for this CPU");
-        // SAFETY: the features are there.
+        // SAFETY: the features are there, and AVX-512's where that is the level.
         unsafe {
-            match (self.weights.kind, x) {
-                (Kind::Q6K, Rounded::Bytes(x)) => self.six_bits(x, scratch, put),
-                (Kind::Q5K, Rounded::Bytes(x)) => self.with_minima::<4>(x, scratch, put),
-                (Kind::Q4K, Rounded::Bytes(x)) => self.with_minima::<8>(x, scratch, put),
-                (Kind::Q8_0, Rounded::Words(x)) => self.eight_bits(x, scratch, put),
-                (Kind::Q8_0, Rounded::Signed(x)) => self.few_rows(x, put),
+            match (self.weights.kind, x, self.level) {
+                (Kind::Q6K, Rounded::Bytes(x), level) => {
+                    self.unpack_narrow::<4>(scratch);
+                    match level {
+                        Level::Avx2 => self.six_bits(x, &scratch.narrow, put),
+                        Level::Avx512 => self.six_bits_512(x, &scratch.narrow, put),
+                    }
+                }
+                (kind @ (Kind::Q4K | Kind::Q5K), Rounded::Bytes(x), level) => {
+                    self.unpack_narrow::<8>(scratch);
+                    match (kind, level) {
+                        (_, Level::Avx512) => self.with_minima_512(x, &scratch.narrow, put),
+                        (Kind::Q4K, _) => self.with_minima::<8>(x, &scratch.narrow, put),
+                        _ => self.with_minima::<4>(x, &scratch.narrow, put),
+                    }
+                }
+                (Kind::Q8_0, Rounded::Words(x), _) => self.eight_bits(x, scratch, put),
+                (Kind::Q8_0, Rounded::Unsigned(x), Level::Avx512) => self.eight_bits_512(x, scratch, put),
+                (Kind::Q8_0, Rounded::Signed(x), _) => self.few_rows(x, put),
                 _ => unreachable!("activations rounded for other weights"),
             }
         }
     }
 
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn six_bits(&self, x: &[Bytes], scratch: &mut Scratch, put: Put) {
-        self.unpack_narrow::<4>(scratch);
-        self.tiles(x, |x| tile::six_bits(x, &scratch.narrow), put);
+    fn six_bits(&self, x: &[Bytes], panel: &[Narrow], put: Put) {
+        self.tiles(x, |x| [tile::six_bits(x[0], panel)], put);
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    fn six_bits_512(&self, x: &[Bytes], panel: &[Narrow], put: Put) {
+        self.pairs(x, |x| tile512::six_bits(x, panel), |x| tile512::six_bits(x, panel), put);
     }
 
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn with_minima<const CHAIN: usize>(&self, x: &[Bytes], scratch: &mut Scratch, put: Put) {
-        self.unpack_narrow::<8>(scratch);
-        self.tiles(x, |x| tile::with_minima::<CHAIN>(x, &scratch.narrow), put);
+    fn with_minima<const CHAIN: usize>(&self, x: &[Bytes], panel: &[Narrow], put: Put) {
+        self.tiles(x, |x| [tile::with_minima::<CHAIN>(x[0], panel)], put);
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    fn with_minima_512(&self, x: &[Bytes], panel: &[Narrow], put: Put) {
+        self.pairs(x, |x| tile512::with_minima(x, panel), |x| tile512::with_minima(x, panel), put);
     }
 
     #[target_feature(enable = "avx2,fma,f16c")]
@@ -221,25 +115,33 @@ impl Task<'_> {
         for (block, to) in scratch.wide.iter_mut().enumerate() {
             panel::wide(self.weights, (first, block), &mut scratch.columns, to);
         }
-        self.tiles(x, |x| tile::eight_bits(x, &scratch.wide, self.weights.width), put);
+        self.tiles(x, |x| [tile::eight_bits(x[0], &scratch.wide, self.weights.width)], put);
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni,f16c,fma")]
+    fn eight_bits_512(&self, x: &[Unsigned], scratch: &mut Scratch, put: Put) {
+        let (first, width) = (self.panel * COLUMNS, self.weights.width);
+        scratch.eights.resize(blocks(width), Eights::ZERO);
+        for (block, to) in scratch.eights.iter_mut().enumerate() {
+            panel::eights(self.weights, (first, block), &mut scratch.columns, to);
+        }
+        let panel = &scratch.eights;
+        self.pairs(
+            x,
+            |x| tile512::eight_bits(x, panel, width),
+            |x| tile512::eight_bits(x, panel, width),
+            put,
+        );
     }
 
     #[target_feature(enable = "avx2,fma,f16c")]
     fn few_rows(&self, x: &[Signed], put: Put) {
         let first = self.panel * COLUMNS;
-        let blocks = blocks(self.weights.width);
-        let group = |row: usize| &x[row / ROWS * blocks..][..blocks];
-        for row in self.rows.clone().step_by(2 * ROWS) {
-            let next = row + ROWS;
-            if next < self.rows.end {
-                let [a, b] = few::eight_bits([group(row), group(next)], self.weights, first);
-                put(row, first, &a);
-                put(next, first, &b[..ROWS.min(self.rows.end - next)]);
-            } else {
-                let [a] = few::eight_bits([group(row)], self.weights, first);
-                put(row, first, &a[..ROWS.min(self.rows.end - row)]);
-            }
-        }
+        let (two, one) = (
+            |x: [&[Signed]; 2]| few::eight_bits(x, self.weights, first),
+            |x: [&[Signed]; 1]| few::eight_bits(x, self.weights, first),
+        );
+        self.pairs(x, two, one, put);
     }
 
     #[inline]
@@ -252,30 +154,70 @@ impl Task<'_> {
         }
     }
 
+    /// Computes two tiles at a time.
+    #[inline(always)]
+    fn pairs<X>(
+        &self,
+        x: &[X],
+        two: impl Fn([&[X]; 2]) -> [Tile; 2],
+        one: impl Fn([&[X]; 1]) -> [Tile; 1],
+        put: Put,
+    ) {
+        let Range { start, end } = self.rows;
+        let even = start + (end - start) / (2 * ROWS) * (2 * ROWS);
+        let paired = if end - even > ROWS { end } else { even };
+        self.part(start..paired, x, two, put);
+        self.part(paired..end, x, one, put);
+    }
+
     /// Computes a tile after the other.
     #[inline(always)]
-    fn tiles<X>(&self, x: &[X], tile: impl Fn(&[X]) -> tile::Tile, put: Put) {
+    fn tiles<X>(&self, x: &[X], tile: impl Fn([&[X]; 1]) -> [Tile; 1], put: Put) {
+        self.part(self.rows.clone(), x, tile, put);
+    }
+
+    /// Computes `G` tiles of some rows at a time; the last may be a part of one.
+    #[inline(always)]
+    fn part<X, const G: usize>(
+        &self,
+        rows: Range<usize>,
+        x: &[X],
+        tiles: impl Fn([&[X]; G]) -> [Tile; G],
+        put: Put,
+    ) {
         let blocks = blocks(self.weights.width);
-        for row in self.rows.clone().step_by(ROWS) {
-            let results = tile(&x[row / ROWS * blocks..][..blocks]);
-            put(row, self.panel * COLUMNS, &results[..ROWS.min(self.rows.end - row)]);
+        for row in rows.clone().step_by(G * ROWS) {
+            let group = |g: usize| &x[(row / ROWS + g) * blocks..][..blocks];
+            let results = tiles(std::array::from_fn(group));
+            let count = results.as_flattened().len().min(rows.end - row);
+            put(row, self.panel * COLUMNS, &results.as_flattened()[..count]);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::activations::{
+        Activations, Form, round_to_bytes, round_to_signed, round_to_unsigned, round_to_words,
+    };
+    use super::super::weights::BLOCK;
     use super::*;
     use crate::random::SplitMix64;
 
     /// Kinds of weights with the forms that they take.
-    const FORMS: [(Kind, Form); 5] = [
+    const FORMS: [(Kind, Form); 6] = [
         (Kind::Q4K, Form::Bytes),
         (Kind::Q5K, Form::Bytes),
         (Kind::Q6K, Form::Bytes),
         (Kind::Q8_0, Form::Words),
+        (Kind::Q8_0, Form::Unsigned),
         (Kind::Q8_0, Form::Signed),
     ];
+
+    /// Those that this CPU has the instructions for.
+    fn forms() -> impl Iterator<Item = (Kind, Form)> {
+        FORMS.into_iter().filter(|(_, form)| *form != Form::Unsigned || Level::best() == Level::Avx512)
+    }
 
     /// Weights and activations of some shape.
     struct Case {
@@ -297,6 +239,7 @@ mod tests {
     struct Held {
         bytes: Vec<Bytes>,
         words: Vec<Words>,
+        unsigned: Vec<Unsigned>,
         signed: Vec<Signed>,
     }
 
@@ -355,12 +298,14 @@ mod tests {
             let mut held = Held {
                 bytes: vec![Bytes::ZERO; x.groups() * blocks],
                 words: vec![Words::ZERO; x.groups() * blocks],
+                unsigned: vec![Unsigned::ZERO; x.groups() * blocks],
                 signed: vec![Signed::ZERO; x.groups() * blocks],
             };
             for group in 0..x.groups() {
                 let blocks = group * blocks..(group + 1) * blocks;
                 round_to_bytes(&x, group, &mut held.bytes[blocks.clone()]);
                 round_to_words(&x, group, &mut held.words[blocks.clone()]);
+                round_to_unsigned(&x, group, &mut held.unsigned[blocks.clone()]);
                 round_to_signed(&x, group, &mut held.signed[blocks]);
             }
             held
@@ -368,19 +313,25 @@ mod tests {
 
         /// Results by row and column; `part` rows at a time.
         fn multiply(&self, part: usize) -> Vec<f32> {
+            self.multiply_at(Level::best(), self.form, part)
+        }
+
+        fn multiply_at(&self, level: Level, form: Form, part: usize) -> Vec<f32> {
             let Shape { rows, columns, .. } = self.shape;
             let held = self.round();
-            let x = match self.form {
+            let x = match form {
                 Form::Bytes => Rounded::Bytes(&held.bytes),
                 Form::Words => Rounded::Words(&held.words),
+                Form::Unsigned => Rounded::Unsigned(&held.unsigned),
                 Form::Signed => Rounded::Signed(&held.signed),
             };
             let mut results = vec![f32::NAN; rows * columns];
             let mut scratch = Scratch::default();
             for panel in 0..panels(columns) {
                 for first in (0..rows).step_by(part) {
-                    let task = (panel, first..rows.min(first + part));
-                    multiply(&self.weights(), x, task, &mut scratch, |row, column, parts| {
+                    let weights = &self.weights();
+                    let task = Task { weights, panel, rows: first..rows.min(first + part), level };
+                    task.multiply(x, &mut scratch, &mut |row, column, parts| {
                         let count = COLUMNS.min(columns - column);
                         for (i, part) in parts.iter().enumerate() {
                             results[(row + i) * columns + column..][..count].copy_from_slice(&part[..count]);
@@ -405,6 +356,11 @@ mod tests {
                     Form::Words => {
                         let block = &held.words[block];
                         f64::from(block.pairs[i / 2][row][i % 2]) * f64::from(block.scales[i / 32][row])
+                    }
+                    Form::Unsigned => {
+                        let block = &held.unsigned[block];
+                        (f64::from(block.quads[i / 4][row][i % 4]) - 128.0)
+                            * f64::from(block.scales[i / 32][row])
                     }
                     Form::Signed => {
                         let part = &held.signed[block].parts[i / 32];
@@ -446,7 +402,7 @@ mod tests {
             return;
         }
         let mut random = SplitMix64::new(1);
-        for form in FORMS {
+        for form in forms() {
             for _ in 0..12 {
                 let shape = random_shape(form.0, &mut random);
                 Case::new(form, shape, &mut random).check();
@@ -460,7 +416,7 @@ mod tests {
         if !available() {
             return;
         }
-        for form in FORMS {
+        for form in forms() {
             for weight in [0x00, 0x0F, 0x7F, 0x80, 0x88, 0xFF] {
                 for scale in [0x00, 0x3F, 0x7F, 0x80, 0xFF] {
                     Case::uniform(form, weight, scale, |_| 4.0).check();
@@ -476,7 +432,7 @@ mod tests {
         if !available() {
             return;
         }
-        for form in FORMS {
+        for form in forms() {
             for x in [0.0, -0.0, 1e-40, 1e-31] {
                 let results = Case::uniform(form, 0xFF, 0x7F, |_| x).multiply(ROWS);
                 assert!(results.iter().all(|y| *y == 0.0), "{form:?} {x}");
@@ -489,7 +445,7 @@ mod tests {
         if !available() {
             return;
         }
-        for form in FORMS {
+        for form in forms() {
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 let case =
                     |x: f32| Case::uniform(form, 0x5A, 0x11, |i| if i == 2 * 512 + 300 { x } else { 0.5 });
@@ -510,13 +466,30 @@ mod tests {
             return;
         }
         let mut random = SplitMix64::new(3);
-        for form in FORMS {
+        for form in forms() {
             let mut case = Case::new(form, Shape { rows: 22, columns: 20, width: 512 }, &mut random);
             let all = case.multiply(24);
             assert_eq!(all, case.multiply(ROWS), "{form:?}: in parts");
             let last = case.x.split_off(21 * 512);
             (case.x, case.shape.rows) = (last, 1);
             assert_eq!(all[21 * 20..], case.multiply(ROWS), "{form:?}: the last row alone");
+        }
+    }
+
+    #[test]
+    fn wider_instructions_give_the_same_bits() {
+        if !available() || Level::best() == Level::Avx2 {
+            return;
+        }
+        let mut random = SplitMix64::new(4);
+        for (kind, form) in forms() {
+            let narrow = if form == Form::Unsigned { Form::Words } else { form };
+            for _ in 0..12 {
+                let shape = random_shape(kind, &mut random);
+                let case = Case::new((kind, form), shape, &mut random);
+                let expected = case.multiply_at(Level::Avx2, narrow, 12);
+                assert_eq!(case.multiply_at(Level::Avx512, form, 20), expected, "{kind:?} {shape:?}");
+            }
         }
     }
 }

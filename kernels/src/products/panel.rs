@@ -41,6 +41,18 @@ pub struct Wide {
     pub scales: [[f32; COLUMNS]; BLOCK / 32],
 }
 
+/// [`BLOCK`] weights of each column of Q8_0 as bytes.
+#[derive(Debug, Clone)]
+#[repr(C, align(64))]
+pub struct Eights {
+    /// Four neighbours of each column.
+    pub quads: [[[i8; 4]; COLUMNS]; BLOCK / 4],
+    /// What activations stored as 128 + number add too much to every 32 weights, negated.
+    pub offsets: [[i32; COLUMNS]; BLOCK / 32],
+    /// A factor for every 32 weights.
+    pub scales: [[f32; COLUMNS]; BLOCK / 32],
+}
+
 impl Narrow {
     /// A block of zeros.
     pub const ZERO: Self = Self {
@@ -56,6 +68,15 @@ impl Wide {
     /// A block of zeros.
     pub const ZERO: Self =
         Self { pairs: [[[0; 2]; COLUMNS]; BLOCK / 2], scales: [[0.0; COLUMNS]; BLOCK / 32] };
+}
+
+impl Eights {
+    /// A block of zeros.
+    pub const ZERO: Self = Self {
+        quads: [[[0; 4]; COLUMNS]; BLOCK / 4],
+        offsets: [[0; COLUMNS]; BLOCK / 32],
+        scales: [[0.0; COLUMNS]; BLOCK / 32],
+    };
 }
 
 /// The decoded columns of one block.
@@ -107,6 +128,27 @@ pub(super) fn wide(weights: &Weights, (first, block): (usize, usize), columns: &
     for (c, column) in columns.iter().enumerate() {
         for (to, scale) in to.scales.iter_mut().zip(column.per_32) {
             to[c] = scale;
+        }
+    }
+}
+
+/// Unpacks block `block` of the columns from `first` on of Q8_0 as bytes.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn eights(
+    weights: &Weights,
+    (first, block): (usize, usize),
+    columns: &mut Columns,
+    to: &mut Eights,
+) {
+    decode(weights, first, block, columns);
+    interleave(columns, &mut to.quads);
+    for (c, column) in columns.iter().enumerate() {
+        for (to, scale) in to.scales.iter_mut().zip(column.per_32) {
+            to[c] = scale;
+        }
+        for (to, weights) in to.offsets.iter_mut().zip(column.weights.as_chunks::<32>().0) {
+            to[c] = -128 * weights.iter().map(|w| i32::from(*w)).sum::<i32>();
         }
     }
 }

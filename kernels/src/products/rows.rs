@@ -40,6 +40,16 @@ pub struct Words {
     pub scales: [[f32; ROWS]; BLOCK / 32],
 }
 
+/// [`BLOCK`] numbers of four rows in 8 bits with a scale per 32, as [`Bytes`].
+#[derive(Debug, Clone)]
+#[repr(C, align(64))]
+pub struct Unsigned {
+    /// Four neighbours of each row, each 128 + number / scale.
+    pub quads: [[[u8; 4]; ROWS]; BLOCK / 4],
+    /// As in [`Words`].
+    pub scales: [[f32; ROWS]; BLOCK / 32],
+}
+
 /// [`BLOCK`] numbers of four rows in 8 bits with a scale per 32, each row's 32 together.
 #[derive(Debug, Clone)]
 pub struct Signed {
@@ -106,6 +116,29 @@ impl Words {
         }
         for (pair, words) in self.pairs.iter_mut().zip(words.as_chunks::<2>().0) {
             pair[row] = *words;
+        }
+    }
+}
+
+impl Unsigned {
+    /// A block of zeros.
+    pub const ZERO: Self = Self { quads: [[[128; 4]; ROWS]; BLOCK / 4], scales: [[0.0; ROWS]; BLOCK / 32] };
+
+    /// Rounds a row's [`BLOCK`] numbers.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn set(&mut self, row: usize, x: &[f32; BLOCK]) {
+        let mut bytes = [128u8; BLOCK];
+        let parts = x.as_chunks::<32>().0.iter().zip(bytes.as_chunks_mut::<32>().0);
+        for ((x, bytes), scales) in parts.zip(&mut self.scales) {
+            let (scale, factor) = scale(x, 127.0);
+            scales[row] = f16::from_f32(scale).to_f32();
+            if factor != 0.0 {
+                round_to_bytes(x, factor, bytes);
+            }
+        }
+        for (quad, bytes) in self.quads.iter_mut().zip(bytes.as_chunks::<4>().0) {
+            quad[row] = *bytes;
         }
     }
 }

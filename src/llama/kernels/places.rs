@@ -10,7 +10,7 @@ use super::choice::Kernels;
 use crate::gguf::check::other_parts;
 use crate::gguf::tensor_type::TensorType;
 use crate::gguf::{GgufError, Header};
-use crate::llama::features::{has_vnni, offloads};
+use crate::llama::features::offloads;
 
 /// Tensors by their type.
 type Counts = BTreeMap<String, usize>;
@@ -61,12 +61,10 @@ impl fmt::Display for Places {
     }
 }
 
-/// Types of weights that our products compute with here: none where the CPU lacks AVX2 or a GPU may take part. llama.cpp
-/// multiplies Q8_0 with VNNI's instructions where the CPU has them, K-quants never (ggml-cpu/arch/x86/quants.c).
+/// Types of weights that our products compute with here: none where the CPU lacks AVX2 or a GPU may take part.
 pub fn product_types() -> Vec<TensorType> {
     let all = [TensorType::Q4K, TensorType::Q5K, TensorType::Q6K, TensorType::Q8_0];
-    let here = available() && !offloads();
-    all.into_iter().filter(|kind| here && !(has_vnni() && *kind == TensorType::Q8_0)).collect()
+    if available() && !offloads() { all.into() } else { Vec::new() }
 }
 
 #[cfg(test)]

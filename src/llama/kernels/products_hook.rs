@@ -4,9 +4,10 @@ use std::cell::{RefCell, UnsafeCell};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use ko_sentiment_kernels::products::multiply::{self, Activations, Form, Rounded, Scratch, blocks, panels};
+use ko_sentiment_kernels::products::activations::{self, Activations, Form, Rounded, blocks};
+use ko_sentiment_kernels::products::multiply::{self, Scratch, panels};
 use ko_sentiment_kernels::products::panel::COLUMNS;
-use ko_sentiment_kernels::products::rows::{Bytes, ROWS, Signed, Words};
+use ko_sentiment_kernels::products::rows::{Bytes, ROWS, Signed, Unsigned, Words};
 use ko_sentiment_kernels::products::weights::{Kind, Weights};
 use llama_cpp_sys_2 as sys;
 
@@ -54,6 +55,7 @@ impl ProductsHook {
 struct Shared {
     bytes: Slot<Bytes>,
     words: Slot<Words>,
+    unsigned: Slot<Unsigned>,
     signed: Slot<Signed>,
     /// Groups of rows that were given out to be rounded, and those that are done.
     given: AtomicUsize,
@@ -88,6 +90,7 @@ impl Shared {
         match form {
             Form::Bytes => self.bytes.grow(blocks, Bytes::ZERO),
             Form::Words => self.words.grow(blocks, Words::ZERO),
+            Form::Unsigned => self.unsigned.grow(blocks, Unsigned::ZERO),
             Form::Signed => self.signed.grow(blocks, Signed::ZERO),
         }
     }
@@ -96,6 +99,7 @@ impl Shared {
     fn forget(&mut self) {
         *self.bytes.of.get_mut() = std::ptr::null_mut();
         *self.words.of.get_mut() = std::ptr::null_mut();
+        *self.unsigned.of.get_mut() = std::ptr::null_mut();
         *self.signed.of.get_mut() = std::ptr::null_mut();
     }
 
@@ -142,6 +146,7 @@ impl Shared {
             match form {
                 Form::Bytes => self.bytes.of.store(of, Ordering::Relaxed),
                 Form::Words => self.words.of.store(of, Ordering::Relaxed),
+                Form::Unsigned => self.unsigned.of.store(of, Ordering::Relaxed),
                 Form::Signed => self.signed.of.store(of, Ordering::Relaxed),
             }
         }
@@ -250,13 +255,18 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
     let rounded = unsafe {
         match form {
             Form::Bytes => {
-                Rounded::Bytes(shared.round(&shared.bytes, (x, &activations), multiply::round_to_bytes))
+                Rounded::Bytes(shared.round(&shared.bytes, (x, &activations), activations::round_to_bytes))
             }
             Form::Words => {
-                Rounded::Words(shared.round(&shared.words, (x, &activations), multiply::round_to_words))
+                Rounded::Words(shared.round(&shared.words, (x, &activations), activations::round_to_words))
             }
+            Form::Unsigned => Rounded::Unsigned(shared.round(
+                &shared.unsigned,
+                (x, &activations),
+                activations::round_to_unsigned,
+            )),
             Form::Signed => {
-                Rounded::Signed(shared.round(&shared.signed, (x, &activations), multiply::round_to_signed))
+                Rounded::Signed(shared.round(&shared.signed, (x, &activations), activations::round_to_signed))
             }
         }
     };

@@ -1,0 +1,115 @@
+//! Activations, and how they are rounded.
+
+use super::rows::{Bytes, ROWS, Signed, Unsigned, Words};
+use super::weights::{BLOCK, Kind};
+use crate::{Level, available};
+
+/// Activations: rows of finite numbers. A row with others gets results that are not finite either.
+#[derive(Debug, Clone, Copy)]
+pub struct Activations<'a> {
+    /// From the first row's first number to the last one's last.
+    pub data: &'a [f32],
+    /// From a row to the next.
+    pub stride: usize,
+    /// Numbers in a row.
+    pub width: usize,
+    /// Number of rows.
+    pub rows: usize,
+}
+
+impl Activations<'_> {
+    /// Groups of [`ROWS`] rows; the last may lack some.
+    pub fn groups(&self) -> usize {
+        self.rows.div_ceil(ROWS)
+    }
+
+    /// Gives each block of a group's rows to `put`: which block, which of the rows.
+    #[inline(always)]
+    fn blocks(&self, group: usize, mut put: impl FnMut(usize, usize, &[f32; BLOCK])) {
+        for row in group * ROWS..self.rows.min(group * ROWS + ROWS) {
+            let x = &self.data[row * self.stride..][..self.width];
+            let (blocks, rest) = x.as_chunks::<BLOCK>();
+            for (i, block) in blocks.iter().enumerate() {
+                put(i, row % ROWS, block);
+            }
+            if !rest.is_empty() {
+                let mut block = [0.0; BLOCK];
+                block[..rest.len()].copy_from_slice(rest);
+                put(blocks.len(), row % ROWS, &block);
+            }
+        }
+    }
+}
+
+/// Rounded activations, a group after the other; as [`Form::of`] the weights wants them.
+#[derive(Debug, Clone, Copy)]
+pub enum Rounded<'a> {
+    /// In 8 bits with a scale per 256.
+    Bytes(&'a [Bytes]),
+    /// In 8 bits with a scale per 32, as words.
+    Words(&'a [Words]),
+    /// In 8 bits with a scale per 32, as bytes.
+    Unsigned(&'a [Unsigned]),
+    /// In 8 bits with a scale per 32, for few rows.
+    Signed(&'a [Signed]),
+}
+
+/// How activations are rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// To 8 bits with a scale per 256.
+    Bytes,
+    /// To 8 bits with a scale per 32, as words.
+    Words,
+    /// To 8 bits with a scale per 32, as bytes.
+    Unsigned,
+    /// To 8 bits with a scale per 32, for few rows.
+    Signed,
+}
+
+impl Form {
+    /// What is fastest for products of so many rows with such weights, as measured; `None` for llama.cpp's own.
+    pub fn of(kind: Kind, rows: usize) -> Option<Self> {
+        match (kind, rows) {
+            (_, 0..2) => None,
+            (Kind::Q8_0, 2..16) => Some(Self::Signed),
+            (Kind::Q8_0, _) if Level::best() == Level::Avx512 => Some(Self::Unsigned),
+            (Kind::Q8_0, _) => Some(Self::Words),
+            (_, 2..4) => None,
+            (Kind::Q4K | Kind::Q5K | Kind::Q6K, _) => Some(Self::Bytes),
+        }
+    }
+}
+
+/// Blocks of a row of `width`.
+pub const fn blocks(width: usize) -> usize {
+    width.div_ceil(BLOCK)
+}
+
+/// Rounds a group of rows into blocks of some form.
+macro_rules! round {
+    ($public:ident, $inner:ident, $block:ident) => {
+        /// Rounds a group of rows into the group's blocks.
+        ///
+        /// # Panics
+        /// If the products are not [`available`], or rows are shorter than said.
+        pub fn $public(x: &Activations, group: usize, to: &mut [$block]) {
+            assert!(available(), "not made for this CPU");
+            // SAFETY: the features are there.
+            unsafe { $inner(x, group, to) }
+        }
+
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn $inner(x: &Activations, group: usize, to: &mut [$block]) {
+            if group * ROWS + ROWS > x.rows {
+                to.fill($block::ZERO);
+            }
+            x.blocks(group, |block, row, x| to[block].set(row, x));
+        }
+    };
+}
+
+round!(round_to_bytes, bytes, Bytes);
+round!(round_to_words, words, Words);
+round!(round_to_unsigned, unsigned, Unsigned);
+round!(round_to_signed, signed, Signed);
