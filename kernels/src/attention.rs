@@ -14,8 +14,10 @@ use std::ops::Range;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+#[cfg(doc)]
 use crate::available;
 use crate::exponential::{exp_nonpositive as exp, tanh};
+use crate::level::{Level, by_level};
 
 /// Queries (a token's head each) that are computed side by side.
 const LANES: usize = 16;
@@ -135,18 +137,16 @@ pub fn attend(
 
 /// Not generic, and so compiled in this crate.
 fn attend_and_put(a: &Attention, tokens: Range<usize>, kv_head: usize, scratch: &mut Scratch, put: Put) {
-    assert!(available(), "not made for this CPU");
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: the features are there.
-    unsafe {
-        attend_tiles(a, tokens, kv_head, scratch, put);
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    attend_tiles(a, tokens, kv_head, scratch, put);
+    attend_at(Level::best(), a, tokens, kv_head, scratch, put);
 }
 
-/// The rest of this file is inlined here, to be compiled for these features.
-#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma,f16c"))]
+by_level!(
+    fn attend_at(a: &Attention, tokens: Range<usize>, kv_head: usize, scratch: &mut Scratch, put: Put)
+        = attend_tiles
+);
+
+/// The rest of this file is inlined here.
+#[inline(always)]
 fn attend_tiles(a: &Attention, tokens: Range<usize>, kv_head: usize, scratch: &mut Scratch, put: Put) {
     let mut first = tokens.start;
     while first < tokens.end {
@@ -392,6 +392,7 @@ fn add_weighted(weights: &[Lane], values: &[Lane], rescale: &Lane, sums: &mut [f
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::available;
     use crate::random::SplitMix64;
 
     /// A step's numbers, as llama.cpp lays them out: heads beside each other in a row.
@@ -457,17 +458,18 @@ mod tests {
             }
         }
 
-        /// What [`attend`] puts for each token and head.
-        fn attend(&self, block: usize) -> Vec<f32> {
+        /// What is put for each token and head.
+        fn attend(&self, level: Level, block: usize) -> Vec<f32> {
             let Shape { tokens, heads, kv_heads, width, .. } = self.shape;
             let mut results = vec![f32::NAN; tokens * heads * width];
             let mut scratch = Scratch::default();
             for first in (0..tokens).step_by(block) {
                 for kv_head in 0..kv_heads {
                     let tokens = first..tokens.min(first + block);
-                    attend(&self.attention(), tokens, kv_head, &mut scratch, |token, head, result| {
+                    let mut put = |token, head, result: &[f32]| {
                         results[(token * heads + head) * width..][..width].copy_from_slice(result);
-                    });
+                    };
+                    attend_at(level, &self.attention(), tokens, kv_head, &mut scratch, &mut put);
                 }
             }
             results
@@ -497,7 +499,8 @@ mod tests {
 
         fn check(&self, block: usize) {
             let Shape { tokens, heads, width, .. } = self.shape;
-            let results = self.attend(block);
+            let results = self.attend(Level::best(), block);
+            assert_eq!(results, self.attend(Level::Avx2, block), "the same bits by any instructions");
             for token in 0..tokens {
                 for head in 0..heads {
                     let result = &results[(token * heads + head) * width..][..width];

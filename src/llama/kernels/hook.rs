@@ -9,24 +9,26 @@ use llama_cpp_sys_2 as sys;
 use super::attention_hook::AttentionHook;
 #[cfg(target_arch = "x86_64")]
 use super::products_hook::ProductsHook;
+#[cfg(target_arch = "x86_64")]
+use super::rowwise_hook::RowwiseHook;
 
 /// The callback's memory; it must outlive the context.
 #[derive(Default)]
 pub struct Hook {
     attention: Option<AttentionHook>,
     #[cfg(target_arch = "x86_64")]
-    products: Option<Box<ProductsHook>>,
+    products: Option<(Box<ProductsHook>, RowwiseHook)>,
 }
 
 impl Hook {
-    /// Computes attention and products ourselves, each if it is wanted and made for this CPU.
+    /// Computes attention, and products and what lies between them, ourselves, each if it is wanted and made for this CPU.
     pub fn new(attention: bool, products: bool) -> Box<Self> {
         let attention = attention && available();
         let products = products && available();
         Box::new(Self {
             attention: attention.then(AttentionHook::default),
             #[cfg(target_arch = "x86_64")]
-            products: products.then(ProductsHook::new),
+            products: products.then(|| (ProductsHook::new(), RowwiseHook::new())),
         })
     }
 
@@ -52,8 +54,9 @@ unsafe extern "C" fn on_node(node: *mut sys::ggml_tensor, ask: bool, hook: *mut 
             attention.take(node);
         }
         #[cfg(target_arch = "x86_64")]
-        if let Some(products) = &mut hook.products {
+        if let Some((products, rowwise)) = &mut hook.products {
             products.take(node);
+            rowwise.take(node);
         }
     }
     false

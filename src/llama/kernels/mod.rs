@@ -8,6 +8,8 @@ pub mod hook;
 mod places;
 #[cfg(target_arch = "x86_64")]
 mod products_hook;
+#[cfg(target_arch = "x86_64")]
+mod rowwise_hook;
 
 pub use choice::Kernels;
 pub use ko_sentiment_kernels::{attention, available, products};

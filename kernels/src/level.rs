@@ -1,0 +1,61 @@
+//! The instructions that this CPU has, and functions compiled for each.
+
+/// Whether there are kernels for this CPU. Elsewhere llama.cpp has kernels of its own.
+pub fn available() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx2")
+        && std::arch::is_x86_feature_detected!("fma")
+        && std::arch::is_x86_feature_detected!("f16c");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// The instructions that kernels use. Results are the same to the bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// AVX2.
+    Avx2,
+    /// AVX-512 with VNNI.
+    Avx512,
+}
+
+impl Level {
+    /// The best that this CPU has, if anything is [`available`].
+    pub fn best() -> Self {
+        #[cfg(not(target_arch = "x86_64"))]
+        let wide = false;
+        #[cfg(target_arch = "x86_64")]
+        let wide = std::arch::is_x86_feature_detected!("avx512f")
+            && std::arch::is_x86_feature_detected!("avx512bw")
+            && std::arch::is_x86_feature_detected!("avx512dq")
+            && std::arch::is_x86_feature_detected!("avx512vl")
+            && std::arch::is_x86_feature_detected!("avx512vnni");
+        if wide { Self::Avx512 } else { Self::Avx2 }
+    }
+}
+
+/// Defines a function of a [`Level`] that is compiled for each, from one that is inlined into it.
+macro_rules! by_level {
+    (fn $name:ident($($arg:ident: $kind:ty),* $(,)?) = $inlined:path) => {
+        fn $name(level: $crate::level::Level, $($arg: $kind),*) {
+            #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma,f16c"))]
+            fn narrow($($arg: $kind),*) {
+                $inlined($($arg),*);
+            }
+            #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl"))]
+            fn wide($($arg: $kind),*) {
+                $inlined($($arg),*);
+            }
+            assert!($crate::available(), "not made for this CPU");
+            // SAFETY: the features are there: `available` says so, or the level does.
+            #[allow(unused_unsafe)]
+            unsafe {
+                match level {
+                    $crate::level::Level::Avx2 => narrow($($arg),*),
+                    $crate::level::Level::Avx512 => wide($($arg),*),
+                }
+            }
+        }
+    };
+}
+pub(crate) use by_level;
