@@ -144,6 +144,7 @@ impl Task<'_> {
         self.pairs(x, two, one, put);
     }
 
+    /// Unpacks a K-quant's columns.
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     fn unpack_narrow<const QUADS: usize>(&self, scratch: &mut Scratch) {
@@ -151,6 +152,11 @@ impl Task<'_> {
         scratch.narrow.resize(blocks(self.weights.width), Narrow::ZERO);
         for (block, to) in scratch.narrow.iter_mut().enumerate() {
             panel::narrow::<QUADS>(self.weights, (first, block), &mut scratch.columns, to);
+            match self.level {
+                Level::Avx2 => panel::offsets::<QUADS>(to),
+                // SAFETY: the level's instructions are there.
+                Level::Avx512 => unsafe { tile512::offsets::<QUADS>(to) },
+            }
         }
     }
 

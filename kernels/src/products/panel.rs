@@ -1,10 +1,11 @@
 //! Sixteen columns of weights, unpacked in the order in which [`tile`](super::tile) reads them.
 
 use std::arch::x86_64::{
-    __m256i, _mm256_add_epi32, _mm256_load_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_or_si256,
-    _mm256_permute2x128_si256, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_setr_epi8, _mm256_setzero_si256,
-    _mm256_shuffle_epi8, _mm256_srai_epi16, _mm256_store_si256, _mm256_storeu_si256, _mm256_unpackhi_epi32,
-    _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
+    __m256i, _mm256_add_epi32, _mm256_load_si256, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_maddubs_epi16, _mm256_or_si256, _mm256_permute2x128_si256, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_setr_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srai_epi16, _mm256_store_si256,
+    _mm256_storeu_si256, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32,
+    _mm256_unpacklo_epi64,
 };
 
 use super::weights::{BLOCK, Decoded, Weights};
@@ -90,7 +91,8 @@ fn decode(weights: &Weights, first: usize, block: usize, columns: &mut Columns) 
     }
 }
 
-/// Unpacks block `block` of the columns from `first` on of a K-quant with a scale for every `4 * QUADS` weights.
+/// Unpacks block `block` of the columns from `first` on of a K-quant with a scale for every `4 * QUADS` weights, but for its
+/// [`offsets`].
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn narrow<const QUADS: usize>(
@@ -103,16 +105,13 @@ pub(super) fn narrow<const QUADS: usize>(
     interleave(columns, &mut to.quads);
     for (c, column) in columns.iter().enumerate() {
         to.d[c] = column.d;
-        for (to, scale) in to.scales[..BLOCK / 4 / QUADS].iter_mut().zip(column.scales) {
-            to[c] = [scale; 2];
-        }
         if QUADS == 8 {
             for (to, minimum) in to.minima.iter_mut().zip(column.per_32) {
                 to[c] = minimum;
             }
         }
     }
-    offsets::<QUADS>(to);
+    spread_scales(columns, &mut to.scales);
 }
 
 /// Unpacks block `block` of the columns from `first` on of Q8_0.
@@ -200,6 +199,32 @@ fn interleave(columns: &Columns, quads: &mut [[[i8; 4]; COLUMNS]; BLOCK / 4]) {
     }
 }
 
+/// Brings the scales of all columns together, each twice.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn spread_scales(columns: &Columns, scales: &mut [[[i16; 2]; COLUMNS]; 16]) {
+    // Of each two scales the first twice, then the second.
+    let first = _mm256_setr_epi8(
+        0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13, //
+        0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13,
+    );
+    let second = _mm256_or_si256(first, _mm256_set1_epi8(2));
+    for (half, columns) in columns.as_chunks::<HALF>().0.iter().enumerate() {
+        let mut rows = [_mm256_setzero_si256(); 8];
+        for (row, column) in rows.iter_mut().zip(columns) {
+            // SAFETY: 32 bytes.
+            *row = unsafe { _mm256_loadu_si256(column.scales.as_ptr().cast()) };
+        }
+        for (pair, row) in scales.as_chunks_mut::<2>().0.iter_mut().zip(transpose(rows)) {
+            for (to, places) in pair.iter_mut().zip([first, second]) {
+                let to: &mut [[i16; 2]; HALF] = &mut to.as_chunks_mut::<HALF>().0[half];
+                // SAFETY: 32 bytes at a multiple of 32 within an aligned block.
+                unsafe { _mm256_store_si256(to.as_mut_ptr().cast(), _mm256_shuffle_epi8(row, places)) };
+            }
+        }
+    }
+}
+
 /// Transposes 8 × 8 numbers of 32 bits.
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -227,7 +252,7 @@ fn transpose(r: [__m256i; 8]) -> [__m256i; 8] {
 /// −128 · Σ scale · weight: a product with activations that are all 128, two quads at a time so that 16 bits suffice.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn offsets<const QUADS: usize>(to: &mut Narrow) {
+pub(super) fn offsets<const QUADS: usize>(to: &mut Narrow) {
     let x = _mm256_set1_epi8(i8::MIN);
     for half in 0..COLUMNS / HALF {
         let mut sum = _mm256_setzero_si256();

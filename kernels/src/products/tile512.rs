@@ -7,8 +7,9 @@
 
 use std::arch::x86_64::{
     __m512, __m512i, _mm512_add_epi32, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
-    _mm512_load_ps, _mm512_load_si512, _mm512_mul_ps, _mm512_mullo_epi32, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_srai_epi32, _mm512_storeu_ps,
+    _mm512_load_ps, _mm512_load_si512, _mm512_mul_ps, _mm512_mullo_epi32, _mm512_set1_epi8,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_srai_epi32,
+    _mm512_store_si512, _mm512_storeu_ps, _mm512_sub_epi32,
 };
 
 use super::panel::{COLUMNS, Eights, Narrow};
@@ -36,6 +37,23 @@ macro_rules! floats {
         // SAFETY: as above.
         unsafe { _mm512_load_ps(of.as_ptr()) }
     }};
+}
+
+/// What [`panel::offsets`](super::panel::offsets) gives.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+pub(super) fn offsets<const QUADS: usize>(to: &mut Narrow) {
+    let mut sum = _mm512_setzero_si512();
+    for (quads, scales) in to.quads.as_chunks::<QUADS>().0.iter().zip(&to.scales) {
+        let mut products = _mm512_setzero_si512();
+        for quad in quads {
+            products = _mm512_dpbusd_epi32(products, _mm512_set1_epi8(i8::MIN), load!(*quad));
+        }
+        let scales = _mm512_srai_epi32::<16>(load!(*scales));
+        sum = _mm512_sub_epi32(sum, _mm512_mullo_epi32(products, scales));
+    }
+    // SAFETY: sixteen numbers at a multiple of 64.
+    unsafe { _mm512_store_si512(to.offsets.as_mut_ptr().cast(), sum) };
 }
 
 /// 6-bit weights.
