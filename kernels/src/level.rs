@@ -15,22 +15,38 @@ pub fn available() -> bool {
 pub enum Level {
     /// AVX2.
     Avx2,
+    /// AVX2 and AVX-VNNI.
+    AvxVnni,
     /// AVX-512 with VNNI.
     Avx512,
 }
 
 impl Level {
+    /// From the narrowest to the widest.
+    pub const ALL: [Self; 3] = [Self::Avx2, Self::AvxVnni, Self::Avx512];
+
+    /// Whether this CPU has the instructions, if anything is [`available`].
+    pub fn is_here(self) -> bool {
+        match self {
+            Self::Avx2 => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => std::arch::is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                std::arch::is_x86_feature_detected!("avx512f")
+                    && std::arch::is_x86_feature_detected!("avx512bw")
+                    && std::arch::is_x86_feature_detected!("avx512dq")
+                    && std::arch::is_x86_feature_detected!("avx512vl")
+                    && std::arch::is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
+    }
+
     /// The best that this CPU has, if anything is [`available`].
     pub fn best() -> Self {
-        #[cfg(not(target_arch = "x86_64"))]
-        let wide = false;
-        #[cfg(target_arch = "x86_64")]
-        let wide = std::arch::is_x86_feature_detected!("avx512f")
-            && std::arch::is_x86_feature_detected!("avx512bw")
-            && std::arch::is_x86_feature_detected!("avx512dq")
-            && std::arch::is_x86_feature_detected!("avx512vl")
-            && std::arch::is_x86_feature_detected!("avx512vnni");
-        if wide { Self::Avx512 } else { Self::Avx2 }
+        Self::ALL.into_iter().rev().find(|level| level.is_here()).unwrap_or(Self::Avx2)
     }
 }
 
@@ -51,7 +67,7 @@ macro_rules! by_level {
             #[allow(unused_unsafe)]
             unsafe {
                 match level {
-                    $crate::level::Level::Avx2 => narrow($($arg),*),
+                    $crate::level::Level::Avx2 | $crate::level::Level::AvxVnni => narrow($($arg),*),
                     $crate::level::Level::Avx512 => wide($($arg),*),
                 }
             }

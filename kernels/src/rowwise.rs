@@ -95,9 +95,7 @@ mod tests {
     }
 
     fn levels() -> impl Iterator<Item = Level> {
-        [Level::Avx2, Level::Avx512]
-            .into_iter()
-            .filter(|level| available() && (*level == Level::Avx2 || Level::best() == *level))
+        Level::ALL.into_iter().filter(|level| available() && level.is_here())
     }
 
     /// What ggml makes of two rows, by an operation on both.

@@ -18,8 +18,10 @@ pub mod panel;
 #[cfg(target_arch = "x86_64")]
 pub mod rows;
 #[cfg(target_arch = "x86_64")]
+mod sixteen;
+#[cfg(target_arch = "x86_64")]
 pub mod tile;
 #[cfg(target_arch = "x86_64")]
-mod tile512;
+mod tile_vnni;
 #[cfg(target_arch = "x86_64")]
 pub mod weights;

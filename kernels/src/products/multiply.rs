@@ -7,7 +7,7 @@ use super::few;
 use super::panel::{self, COLUMNS, Columns, Eights, Narrow, Wide};
 use super::rows::{Bytes, ROWS, Signed, Unsigned, Words};
 use super::tile::{self, Tile};
-use super::tile512;
+use super::tile_vnni;
 use super::weights::{Decoded, Kind, Weights};
 use crate::{Level, available};
 
@@ -62,76 +62,97 @@ impl Task<'_> {
     /// Not generic, and so compiled in this crate.
     fn multiply(&self, x: Rounded, scratch: &mut Scratch, put: Put) {
         assert!(available(), "not made for this CPU");
-        // SAFETY: the features are there, and AVX-512's where that is the level.
+        // SAFETY: the features are there, and those of the level.
         unsafe {
-            match (self.weights.kind, x, self.level) {
-                (Kind::Q6K, Rounded::Bytes(x), level) => {
+            match (self.weights.kind, x) {
+                (Kind::Q6K, Rounded::Bytes(x)) => {
                     self.unpack_narrow::<4>(scratch);
-                    match level {
-                        Level::Avx2 => self.six_bits(x, &scratch.narrow, put),
-                        Level::Avx512 => self.six_bits_512(x, &scratch.narrow, put),
-                    }
+                    self.six_bits(x, &scratch.narrow, put);
                 }
-                (kind @ (Kind::Q4K | Kind::Q5K), Rounded::Bytes(x), level) => {
+                (Kind::Q4K | Kind::Q5K, Rounded::Bytes(x)) => {
                     self.unpack_narrow::<8>(scratch);
-                    match (kind, level) {
-                        (_, Level::Avx512) => self.with_minima_512(x, &scratch.narrow, put),
-                        (Kind::Q4K, _) => self.with_minima::<8>(x, &scratch.narrow, put),
-                        _ => self.with_minima::<4>(x, &scratch.narrow, put),
-                    }
+                    self.with_minima(x, &scratch.narrow, put);
                 }
-                (Kind::Q8_0, Rounded::Words(x), _) => self.eight_bits(x, scratch, put),
-                (Kind::Q8_0, Rounded::Unsigned(x), Level::Avx512) => self.eight_bits_512(x, scratch, put),
-                (Kind::Q8_0, Rounded::Signed(x), _) => self.few_rows(x, put),
+                (Kind::Q8_0, Rounded::Words(x)) => self.eight_bits_as_words(x, scratch, put),
+                (Kind::Q8_0, Rounded::Unsigned(x)) => self.eight_bits(x, scratch, put),
+                (Kind::Q8_0, Rounded::Signed(x)) => self.few_rows(x, put),
                 _ => unreachable!("activations rounded for other weights"),
             }
         }
     }
 
+    /// # Safety
+    /// The level's instructions are there.
+    unsafe fn six_bits(&self, x: &[Bytes], panel: &[Narrow], put: Put) {
+        // SAFETY: the caller's.
+        unsafe {
+            match self.level {
+                Level::Avx2 => self.tiles(x, |x| x.map(|x| tile::six_bits(x, panel)), put),
+                Level::AvxVnni => self.tiles(x, |x| tile_vnni::six_bits_256(x, panel), put),
+                Level::Avx512 => self.pairs(
+                    x,
+                    |x| tile_vnni::six_bits_512(x, panel),
+                    |x| tile_vnni::six_bits_512(x, panel),
+                    put,
+                ),
+            }
+        }
+    }
+
+    /// # Safety
+    /// The level's instructions are there.
+    unsafe fn with_minima(&self, x: &[Bytes], panel: &[Narrow], put: Put) {
+        // SAFETY: the caller's.
+        unsafe {
+            match (self.level, self.weights.kind) {
+                (Level::Avx2, Kind::Q4K) => {
+                    self.tiles(x, |x| x.map(|x| tile::with_minima::<8>(x, panel)), put);
+                }
+                (Level::Avx2, _) => self.tiles(x, |x| x.map(|x| tile::with_minima::<4>(x, panel)), put),
+                (Level::AvxVnni, _) => self.tiles(x, |x| tile_vnni::with_minima_256(x, panel), put),
+                (Level::Avx512, _) => self.pairs(
+                    x,
+                    |x| tile_vnni::with_minima_512(x, panel),
+                    |x| tile_vnni::with_minima_512(x, panel),
+                    put,
+                ),
+            }
+        }
+    }
+
+    /// # Safety
+    /// The level's instructions are there, and are not AVX2's alone.
+    unsafe fn eight_bits(&self, x: &[Unsigned], scratch: &mut Scratch, put: Put) {
+        let (first, width) = (self.panel * COLUMNS, self.weights.width);
+        scratch.eights.resize(blocks(width), Eights::ZERO);
+        for (block, to) in scratch.eights.iter_mut().enumerate() {
+            // SAFETY: any level has these instructions.
+            unsafe { panel::eights(self.weights, (first, block), &mut scratch.columns, to) };
+        }
+        let panel = &scratch.eights;
+        // SAFETY: the caller's.
+        unsafe {
+            match self.level {
+                Level::Avx2 => unreachable!("activations rounded for VNNI"),
+                Level::AvxVnni => self.tiles(x, |x| tile_vnni::eight_bits_256(x, panel, width), put),
+                Level::Avx512 => self.pairs(
+                    x,
+                    |x| tile_vnni::eight_bits_512(x, panel, width),
+                    |x| tile_vnni::eight_bits_512(x, panel, width),
+                    put,
+                ),
+            }
+        }
+    }
+
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn six_bits(&self, x: &[Bytes], panel: &[Narrow], put: Put) {
-        self.tiles(x, |x| [tile::six_bits(x[0], panel)], put);
-    }
-
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    fn six_bits_512(&self, x: &[Bytes], panel: &[Narrow], put: Put) {
-        self.pairs(x, |x| tile512::six_bits(x, panel), |x| tile512::six_bits(x, panel), put);
-    }
-
-    #[target_feature(enable = "avx2,fma,f16c")]
-    fn with_minima<const CHAIN: usize>(&self, x: &[Bytes], panel: &[Narrow], put: Put) {
-        self.tiles(x, |x| [tile::with_minima::<CHAIN>(x[0], panel)], put);
-    }
-
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    fn with_minima_512(&self, x: &[Bytes], panel: &[Narrow], put: Put) {
-        self.pairs(x, |x| tile512::with_minima(x, panel), |x| tile512::with_minima(x, panel), put);
-    }
-
-    #[target_feature(enable = "avx2,fma,f16c")]
-    fn eight_bits(&self, x: &[Words], scratch: &mut Scratch, put: Put) {
+    fn eight_bits_as_words(&self, x: &[Words], scratch: &mut Scratch, put: Put) {
         let first = self.panel * COLUMNS;
         scratch.wide.resize(blocks(self.weights.width), Wide::ZERO);
         for (block, to) in scratch.wide.iter_mut().enumerate() {
             panel::wide(self.weights, (first, block), &mut scratch.columns, to);
         }
         self.tiles(x, |x| [tile::eight_bits(x[0], &scratch.wide, self.weights.width)], put);
-    }
-
-    #[target_feature(enable = "avx512f,avx512vnni,f16c,fma")]
-    fn eight_bits_512(&self, x: &[Unsigned], scratch: &mut Scratch, put: Put) {
-        let (first, width) = (self.panel * COLUMNS, self.weights.width);
-        scratch.eights.resize(blocks(width), Eights::ZERO);
-        for (block, to) in scratch.eights.iter_mut().enumerate() {
-            panel::eights(self.weights, (first, block), &mut scratch.columns, to);
-        }
-        let panel = &scratch.eights;
-        self.pairs(
-            x,
-            |x| tile512::eight_bits(x, panel, width),
-            |x| tile512::eight_bits(x, panel, width),
-            put,
-        );
     }
 
     #[target_feature(enable = "avx2,fma,f16c")]
@@ -153,9 +174,9 @@ impl Task<'_> {
         for (block, to) in scratch.narrow.iter_mut().enumerate() {
             panel::narrow::<QUADS>(self.weights, (first, block), &mut scratch.columns, to);
             match self.level {
-                Level::Avx2 => panel::offsets::<QUADS>(to),
+                Level::Avx2 | Level::AvxVnni => panel::offsets::<QUADS>(to),
                 // SAFETY: the level's instructions are there.
-                Level::Avx512 => unsafe { tile512::offsets::<QUADS>(to) },
+                Level::Avx512 => unsafe { tile_vnni::offsets::<QUADS>(to) },
             }
         }
     }
@@ -222,7 +243,7 @@ mod tests {
 
     /// Those that this CPU has the instructions for.
     fn forms() -> impl Iterator<Item = (Kind, Form)> {
-        FORMS.into_iter().filter(|(_, form)| *form != Form::Unsigned || Level::best() == Level::Avx512)
+        FORMS.into_iter().filter(|(_, form)| *form != Form::Unsigned || Level::best() != Level::Avx2)
     }
 
     /// Weights and activations of some shape.
@@ -484,7 +505,7 @@ mod tests {
 
     #[test]
     fn wider_instructions_give_the_same_bits() {
-        if !available() || Level::best() == Level::Avx2 {
+        if !available() {
             return;
         }
         let mut random = SplitMix64::new(4);
@@ -494,7 +515,9 @@ mod tests {
                 let shape = random_shape(kind, &mut random);
                 let case = Case::new((kind, form), shape, &mut random);
                 let expected = case.multiply_at(Level::Avx2, narrow, 12);
-                assert_eq!(case.multiply_at(Level::Avx512, form, 20), expected, "{kind:?} {shape:?}");
+                for level in [Level::AvxVnni, Level::Avx512].into_iter().filter(|level| level.is_here()) {
+                    assert_eq!(case.multiply_at(level, form, 20), expected, "{level:?} {kind:?} {shape:?}");
+                }
             }
         }
     }
