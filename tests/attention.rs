@@ -65,32 +65,43 @@ fn logits(model: &Arc<Model>, options: ContextOptions) -> Vec<f32> {
     results
 }
 
-fn agree(folder: &str) {
+/// Compares logits, with queries so many times as large; they may differ by so much of the largest.
+fn agree(folder: &str, kv_type: KvType, sharpness: f32, tolerance: f32) {
     let mut checkpoint = Checkpoint::of(folder);
-    // Attention so sharp that without soft-caps the logits would differ by a seventh of the largest.
     let mut entries = entries(&format!("{folder}/tensors.json"));
-    entries.iter_mut().filter(|e| e.name.contains("q_proj")).for_each(|e| e.scale *= 5.0);
+    entries.iter_mut().filter(|e| e.name.contains("q_proj")).for_each(|e| e.scale *= sharpness);
     checkpoint.tensors = entries.iter().map(Entry::tensor).collect();
     let out = checkpoint.write().join("out.gguf");
     Job::new(checkpoint.path(), FileType::F32, &out).run().unwrap();
     let model = Arc::new(Model::load(&out, None).unwrap());
-    let own_attention = ContextOptions { own_attention: true, ..OPTIONS };
-    let (ours, theirs) = (logits(&model, own_attention), logits(&model, OPTIONS));
+    let theirs = ContextOptions { kv_type, ..OPTIONS };
+    let ours = ContextOptions { own_attention: true, ..theirs };
+    let (ours, theirs) = (logits(&model, ours), logits(&model, theirs));
     assert!(ours.iter().all(|logit| logit.is_finite()));
     let difference = largest_difference(&ours, &theirs);
     let largest = theirs.iter().fold(0.0f32, |a, b| a.max(b.abs()));
-    assert!(difference < 5e-3 * largest, "{difference} of {largest}");
+    assert!(difference < tolerance * largest, "{kv_type:?}: {difference} of {largest}");
     if available() {
-        assert!(difference > 0.0, "llama.cpp was compared with itself");
+        assert!(difference > 0.0, "{kv_type:?}: llama.cpp was compared with itself");
     }
 }
 
+/// Attention so sharp that without soft-caps the logits would differ by a seventh of the largest.
 #[test]
 fn gemma_2_computes_the_same() {
-    agree("checkpoint");
+    agree("checkpoint", KvType::F16, 5.0, 5e-3);
 }
 
 #[test]
 fn gemma_3_computes_the_same() {
-    agree("gemma3");
+    agree("gemma3", KvType::F16, 5.0, 5e-3);
+}
+
+/// llama.cpp rounds queries to the cache's type, too.
+#[test]
+fn other_caches_are_read_as_well() {
+    for folder in ["checkpoint", "gemma3"] {
+        agree(folder, KvType::Bf16, 1.0, 1e-2);
+        agree(folder, KvType::Q8_0, 1.0, 2e-2);
+    }
 }

@@ -11,11 +11,7 @@
 
 use std::ops::Range;
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
-
-#[cfg(doc)]
-use crate::available;
+use crate::cells::{Cells, Rows};
 use crate::exponential::{exp_nonpositive as exp, tanh};
 use crate::level::{Level, by_level};
 
@@ -45,36 +41,15 @@ type Lane = [f32; LANES];
 /// Takes a token, a query head and their result.
 type Put<'a> = &'a mut dyn FnMut(usize, usize, &[f32]);
 
-/// Rows of numbers, some for each head.
-#[derive(Clone, Copy)]
-pub struct Rows<'a, T> {
-    /// From the first number of the first row to the last of the last.
-    pub data: &'a [T],
-    /// Numbers in a row.
-    pub width: usize,
-    /// From a row to the next one of the same head.
-    pub row_stride: usize,
-    /// From a row to the same one of the next head.
-    pub head_stride: usize,
-}
-
-impl<'a, T> Rows<'a, T> {
-    #[inline(always)]
-    fn row(&self, row: usize, head: usize) -> &'a [T] {
-        let start = row * self.row_stride + head * self.head_stride;
-        &self.data[start..start + self.width]
-    }
-}
-
 /// A step's attention in one layer.
 #[derive(Clone, Copy)]
 pub struct Attention<'a> {
     /// A row for each token and head.
     pub queries: Rows<'a, f32>,
     /// A row for each cell and KV head.
-    pub keys: Rows<'a, f16>,
+    pub keys: Cells<'a>,
     /// A row for each cell and KV head.
-    pub values: Rows<'a, f16>,
+    pub values: Cells<'a>,
     /// A row of f16 bits for each token: 0 for a cell that it sees, −∞ for another.
     pub mask: Rows<'a, u16>,
     /// Query heads that share a KV head.
@@ -109,11 +84,11 @@ impl Scratch {
     #[inline(always)]
     fn size_for(&mut self, a: &Attention, strips: usize, value_width: usize) {
         self.mask.resize(strips * CHUNK, [0.0; LANES]);
-        self.keys.resize(CHUNK * a.keys.width, 0.0);
+        self.keys.resize(CHUNK * a.keys.width(), 0.0);
         self.values.resize(VALUES * (value_width / LANES), [0.0; LANES]);
         self.row.resize(value_width, 0.0);
         self.scores.resize(CHUNK, [0.0; LANES]);
-        self.queries.resize(strips * a.keys.width, [0.0; LANES]);
+        self.queries.resize(strips * a.keys.width(), [0.0; LANES]);
         fill(&mut self.sums, strips * LANES * value_width, 0.0);
         fill(&mut self.max, strips, [f32::NEG_INFINITY; LANES]);
         fill(&mut self.total, strips, [0.0; LANES]);
@@ -124,7 +99,7 @@ impl Scratch {
 /// with its token and query head.
 ///
 /// # Panics
-/// If it is not [`available`], or rows are shorter than their strides say.
+/// If it is not [`available`](crate::available), or rows are shorter than their strides say.
 pub fn attend(
     a: &Attention,
     tokens: Range<usize>,
@@ -210,7 +185,7 @@ fn count_seen(row: &[u16], seen: &[u16]) -> (usize, usize) {
 #[inline(always)]
 fn attend_tile(a: &Attention, tokens: Range<usize>, kv_head: usize, scratch: &mut Scratch, put: Put) {
     let strips = (tokens.len() * a.group).div_ceil(LANES);
-    let value_width = a.values.width.next_multiple_of(LANES);
+    let value_width = a.values.width().next_multiple_of(LANES);
     scratch.size_for(a, strips, value_width);
     fill_queries(a, &tokens, kv_head, &mut scratch.queries);
     let cells = std::mem::take(&mut scratch.cells);
@@ -230,7 +205,7 @@ fn attend_tile(a: &Attention, tokens: Range<usize>, kv_head: usize, scratch: &mu
             let lane = h * tokens.len() + t;
             let sum = scratch.total[lane / LANES][lane % LANES];
             let factor = if sum == 0.0 { 0.0 } else { 1.0 / sum };
-            let result = &mut scratch.sums[lane * value_width..][..a.values.width];
+            let result = &mut scratch.sums[lane * value_width..][..a.values.width()];
             result.iter_mut().for_each(|x| *x *= factor);
             put(tokens.start + t, kv_head * a.group + h, result);
         }
@@ -241,10 +216,10 @@ fn attend_tile(a: &Attention, tokens: Range<usize>, kv_head: usize, scratch: &mu
 #[inline(always)]
 fn convert_cells(a: &Attention, chunk: &[usize], kv_head: usize, scratch: &mut Scratch) {
     let Scratch { keys, values, row, .. } = scratch;
-    let key_width = a.keys.width;
+    let key_width = a.keys.width();
     for (c, cell) in chunk.iter().enumerate() {
-        a.keys.row(*cell, kv_head).convert_to_f32_slice(&mut keys[c * key_width..][..key_width]);
-        a.values.row(*cell, kv_head).convert_to_f32_slice(&mut row[..a.values.width]);
+        a.keys.convert(*cell, kv_head, &mut keys[c * key_width..][..key_width]);
+        a.values.convert(*cell, kv_head, &mut row[..a.values.width()]);
         for (strip, part) in row.as_chunks::<LANES>().0.iter().enumerate() {
             values[strip * VALUES + c] = *part;
         }
@@ -255,7 +230,7 @@ fn convert_cells(a: &Attention, chunk: &[usize], kv_head: usize, scratch: &mut S
 #[inline(always)]
 fn attend_strip(a: &Attention, strip: usize, count: usize, masked: bool, scratch: &mut Scratch) {
     let Scratch { queries, mask, keys, values, row, scores, sums, max, total, .. } = scratch;
-    let (key_width, value_width) = (a.keys.width, row.len());
+    let (key_width, value_width) = (a.keys.width(), row.len());
     let query = &queries[strip * key_width..][..key_width];
     for c in (0..count).step_by(CELLS) {
         let products = dot_products(&keys[c * key_width..][..CELLS * key_width], query);
@@ -293,7 +268,7 @@ fn fill_queries(a: &Attention, tokens: &Range<usize>, kv_head: usize, queries: &
     for h in 0..a.group {
         for t in 0..count {
             let lane = h * count + t;
-            let strip = &mut queries[lane / LANES * a.keys.width..][..a.keys.width];
+            let strip = &mut queries[lane / LANES * a.keys.width()..][..a.keys.width()];
             let row = a.queries.row(tokens.start + t, kv_head * a.group + h);
             for (to, x) in strip.iter_mut().zip(row) {
                 to[lane % LANES] = x * a.scale;
@@ -391,8 +366,10 @@ fn add_weighted(weights: &[Lane], values: &[Lane], rescale: &Lane, sums: &mut [f
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
+
     use super::*;
-    use crate::available;
+    use crate::level::available;
     use crate::random::SplitMix64;
 
     /// A step's numbers, as llama.cpp lays them out: heads beside each other in a row.
@@ -449,8 +426,8 @@ mod tests {
             let (kv_stride, head_stride) = (kv_heads * width, width);
             Attention {
                 queries: Rows { data: &self.queries, width, row_stride: heads * width, head_stride },
-                keys: Rows { data: &self.keys, width, row_stride: kv_stride, head_stride },
-                values: Rows { data: &self.values, width, row_stride: kv_stride, head_stride },
+                keys: Cells::F16(Rows { data: &self.keys, width, row_stride: kv_stride, head_stride }),
+                values: Cells::F16(Rows { data: &self.values, width, row_stride: kv_stride, head_stride }),
                 mask: Rows { data: &self.mask, width: cells, row_stride: cells, head_stride: 0 },
                 group: heads / kv_heads,
                 scale: 0.25,
@@ -481,17 +458,19 @@ mod tests {
             let kv_head = head / a.group;
             let query = a.queries.row(token, head);
             let cells = (0..a.mask.width).filter(|cell| a.mask.row(token, 0)[*cell] != UNSEEN);
-            let (mut sum, mut result) = (0.0, vec![0.0; a.values.width]);
+            let (mut sum, mut result) = (0.0, vec![0.0; a.values.width()]);
+            let mut row = vec![0.0; a.values.width()];
             for cell in cells {
-                let key = a.keys.row(cell, kv_head);
-                let product: f64 = query.iter().zip(key).map(|(q, k)| f64::from(*q) * k.to_f64()).sum();
+                a.keys.convert(cell, kv_head, &mut row);
+                let product: f64 = query.iter().zip(&row).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
                 let mut score = product * f64::from(a.scale);
                 if a.softcap != 0.0 {
                     score = f64::from(a.softcap) * (score / f64::from(a.softcap)).tanh();
                 }
                 sum += score.exp();
-                for (r, v) in result.iter_mut().zip(a.values.row(cell, kv_head)) {
-                    *r += score.exp() * v.to_f64();
+                a.values.convert(cell, kv_head, &mut row);
+                for (r, v) in result.iter_mut().zip(&row) {
+                    *r += score.exp() * f64::from(*v);
                 }
             }
             result.into_iter().map(|r| if sum == 0.0 { 0.0 } else { r / sum }).collect()

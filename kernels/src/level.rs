@@ -62,7 +62,7 @@ macro_rules! by_level {
             fn wide($($arg: $kind),*) {
                 $inlined($($arg),*);
             }
-            assert!($crate::available(), "not made for this CPU");
+            assert!($crate::level::available(), "not made for this CPU");
             // SAFETY: the features are there: `available` says so, or the level does.
             #[allow(unused_unsafe)]
             unsafe {

@@ -6,6 +6,7 @@
 //! many units and no optimisation between them.
 
 pub mod attention;
+pub mod cells;
 pub mod exponential;
 #[cfg(target_arch = "x86_64")]
 pub mod kquants;

@@ -87,7 +87,7 @@ mod tests {
     use llama_cpp_sys_2 as sys;
 
     use super::*;
-    use crate::available;
+    use crate::level::available;
     use crate::random::SplitMix64;
 
     fn numbers(count: usize, size: f32, random: &mut SplitMix64) -> Vec<f32> {

@@ -2,7 +2,7 @@
 
 use super::rows::{Bytes, ROWS, Signed, Unsigned, Words};
 use super::weights::{BLOCK, Kind};
-use crate::{Level, available};
+use crate::level::{Level, available};
 
 /// Activations: rows of finite numbers. A row with others gets results that are not finite either.
 #[derive(Debug, Clone, Copy)]

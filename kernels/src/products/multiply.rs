@@ -9,7 +9,7 @@ use super::rows::{Bytes, ROWS, Signed, Unsigned, Words};
 use super::tile::{self, Tile};
 use super::tile_vnni;
 use super::weights::{Decoded, Kind, Weights};
-use crate::{Level, available};
+use crate::level::{Level, available};
 
 /// Panels of so many columns.
 pub const fn panels(columns: usize) -> usize {

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::ffi::c_void;
 
-use half::f16;
-use ko_sentiment_kernels::attention::{self, Attention, BLOCK, Rows, Scratch};
+use ko_sentiment_kernels::attention::{self, Attention, BLOCK, Scratch};
+use ko_sentiment_kernels::cells::{Cells, Q8_NUMBERS, Q8Block, Rows};
 use llama_cpp_sys_2 as sys;
 
 use super::custom::Custom;
@@ -46,7 +46,7 @@ impl AttentionHook {
     }
 }
 
-/// Whether a node is as `compute` takes it: one stream, keys and values of 16 bits, a mask, nothing beside.
+/// Whether a node is as `compute` takes it: one stream, keys and values of known types, a mask, nothing beside.
 fn fits(node: &sys::ggml_tensor) -> bool {
     let src = |i: usize| {
         // SAFETY: a source is null or a live tensor.
@@ -61,8 +61,32 @@ fn fits(node: &sys::ggml_tensor) -> bool {
         && q.ne[1] >= BLOCK as i64
         && [mask.ne[2], mask.ne[3], k.ne[3], v.ne[3]] == [1; 4]
         && (q.type_, mask.type_) == (sys::GGML_TYPE_F32, sys::GGML_TYPE_F16)
-        && (k.type_, v.type_) == (sys::GGML_TYPE_F16, sys::GGML_TYPE_F16)
-        && [q.nb[0], k.nb[0], v.nb[0], mask.nb[0]] == [4, 2, 2, 2]
+        && [k, v].into_iter().all(|cells| element(cells).is_some_and(|bytes| cells.nb[0] == bytes))
+        && [q.nb[0], mask.nb[0]] == [4, 2]
+}
+
+/// Bytes of a number, or of a block, of cells whose type is known.
+fn element(cells: &sys::ggml_tensor) -> Option<usize> {
+    match cells.type_ {
+        sys::GGML_TYPE_F16 | sys::GGML_TYPE_BF16 => Some(2),
+        sys::GGML_TYPE_Q8_0 => Some(size_of::<Q8Block>()),
+        _ => None,
+    }
+}
+
+/// A tensor's cells.
+///
+/// # Safety
+/// Its type is one that [`element`] knows; the rest is as for [`rows`].
+unsafe fn cells<'a>(tensor: *const sys::ggml_tensor) -> Cells<'a> {
+    // SAFETY: the caller's.
+    unsafe {
+        match (*tensor).type_ {
+            sys::GGML_TYPE_Q8_0 => Cells::Q8_0(rows(tensor, Q8_NUMBERS)),
+            sys::GGML_TYPE_BF16 => Cells::Bf16(rows(tensor, 1)),
+            _ => Cells::F16(rows(tensor, 1)),
+        }
+    }
 }
 
 fn size(value: i64) -> usize {
@@ -72,11 +96,12 @@ fn size(value: i64) -> usize {
 /// A tensor's rows (dimension 1) and heads (dimension 2).
 ///
 /// # Safety
-/// Its elements are `T`, and its data is there and is not written while the result lives.
-unsafe fn rows<'a, T>(tensor: *const sys::ggml_tensor) -> Rows<'a, T> {
+/// Its elements are `T`, of so many numbers each, and its data is there and is not written while the result lives.
+unsafe fn rows<'a, T>(tensor: *const sys::ggml_tensor, numbers: usize) -> Rows<'a, T> {
     // SAFETY: the caller's.
     let t = unsafe { &*tensor };
     let [width, rows, heads, _] = t.ne.map(size);
+    let width = width / numbers;
     let (row_stride, head_stride) = (t.nb[1] / size_of::<T>(), t.nb[2] / size_of::<T>());
     let length = (rows - 1) * row_stride + (heads - 1) * head_stride + width;
     // SAFETY: from the first element to the last one; the rest is the caller's.
@@ -95,13 +120,13 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, ith: i32, nth: i32, ki
     let kv_heads = size(k.ne[2]);
     let attention = Attention {
         // SAFETY: types as `fits` wants them.
-        queries: unsafe { rows::<f32>(node.src[0]) },
+        queries: unsafe { rows::<f32>(node.src[0], 1) },
         // SAFETY: as above.
-        keys: unsafe { rows::<f16>(node.src[1]) },
+        keys: unsafe { cells(node.src[1]) },
         // SAFETY: as above.
-        values: unsafe { rows::<f16>(node.src[2]) },
+        values: unsafe { cells(node.src[2]) },
         // SAFETY: as above.
-        mask: unsafe { rows::<u16>(node.src[3]) },
+        mask: unsafe { rows::<u16>(node.src[3], 1) },
         group: heads / kv_heads,
         scale: kind.scale,
         softcap: kind.softcap,
