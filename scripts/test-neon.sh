@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests of the kernels for ARM under QEMU, from a build of its own in target/neon. Installs Rust's target, the
-# cross compiler and QEMU if they are missing. On an ARM machine
-# it is `cargo test` alone.
+# cross compiler and QEMU if they are missing. On an ARM machine it runs `cargo test` and nothing else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
