@@ -8,7 +8,7 @@ BINARY := target/release/ko-sentiment
 IMAGE ?= ko-sentiment:latest
 ENGINE ?= $(firstword $(foreach engine,podman docker buildah,$(if $(shell command -v $(engine)),$(engine))))
 
-.PHONY: help demo test check proto storm test-floods test-faults soak test-hostile client-python test-client test-examples test-scale test-training test-prometheus test-collector web test-web image test-image test-systemd lint lint-deploy check-deploy deny bench-check bench-kernels bench-production build release setup clean
+.PHONY: help demo test check proto storm test-floods test-faults soak test-hostile test-neon client-python test-client test-examples test-scale test-training test-prometheus test-collector web test-web image test-image test-systemd lint lint-deploy check-deploy deny bench-check bench-kernels bench-production build release setup clean
 
 demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
@@ -74,6 +74,11 @@ test-collector: $(MODEL) .python/.stamp | build
 test-training: ## Test the training recipe on a tiny model (6 GB of Python packages)
 test-training:
 	@scripts/test-training.sh
+
+# In target/neon. Elsewhere than on Debian and Ubuntu it names the packages that are missing.
+test-neon: ## Test the kernels for ARM under QEMU (installs a cross compiler and QEMU)
+test-neon:
+	@scripts/test-neon.sh
 
 client-python: ## Build the Python client into dist/python
 client-python:

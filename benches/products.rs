@@ -3,17 +3,18 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn main() {}
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn main() {
     ko_sentiment::llama::backend::backend().unwrap();
     divan::main();
 }
 
-#[cfg(target_arch = "x86_64")]
-mod x86_64 {
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod kernels {
+    #[cfg(target_arch = "x86_64")]
     use std::arch::x86_64::{__m256i, _mm256_maddubs_epi16, _mm256_set1_epi8};
     use std::hint::black_box;
 
@@ -24,8 +25,8 @@ mod x86_64 {
         round_to_words,
     };
     use ko_sentiment::llama::kernels::products::multiply::{Scratch, multiply, panels};
-    use ko_sentiment::llama::kernels::products::panel::COLUMNS;
     use ko_sentiment::llama::kernels::products::rows::{Bytes, Signed, Unsigned, Words};
+    use ko_sentiment::llama::kernels::products::unpacked::COLUMNS;
     use ko_sentiment::llama::kernels::products::weights::{Kind, Weights};
     use ko_sentiment::random::SplitMix64;
     use llama_cpp_sys_2 as sys;
@@ -93,6 +94,7 @@ mod x86_64 {
     }
 
     /// `vpmaddubsw` and nothing else: the most that any product could do.
+    #[cfg(target_arch = "x86_64")]
     #[divan::bench]
     fn peak_multiplications(bencher: Bencher) {
         const ROUNDS: usize = 100_000;
@@ -124,6 +126,7 @@ mod x86_64 {
 
     fn measure_ours(bencher: Bencher, name: &str, (rows, columns, width): (usize, usize, usize)) {
         let (kind, ggml) = kind(name);
+        let Some(form) = Form::of(kind, rows) else { return };
         let (weights, bytes) = kind.block();
         let stride = width / weights * bytes;
         let data = quantised(ggml, columns * stride, columns, width);
@@ -138,7 +141,7 @@ mod x86_64 {
         let (mut scratch, mut results) = (Scratch::default(), vec![0.0; rows * columns]);
         bencher.counter(ItemsCount::new(2 * rows * columns * width)).bench_local(|| {
             let groups = 0..x.groups();
-            let x = match Form::of(kind, rows).unwrap() {
+            let x = match form {
                 Form::Bytes => {
                     groups.for_each(|g| round_to_bytes(&x, g, &mut bytes[g * blocks..][..blocks]));
                     Rounded::Bytes(&bytes)

@@ -105,7 +105,7 @@ pub fn load(path: &Path, options: LoadOptions) -> Result<Classifier, LoadError> 
         let path = path.to_owned();
         std::thread::spawn(move || hash::model(&path))
     };
-    let model = Arc::new(Model::load(path, options.gpu_layers)?);
+    let model = Arc::new(Model::load_for(path, options.gpu_layers, options.kernels)?);
     let profile = Arc::new(options.profile.map_or_else(|| profile_of(&model, path), Ok)?);
     let prompter = Prompter::new(model.clone(), profile.clone())?;
     let mut engine = options.engine;

@@ -6,7 +6,9 @@ pub fn available() -> bool {
     return std::arch::is_x86_feature_detected!("avx2")
         && std::arch::is_x86_feature_detected!("fma")
         && std::arch::is_x86_feature_detected!("f16c");
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("dotprod");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     false
 }
 
@@ -19,16 +21,19 @@ pub enum Level {
     AvxVnni,
     /// AVX-512 with VNNI.
     Avx512,
+    /// ARM's NEON with dot products.
+    Neon,
 }
 
 impl Level {
     /// From the narrowest to the widest.
-    pub const ALL: [Self; 3] = [Self::Avx2, Self::AvxVnni, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Avx2, Self::AvxVnni, Self::Avx512, Self::Neon];
 
     /// Whether this CPU has the instructions, if anything is [`available`].
     pub fn is_here(self) -> bool {
         match self {
-            Self::Avx2 => true,
+            Self::Avx2 => cfg!(target_arch = "x86_64"),
+            Self::Neon => cfg!(target_arch = "aarch64"),
             #[cfg(target_arch = "x86_64")]
             Self::AvxVnni => std::arch::is_x86_feature_detected!("avxvnni"),
             #[cfg(target_arch = "x86_64")]
@@ -67,8 +72,8 @@ macro_rules! by_level {
             #[allow(unused_unsafe)]
             unsafe {
                 match level {
-                    $crate::level::Level::Avx2 | $crate::level::Level::AvxVnni => narrow($($arg),*),
                     $crate::level::Level::Avx512 => wide($($arg),*),
+                    _ => narrow($($arg),*),
                 }
             }
         }

@@ -11,9 +11,10 @@ pub mod exponential;
 #[cfg(target_arch = "x86_64")]
 pub mod kquants;
 mod level;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub mod products;
 pub mod reductions;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub mod rowwise;
 
 pub use level::{Level, available};

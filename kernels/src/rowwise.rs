@@ -84,20 +84,25 @@ fn half_precision(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use half::f16;
+    #[cfg(target_arch = "x86_64")]
     use llama_cpp_sys_2 as sys;
 
     use super::*;
     use crate::level::available;
+    #[cfg(target_arch = "x86_64")]
     use crate::random::SplitMix64;
 
+    #[cfg(target_arch = "x86_64")]
     fn numbers(count: usize, size: f32, random: &mut SplitMix64) -> Vec<f32> {
         (0..count).map(|_| (2.0 * random.uniform() - 1.0) as f32 * size).collect()
     }
 
+    #[cfg(target_arch = "x86_64")]
     fn levels() -> impl Iterator<Item = Level> {
         Level::ALL.into_iter().filter(|level| available() && level.is_here())
     }
 
+    #[cfg(target_arch = "x86_64")]
     /// What ggml makes of two rows, by an operation on both.
     fn ggml(
         a: &[f32],
@@ -128,6 +133,7 @@ mod tests {
         }
     }
 
+    #[cfg(target_arch = "x86_64")]
     #[test]
     fn norms_are_ggmls() {
         let mut random = SplitMix64::new(1);
@@ -147,6 +153,7 @@ mod tests {
         }
     }
 
+    #[cfg(target_arch = "x86_64")]
     #[test]
     fn gates_are_ggmls() {
         let mut random = SplitMix64::new(2);

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::run::CliResult;
-use crate::llama::{backends, cpu, devices, libraries_not_loaded, product_types};
+use crate::llama::{Kernels, backends, cpu, devices, libraries_not_loaded, product_types};
 use crate::text::shown::shown_path;
 
 /// List what llama.cpp computes with on this machine: backends, devices, memory, CPU features.
@@ -52,9 +52,12 @@ pub fn run(args: &DevicesArgs) -> CliResult {
         println!("not loaded    {} (`ldd` tells what it lacks)", shown_path(&path));
     }
     println!("CPU features  {}", cpu.features.join(" "));
-    let by_whom = match products[..] {
-        [] => "by llama.cpp".to_owned(),
-        _ => format!("our own for {}; else llama.cpp's", products.join(", ")),
+    let by_whom = match (&products[..], Kernels::default()) {
+        ([], _) => "by llama.cpp".to_owned(),
+        (_, Kernels::Ours) => format!("our own for {}; else llama.cpp's", products.join(", ")),
+        (_, Kernels::LlamaCpp) => {
+            format!("by llama.cpp; with `--kernels ours` our own for {}", products.join(", "))
+        }
     };
     println!("products      {by_whom}");
     Ok(())

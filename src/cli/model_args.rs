@@ -41,7 +41,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "TYPE", value_enum, default_value_t, env = "KO_SENTIMENT_CACHE_TYPE")]
     cache_type: KvType,
 
-    /// CPU kernels: ours where they fit the CPU and the model's types, or llama.cpp's alone.
+    /// CPU kernels: ours where they fit the CPU and the model's types, or llama.cpp's alone (the default on ARM).
     #[arg(long, value_name = "WHOSE", value_enum, default_value_t, env = "KO_SENTIMENT_KERNELS")]
     kernels: Kernels,
 

@@ -2,15 +2,23 @@
 
 use std::ffi::CStr;
 
+use ko_sentiment_kernels::available;
 use llama_cpp_sys_2 as sys;
+
+use super::kernels::choice::Kernels;
 
 /// Whether weights are rearranged in memory for the CPU (llama.cpp's `--repack`).
 ///
 /// Not on x86-64: its kernels for K-quants as they are (`ggml-cpu/tiled/`) read a prompt faster than
 /// those for rearranged ones, and the weights stay the file's mapped pages instead of a second copy.
-/// AMX has kernels for rearranged weights alone, and other CPUs have nothing better.
-pub fn repacks_weights() -> bool {
-    !cfg!(target_arch = "x86_64") || cpu_features().iter().any(|feature| feature == "AMX_INT8")
+/// AMX has kernels for rearranged weights alone, and other CPUs have nothing better; but our products on ARM need them
+/// as they are.
+pub fn repacks_weights(kernels: Kernels) -> bool {
+    if cfg!(target_arch = "x86_64") {
+        cpu_features().iter().any(|feature| feature == "AMX_INT8")
+    } else {
+        kernels == Kernels::LlamaCpp || !available() || offloads()
+    }
 }
 
 /// The CPU features that the loaded CPU backend was built for, such as `AVX2`

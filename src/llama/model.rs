@@ -13,6 +13,7 @@ use llama_cpp_sys_2 as sys;
 use super::backend::{BackendError, backend};
 use super::crash;
 use super::features::repacks_weights;
+use super::kernels::choice::Kernels;
 use crate::files::open;
 use crate::gguf::GgufError;
 use crate::gguf::check::{self, CheckError};
@@ -143,6 +144,14 @@ impl Model {
     /// # Errors
     /// See [`ModelError`].
     pub fn load(path: &Path, gpu_layers: Option<u32>) -> Result<Self, ModelError> {
+        Self::load_for(path, gpu_layers, Kernels::default())
+    }
+
+    /// Loads the weights as these kernels need them in memory; else as [`Self::load`].
+    ///
+    /// # Errors
+    /// See [`ModelError`].
+    pub fn load_for(path: &Path, gpu_layers: Option<u32>, kernels: Kernels) -> Result<Self, ModelError> {
         check_kind(path)?;
         check::file(path).map_err(|source| match source {
             CheckError::Header(GgufError::Io { source, .. }) => {
@@ -153,11 +162,11 @@ impl Model {
             }
             source => ModelError::Check { path: path.to_owned(), source },
         })?;
-        Self::open(path, gpu_layers)
+        Self::open(path, gpu_layers, kernels)
     }
 
     /// By the raw bindings, since the safe ones do not reach `use_extra_bufts`.
-    fn open(path: &Path, gpu_layers: Option<u32>) -> Result<Self, ModelError> {
+    fn open(path: &Path, gpu_layers: Option<u32>, kernels: Kernels) -> Result<Self, ModelError> {
         backend()?;
         crash::name_model(path);
         let refused = || ModelError::Load { path: path.to_owned() };
@@ -167,7 +176,7 @@ impl Model {
         if let Some(layers) = gpu_layers {
             params.n_gpu_layers = i32::try_from(layers).unwrap_or(i32::MAX);
         }
-        params.use_extra_bufts = repacks_weights();
+        params.use_extra_bufts = repacks_weights(kernels);
         // SAFETY: the backend is initialised, the path is a C string, the parameters are valid.
         let ptr = unsafe { sys::llama_model_load_from_file(c_path.as_ptr(), params) };
         let ptr = NonNull::new(ptr).ok_or_else(refused)?;

@@ -73,9 +73,10 @@ impl Form {
         match (kind, rows) {
             (_, 0..2) => None,
             (Kind::Q8_0, 6..) if Level::best() != Level::Avx2 => Some(Self::Unsigned),
-            (Kind::Q8_0, 2..16) => Some(Self::Signed),
-            (Kind::Q8_0, _) => Some(Self::Words),
+            (Kind::Q8_0, 4..) if Level::best() == Level::Neon => Some(Self::Unsigned),
+            (Kind::Q8_0, 2..16) if cfg!(target_arch = "x86_64") => Some(Self::Signed),
             (_, 2..4) => None,
+            (Kind::Q8_0, _) => Some(Self::Words),
             (Kind::Q4K | Kind::Q5K | Kind::Q6K, _) => Some(Self::Bytes),
         }
     }
@@ -99,7 +100,8 @@ macro_rules! round {
             unsafe { $inner(x, group, to) }
         }
 
-        #[target_feature(enable = "avx2,fma,f16c")]
+        #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma,f16c"))]
+        #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,dotprod"))]
         fn $inner(x: &Activations, group: usize, to: &mut [$block]) {
             if group * ROWS + ROWS > x.rows {
                 to.fill($block::ZERO);
@@ -113,3 +115,33 @@ round!(round_to_bytes, bytes, Bytes);
 round!(round_to_words, words, Words);
 round!(round_to_unsigned, unsigned, Unsigned);
 round!(round_to_signed, signed, Signed);
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::ZERO;
+    use super::*;
+
+    #[test]
+    fn halves_are_rounded_to_even() {
+        if !available() {
+            return;
+        }
+        let number = |i: usize| if i.is_multiple_of(32) { 127.0 } else { i as f32 / 2.0 - 64.0 };
+        let data: Vec<f32> = (0..BLOCK).map(number).collect();
+        let x = Activations { data: &data, stride: BLOCK, width: BLOCK, rows: 1 };
+        let (mut bytes, mut words) = ([Bytes::ZERO], [Words::ZERO]);
+        let (mut unsigned, mut signed) = ([Unsigned::ZERO], [Signed::ZERO]);
+        round_to_bytes(&x, 0, &mut bytes);
+        round_to_words(&x, 0, &mut words);
+        round_to_unsigned(&x, 0, &mut unsigned);
+        round_to_signed(&x, 0, &mut signed);
+        for (i, x) in data.iter().enumerate() {
+            let expected = x.round_ties_even() as i8;
+            let byte = |quads: &[[[u8; 4]; ROWS]]| quads[i / 4][0][i % 4].wrapping_sub(ZERO).cast_signed();
+            assert_eq!(byte(&bytes[0].quads), expected, "{x}");
+            assert_eq!(words[0].pairs[i / 2][0][i % 2], i16::from(expected), "{x}");
+            assert_eq!(byte(&unsigned[0].quads), expected, "{x}");
+            assert_eq!(signed[0].parts[i / 32].numbers[0][i % 32], expected, "{x}");
+        }
+    }
+}

@@ -11,9 +11,9 @@ use std::arch::x86_64::{
     _mm256_mul_ps, _mm256_set1_epi16, _mm256_set1_ps, _mm256_setzero_ps, _mm256_sign_epi8,
 };
 
-use super::panel::COLUMNS;
 use super::rows::{ROWS, Signed};
 use super::tile::Tile;
+use super::unpacked::COLUMNS;
 use super::weights::{Kind, SMALL_BYTES, Weights};
 
 /// `G` groups of rows with a panel's columns.

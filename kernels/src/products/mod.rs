@@ -6,22 +6,35 @@
 //!
 //! What a row's results are depends on this row, the weights and the [`Form`](activations::Form): not on other rows, nor on
 //! threads.
+//!
+//! Files that end in `_neon` are ARM's; those without a counterpart are for both.
 
-#[cfg(target_arch = "x86_64")]
 pub mod activations;
+pub mod multiply;
+pub mod rows;
+pub mod unpacked;
+pub mod weights;
+
 #[cfg(target_arch = "x86_64")]
 mod few;
 #[cfg(target_arch = "x86_64")]
-pub mod multiply;
+mod multiply_x86;
 #[cfg(target_arch = "x86_64")]
-pub mod panel;
+mod panel;
 #[cfg(target_arch = "x86_64")]
-pub mod rows;
+mod rounding;
 #[cfg(target_arch = "x86_64")]
 mod sixteen;
 #[cfg(target_arch = "x86_64")]
-pub mod tile;
+mod tile;
 #[cfg(target_arch = "x86_64")]
 mod tile_vnni;
-#[cfg(target_arch = "x86_64")]
-pub mod weights;
+
+#[cfg(target_arch = "aarch64")]
+mod multiply_neon;
+#[cfg(target_arch = "aarch64")]
+mod panel_neon;
+#[cfg(target_arch = "aarch64")]
+mod rounding_neon;
+#[cfg(target_arch = "aarch64")]
+mod tile_neon;

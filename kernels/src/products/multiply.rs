@@ -3,13 +3,16 @@
 use std::ops::Range;
 
 use super::activations::{Rounded, blocks};
-use super::few;
-use super::panel::{self, COLUMNS, Columns, Eights, Narrow, Wide};
-use super::rows::{Bytes, ROWS, Signed, Unsigned, Words};
-use super::tile::{self, Tile};
-use super::tile_vnni;
-use super::weights::{Decoded, Kind, Weights};
-use crate::level::{Level, available};
+use super::rows::ROWS;
+#[cfg(target_arch = "x86_64")]
+use super::tile::Tile;
+#[cfg(target_arch = "aarch64")]
+use super::tile_neon::Tile;
+use super::unpacked::{COLUMNS, Columns, Eights, Narrow, Wide};
+use super::weights::{Decoded, Weights};
+use crate::level::Level;
+#[cfg(doc)]
+use crate::level::available;
 
 /// Panels of so many columns.
 pub const fn panels(columns: usize) -> usize {
@@ -18,10 +21,11 @@ pub const fn panels(columns: usize) -> usize {
 
 /// Memory that one call after the other uses.
 pub struct Scratch {
-    columns: Box<Columns>,
-    narrow: Vec<Narrow>,
-    wide: Vec<Wide>,
-    eights: Vec<Eights>,
+    pub(super) columns: Box<Columns>,
+    pub(super) narrow: Vec<Narrow>,
+    #[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "ARM multiplies bytes alone"))]
+    pub(super) wide: Vec<Wide>,
+    pub(super) eights: Vec<Eights>,
 }
 
 impl Default for Scratch {
@@ -48,164 +52,27 @@ pub fn multiply(
 }
 
 /// Takes the first row, the first column and the rows' results.
-type Put<'a> = &'a mut dyn FnMut(usize, usize, &[[f32; COLUMNS]]);
+pub(super) type Put<'a> = &'a mut dyn FnMut(usize, usize, &[[f32; COLUMNS]]);
 
 /// Some rows and one panel's columns. `rows` begins with a group.
-struct Task<'a> {
-    weights: &'a Weights<'a>,
-    panel: usize,
-    rows: Range<usize>,
-    level: Level,
+pub(super) struct Task<'a> {
+    pub(super) weights: &'a Weights<'a>,
+    pub(super) panel: usize,
+    pub(super) rows: Range<usize>,
+    pub(super) level: Level,
 }
 
+/// What a task does is in `multiply_x86.rs` and `multiply_neon.rs`.
 impl Task<'_> {
-    /// Not generic, and so compiled in this crate.
-    fn multiply(&self, x: Rounded, scratch: &mut Scratch, put: Put) {
-        assert!(available(), "not made for this CPU");
-        // SAFETY: the features are there, and those of the level.
-        unsafe {
-            match (self.weights.kind, x) {
-                (Kind::Q6K, Rounded::Bytes(x)) => {
-                    self.unpack_narrow::<4>(scratch);
-                    self.six_bits(x, &scratch.narrow, put);
-                }
-                (Kind::Q4K | Kind::Q5K, Rounded::Bytes(x)) => {
-                    self.unpack_narrow::<8>(scratch);
-                    self.with_minima(x, &scratch.narrow, put);
-                }
-                (Kind::Q8_0, Rounded::Words(x)) => self.eight_bits_as_words(x, scratch, put),
-                (Kind::Q8_0, Rounded::Unsigned(x)) => self.eight_bits(x, scratch, put),
-                (Kind::Q8_0, Rounded::Signed(x)) => self.few_rows(x, put),
-                _ => unreachable!("activations rounded for other weights"),
-            }
-        }
-    }
-
-    /// # Safety
-    /// The level's instructions are there.
-    unsafe fn six_bits(&self, x: &[Bytes], panel: &[Narrow], put: Put) {
-        // SAFETY: the caller's.
-        unsafe {
-            match self.level {
-                Level::Avx2 => self.tiles(x, |x| x.map(|x| tile::six_bits(x, panel)), put),
-                Level::AvxVnni => self.tiles(x, |x| tile_vnni::six_bits_256(x, panel), put),
-                Level::Avx512 => self.pairs(
-                    x,
-                    |x| tile_vnni::six_bits_512(x, panel),
-                    |x| tile_vnni::six_bits_512(x, panel),
-                    put,
-                ),
-            }
-        }
-    }
-
-    /// # Safety
-    /// The level's instructions are there.
-    unsafe fn with_minima(&self, x: &[Bytes], panel: &[Narrow], put: Put) {
-        // SAFETY: the caller's.
-        unsafe {
-            match (self.level, self.weights.kind) {
-                (Level::Avx2, Kind::Q4K) => {
-                    self.tiles(x, |x| x.map(|x| tile::with_minima::<8>(x, panel)), put);
-                }
-                (Level::Avx2, _) => self.tiles(x, |x| x.map(|x| tile::with_minima::<4>(x, panel)), put),
-                (Level::AvxVnni, _) => self.tiles(x, |x| tile_vnni::with_minima_256(x, panel), put),
-                (Level::Avx512, _) => self.pairs(
-                    x,
-                    |x| tile_vnni::with_minima_512(x, panel),
-                    |x| tile_vnni::with_minima_512(x, panel),
-                    put,
-                ),
-            }
-        }
-    }
-
-    /// # Safety
-    /// The level's instructions are there, and are not AVX2's alone.
-    unsafe fn eight_bits(&self, x: &[Unsigned], scratch: &mut Scratch, put: Put) {
-        let (first, width) = (self.panel * COLUMNS, self.weights.width);
-        scratch.eights.resize(blocks(width), Eights::ZERO);
-        for (block, to) in scratch.eights.iter_mut().enumerate() {
-            // SAFETY: any level has these instructions.
-            unsafe { panel::eights(self.weights, (first, block), &mut scratch.columns, to) };
-        }
-        let panel = &scratch.eights;
-        // SAFETY: the caller's.
-        unsafe {
-            match self.level {
-                Level::Avx2 => unreachable!("activations rounded for VNNI"),
-                Level::AvxVnni => self.tiles(x, |x| tile_vnni::eight_bits_256(x, panel, width), put),
-                Level::Avx512 => self.pairs(
-                    x,
-                    |x| tile_vnni::eight_bits_512(x, panel, width),
-                    |x| tile_vnni::eight_bits_512(x, panel, width),
-                    put,
-                ),
-            }
-        }
-    }
-
-    #[target_feature(enable = "avx2,fma,f16c")]
-    fn eight_bits_as_words(&self, x: &[Words], scratch: &mut Scratch, put: Put) {
-        let first = self.panel * COLUMNS;
-        scratch.wide.resize(blocks(self.weights.width), Wide::ZERO);
-        for (block, to) in scratch.wide.iter_mut().enumerate() {
-            panel::wide(self.weights, (first, block), &mut scratch.columns, to);
-        }
-        self.tiles(x, |x| [tile::eight_bits(x[0], &scratch.wide, self.weights.width)], put);
-    }
-
-    #[target_feature(enable = "avx2,fma,f16c")]
-    fn few_rows(&self, x: &[Signed], put: Put) {
-        let first = self.panel * COLUMNS;
-        let (two, one) = (
-            |x: [&[Signed]; 2]| few::eight_bits(x, self.weights, first),
-            |x: [&[Signed]; 1]| few::eight_bits(x, self.weights, first),
-        );
-        self.pairs(x, two, one, put);
-    }
-
-    /// Unpacks a K-quant's columns.
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
-    fn unpack_narrow<const QUADS: usize>(&self, scratch: &mut Scratch) {
-        let first = self.panel * COLUMNS;
-        scratch.narrow.resize(blocks(self.weights.width), Narrow::ZERO);
-        for (block, to) in scratch.narrow.iter_mut().enumerate() {
-            panel::narrow::<QUADS>(self.weights, (first, block), &mut scratch.columns, to);
-            match self.level {
-                Level::Avx2 | Level::AvxVnni => panel::offsets::<QUADS>(to),
-                // SAFETY: the level's instructions are there.
-                Level::Avx512 => unsafe { tile_vnni::offsets::<QUADS>(to) },
-            }
-        }
-    }
-
-    /// Computes two tiles at a time.
-    #[inline(always)]
-    fn pairs<X>(
-        &self,
-        x: &[X],
-        two: impl Fn([&[X]; 2]) -> [Tile; 2],
-        one: impl Fn([&[X]; 1]) -> [Tile; 1],
-        put: Put,
-    ) {
-        let Range { start, end } = self.rows;
-        let even = start + (end - start) / (2 * ROWS) * (2 * ROWS);
-        let paired = if end - even > ROWS { end } else { even };
-        self.part(start..paired, x, two, put);
-        self.part(paired..end, x, one, put);
-    }
-
     /// Computes a tile after the other.
     #[inline(always)]
-    fn tiles<X>(&self, x: &[X], tile: impl Fn([&[X]; 1]) -> [Tile; 1], put: Put) {
+    pub(super) fn tiles<X>(&self, x: &[X], tile: impl Fn([&[X]; 1]) -> [Tile; 1], put: Put) {
         self.part(self.rows.clone(), x, tile, put);
     }
 
     /// Computes `G` tiles of some rows at a time; the last may be a part of one.
     #[inline(always)]
-    fn part<X, const G: usize>(
+    pub(super) fn part<X, const G: usize>(
         &self,
         rows: Range<usize>,
         x: &[X],
@@ -227,8 +94,10 @@ mod tests {
     use super::super::activations::{
         Activations, Form, round_to_bytes, round_to_signed, round_to_unsigned, round_to_words,
     };
-    use super::super::weights::BLOCK;
+    use super::super::rows::{self, Bytes, Signed, Unsigned, Words};
+    use super::super::weights::{BLOCK, Kind};
     use super::*;
+    use crate::level::available;
     use crate::random::SplitMix64;
 
     /// Kinds of weights with the forms that they take.
@@ -243,7 +112,11 @@ mod tests {
 
     /// Those that this CPU has the instructions for.
     fn forms() -> impl Iterator<Item = (Kind, Form)> {
-        FORMS.into_iter().filter(|(_, form)| *form != Form::Unsigned || Level::best() != Level::Avx2)
+        FORMS.into_iter().filter(|(_, form)| match form {
+            Form::Bytes => true,
+            Form::Unsigned => Level::best() != Level::Avx2,
+            Form::Words | Form::Signed => cfg!(target_arch = "x86_64"),
+        })
     }
 
     /// Weights and activations of some shape.
@@ -369,33 +242,62 @@ mod tests {
             results
         }
 
-        /// A row's rounded numbers.
-        fn rounded(&self, held: &Held, row: usize) -> Vec<f64> {
+        /// A row's rounded numbers, each with its scale.
+        fn rounded(&self, held: &Held, row: usize) -> Vec<(i32, f32)> {
             let blocks = blocks(self.shape.width);
             let (place, row) = (row / ROWS * blocks, row % ROWS);
+            let byte = |byte: u8| i32::from(byte.wrapping_sub(rows::ZERO).cast_signed());
             let number = |i: usize| {
                 let (block, i) = (place + i / BLOCK, i % BLOCK);
                 match self.form {
                     Form::Bytes => {
                         let block = &held.bytes[block];
-                        (f64::from(block.quads[i / 4][row][i % 4]) - 128.0) * f64::from(block.scales[row])
+                        (byte(block.quads[i / 4][row][i % 4]), block.scales[row])
                     }
                     Form::Words => {
                         let block = &held.words[block];
-                        f64::from(block.pairs[i / 2][row][i % 2]) * f64::from(block.scales[i / 32][row])
+                        (i32::from(block.pairs[i / 2][row][i % 2]), block.scales[i / 32][row])
                     }
                     Form::Unsigned => {
                         let block = &held.unsigned[block];
-                        (f64::from(block.quads[i / 4][row][i % 4]) - 128.0)
-                            * f64::from(block.scales[i / 32][row])
+                        (byte(block.quads[i / 4][row][i % 4]), block.scales[i / 32][row])
                     }
                     Form::Signed => {
                         let part = &held.signed[block].parts[i / 32];
-                        f64::from(part.numbers[row][i % 32]) * f64::from(part.scales[row])
+                        (i32::from(part.numbers[row][i % 32]), part.scales[row])
                     }
                 }
             };
             (0..self.shape.width).map(number).collect()
+        }
+
+        /// A column's product with a row's rounded numbers, in the kernels' order.
+        fn product(&self, column: usize, numbers: &[(i32, f32)]) -> f32 {
+            let (mut decoded, mut result) = (Decoded::default(), 0.0f32);
+            let is_small = self.kind == Kind::Q8_0;
+            for (block, numbers) in numbers.chunks(BLOCK).enumerate() {
+                self.weights().decode(column, block, &mut decoded);
+                let d = &decoded;
+                let per_scale = if self.kind == Kind::Q6K { 16 } else { 32 };
+                let term = |i: usize| {
+                    let scale = if is_small { 1 } else { i32::from(d.scales[i / per_scale]) };
+                    numbers[i].0 * i32::from(d.weights[i]) * scale
+                };
+                if !is_small {
+                    let sum = (0..BLOCK).map(term).sum::<i32>();
+                    result = (sum as f32).mul_add(d.d * numbers[0].1, result);
+                }
+                for (i, part) in numbers.chunks(32).enumerate().filter(|_| self.kind != Kind::Q6K) {
+                    if is_small {
+                        let sum = (i * 32..i * 32 + 32).map(term).sum::<i32>();
+                        result = (sum as f32).mul_add(d.per_32[i] * part[0].1, result);
+                    } else {
+                        let sum = part.iter().map(|number| number.0).sum::<i32>();
+                        result = d.per_32[i].mul_add(sum as f32 * part[0].1, result);
+                    }
+                }
+            }
+            result
         }
 
         /// Compares with the definition, in 64 bits, on the numbers as they were rounded.
@@ -404,7 +306,8 @@ mod tests {
             let (held, results) = (self.round(), self.multiply(rows.next_multiple_of(ROWS)));
             let weights: Vec<_> = (0..columns).map(|c| self.weights().numbers(c)).collect();
             for row in 0..rows {
-                let rounded = self.rounded(&held, row);
+                let rounded = self.rounded(&held, row).into_iter();
+                let rounded: Vec<_> = rounded.map(|(x, scale)| f64::from(x) * f64::from(scale)).collect();
                 for (exact, rounded) in self.x[row * width..].iter().zip(&rounded) {
                     assert!((f64::from(*exact) - rounded).abs() < 0.018, "{exact} became {rounded}");
                 }
@@ -503,6 +406,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_cpus_instructions_give_the_same_bits() {
+        if !available() {
+            return;
+        }
+        let mut random = SplitMix64::new(6);
+        // `few.rs` adds in an order of its own.
+        for (kind, form) in forms().filter(|(_, form)| *form != Form::Signed) {
+            for _ in 0..6 {
+                let shape = random_shape(kind, &mut random);
+                let case = Case::new((kind, form), shape, &mut random);
+                let (held, results) = (case.round(), case.multiply(8));
+                for (row, results) in results.chunks(shape.columns).enumerate() {
+                    let numbers = case.rounded(&held, row);
+                    for (column, result) in results.iter().enumerate() {
+                        let expected = case.product(column, &numbers);
+                        assert_eq!(result.to_bits(), expected.to_bits(), "{kind:?} {form:?} {shape:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
     #[test]
     fn wider_instructions_give_the_same_bits() {
         if !available() {

@@ -1,4 +1,4 @@
-//! Sixteen columns of weights, unpacked in the order in which [`tile`](super::tile) reads them.
+//! Unpacks sixteen columns of weights on x86-64.
 
 use std::arch::x86_64::{
     __m256i, _mm256_add_epi32, _mm256_load_si256, _mm256_loadu_si256, _mm256_madd_epi16,
@@ -8,80 +8,11 @@ use std::arch::x86_64::{
     _mm256_unpacklo_epi64,
 };
 
-use super::weights::{BLOCK, Decoded, Weights};
-
-/// Columns of a panel.
-pub const COLUMNS: usize = 16;
+use super::unpacked::{COLUMNS, Columns, Eights, Narrow, Wide};
+use super::weights::{BLOCK, Weights};
 
 /// Columns of a vector.
 const HALF: usize = 8;
-
-/// [`BLOCK`] weights of each column of a K-quant.
-#[derive(Debug, Clone)]
-#[repr(C, align(64))]
-pub struct Narrow {
-    /// Four neighbours of each column.
-    pub quads: [[[i8; 4]; COLUMNS]; BLOCK / 4],
-    /// Each column's scale, twice.
-    pub scales: [[[i16; 2]; COLUMNS]; 16],
-    /// What activations stored as 128 + number add too much, negated.
-    pub offsets: [i32; COLUMNS],
-    /// Factors of the block.
-    pub d: [f32; COLUMNS],
-    /// What is added to every 32 weights, after the factor.
-    pub minima: [[f32; COLUMNS]; BLOCK / 32],
-}
-
-/// [`BLOCK`] weights of each column of Q8_0.
-#[derive(Debug, Clone)]
-#[repr(C, align(64))]
-pub struct Wide {
-    /// Two neighbours of each column.
-    pub pairs: [[[i16; 2]; COLUMNS]; BLOCK / 2],
-    /// A factor for every 32 weights.
-    pub scales: [[f32; COLUMNS]; BLOCK / 32],
-}
-
-/// [`BLOCK`] weights of each column of Q8_0 as bytes.
-#[derive(Debug, Clone)]
-#[repr(C, align(64))]
-pub struct Eights {
-    /// Four neighbours of each column.
-    pub quads: [[[i8; 4]; COLUMNS]; BLOCK / 4],
-    /// What activations stored as 128 + number add too much to every 32 weights, negated.
-    pub offsets: [[i32; COLUMNS]; BLOCK / 32],
-    /// A factor for every 32 weights.
-    pub scales: [[f32; COLUMNS]; BLOCK / 32],
-}
-
-impl Narrow {
-    /// A block of zeros.
-    pub const ZERO: Self = Self {
-        quads: [[[0; 4]; COLUMNS]; BLOCK / 4],
-        scales: [[[0; 2]; COLUMNS]; 16],
-        offsets: [0; COLUMNS],
-        d: [0.0; COLUMNS],
-        minima: [[0.0; COLUMNS]; BLOCK / 32],
-    };
-}
-
-impl Wide {
-    /// A block of zeros.
-    pub const ZERO: Self =
-        Self { pairs: [[[0; 2]; COLUMNS]; BLOCK / 2], scales: [[0.0; COLUMNS]; BLOCK / 32] };
-}
-
-impl Eights {
-    /// A block of zeros.
-    pub const ZERO: Self = Self {
-        quads: [[[0; 4]; COLUMNS]; BLOCK / 4],
-        offsets: [[0; COLUMNS]; BLOCK / 32],
-        scales: [[0.0; COLUMNS]; BLOCK / 32],
-    };
-}
-
-/// The decoded columns of one block.
-pub type Columns = [Decoded; COLUMNS];
 
 #[inline(always)]
 fn decode(weights: &Weights, first: usize, block: usize, columns: &mut Columns) {

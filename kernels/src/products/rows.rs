@@ -1,28 +1,25 @@
-//! Activations, rounded for [`tile`](super::tile): four rows side by side.
-
-use std::arch::x86_64::{
-    __m256, __m256i, _mm256_and_ps, _mm256_castps_si256, _mm256_castsi256_ps, _mm256_cvtps_epi32,
-    _mm256_loadu_ps, _mm256_madd_epi16, _mm256_max_ps, _mm256_mul_ps, _mm256_or_ps, _mm256_packs_epi16,
-    _mm256_packs_epi32, _mm256_permute4x64_epi64, _mm256_permutevar8x32_epi32, _mm256_set1_epi8,
-    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps,
-    _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps, _mm256_testz_si256, _mm256_xor_si256,
-};
+//! Activations, rounded for the tiles: four rows side by side.
 
 use half::f16;
 
+#[cfg(target_arch = "x86_64")]
+use super::rounding::{round_to_bytes, round_to_signed, round_to_words, scale};
+#[cfg(target_arch = "aarch64")]
+use super::rounding_neon::{round_to_bytes, round_to_signed, round_to_words, scale};
 use super::weights::BLOCK;
 
 /// Rows side by side.
 pub const ROWS: usize = 4;
 
-/// Blocks with smaller numbers are taken for zeros: 1 / scale would overflow.
-const LEAST: f32 = 1e-30;
+/// What a byte of [`Bytes`] and [`Unsigned`] holds for 0: one factor of x86-64's products of bytes is unsigned, ARM's
+/// are signed.
+pub const ZERO: u8 = if cfg!(target_arch = "x86_64") { 128 } else { 0 };
 
 /// [`BLOCK`] numbers of four rows in 8 bits.
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
 pub struct Bytes {
-    /// Four neighbours of each row, each 128 + number / scale.
+    /// Four neighbours of each row, each [`ZERO`] + number / scale.
     pub quads: [[[u8; 4]; ROWS]; BLOCK / 4],
     /// A row's scale; NaN if any of its numbers is not finite.
     pub scales: [f32; ROWS],
@@ -44,7 +41,7 @@ pub struct Words {
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
 pub struct Unsigned {
-    /// Four neighbours of each row, each 128 + number / scale.
+    /// Four neighbours of each row, each [`ZERO`] + number / scale.
     pub quads: [[[u8; 4]; ROWS]; BLOCK / 4],
     /// As in [`Words`].
     pub scales: [[f32; ROWS]; BLOCK / 32],
@@ -70,15 +67,16 @@ pub struct Part {
 impl Bytes {
     /// A block of zeros.
     pub const ZERO: Self =
-        Self { quads: [[[128; 4]; ROWS]; BLOCK / 4], scales: [0.0; ROWS], sums: [[0.0; ROWS]; BLOCK / 32] };
+        Self { quads: [[[ZERO; 4]; ROWS]; BLOCK / 4], scales: [0.0; ROWS], sums: [[0.0; ROWS]; BLOCK / 32] };
 
     /// Rounds a row's [`BLOCK`] numbers.
     #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma,f16c"))]
+    #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,dotprod"))]
     pub(super) fn set(&mut self, row: usize, x: &[f32; BLOCK]) {
         let (scale, factor) = scale(x, 127.0);
         self.scales[row] = scale;
-        let mut bytes = [128u8; BLOCK];
+        let mut bytes = [ZERO; BLOCK];
         let mut sums = [0.0; BLOCK / 32];
         if factor != 0.0 {
             let parts = x.as_chunks::<32>().0.iter().zip(bytes.as_chunks_mut::<32>().0);
@@ -101,7 +99,8 @@ impl Words {
 
     /// Rounds a row's [`BLOCK`] numbers.
     #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma,f16c"))]
+    #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,dotprod"))]
     pub(super) fn set(&mut self, row: usize, x: &[f32; BLOCK]) {
         let mut words = [0i16; BLOCK];
         let parts = x.as_chunks::<32>().0.iter().zip(words.as_chunks_mut::<32>().0);
@@ -122,13 +121,14 @@ impl Words {
 
 impl Unsigned {
     /// A block of zeros.
-    pub const ZERO: Self = Self { quads: [[[128; 4]; ROWS]; BLOCK / 4], scales: [[0.0; ROWS]; BLOCK / 32] };
+    pub const ZERO: Self = Self { quads: [[[ZERO; 4]; ROWS]; BLOCK / 4], scales: [[0.0; ROWS]; BLOCK / 32] };
 
     /// Rounds a row's [`BLOCK`] numbers.
     #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma,f16c"))]
+    #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,dotprod"))]
     pub(super) fn set(&mut self, row: usize, x: &[f32; BLOCK]) {
-        let mut bytes = [128u8; BLOCK];
+        let mut bytes = [ZERO; BLOCK];
         let parts = x.as_chunks::<32>().0.iter().zip(bytes.as_chunks_mut::<32>().0);
         for ((x, bytes), scales) in parts.zip(&mut self.scales) {
             let (scale, factor) = scale(x, 127.0);
@@ -150,7 +150,8 @@ impl Signed {
 
     /// Rounds a row's [`BLOCK`] numbers.
     #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma,f16c"))]
+    #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,dotprod"))]
     pub(super) fn set(&mut self, row: usize, x: &[f32; BLOCK]) {
         for (x, part) in x.as_chunks::<32>().0.iter().zip(&mut self.parts) {
             let (scale, factor) = scale(x, 127.0);
@@ -161,94 +162,4 @@ impl Signed {
             }
         }
     }
-}
-
-/// The scale of some numbers that are rounded to ±`most`, and what they are multiplied by: 0 for none.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn scale(x: &[f32], most: f32) -> (f32, f32) {
-    let (mut max, mut bad) = (_mm256_setzero_ps(), _mm256_setzero_ps());
-    let absolute = _mm256_castsi256_ps(_mm256_set1_epi32(i32::MAX));
-    for x in x.as_chunks::<8>().0 {
-        let x = load(x);
-        // 0, or NaN for what is not finite.
-        bad = _mm256_or_ps(bad, _mm256_sub_ps(x, x));
-        max = _mm256_max_ps(_mm256_and_ps(x, absolute), max);
-    }
-    let bad = _mm256_castps_si256(bad);
-    if _mm256_testz_si256(bad, bad) == 0 {
-        return (f32::NAN, 0.0);
-    }
-    let mut lanes = [0.0; 8];
-    // SAFETY: eight floats.
-    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), max) };
-    let max = lanes.into_iter().fold(0.0, f32::max);
-    if max < LEAST { (0.0, 0.0) } else { (max / most, most / max) }
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn load(x: &[f32; 8]) -> __m256 {
-    // SAFETY: eight floats.
-    unsafe { _mm256_loadu_ps(x.as_ptr()) }
-}
-
-/// Rounds eight numbers, ties to even.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn round(x: &[f32; 8], factor: f32) -> __m256i {
-    _mm256_cvtps_epi32(_mm256_mul_ps(load(x), _mm256_set1_ps(factor)))
-}
-
-/// Rounds numbers to ±127: twice sixteen words as packing leaves them, four of each eight.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn rounded(x: &[f32; 32], factor: f32) -> [__m256i; 2] {
-    let [a, b, c, d] = [0, 1, 2, 3].map(|i| round(&x.as_chunks::<8>().0[i], factor));
-    [_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)]
-}
-
-/// The bytes of [`rounded`] numbers, in their order.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn pack([ab, cd]: [__m256i; 2]) -> __m256i {
-    // Packing works on halves: four numbers of each of the four, twice.
-    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    _mm256_permutevar8x32_epi32(_mm256_packs_epi16(ab, cd), order)
-}
-
-/// Rounds numbers to ±127.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn round_to_signed(x: &[f32; 32], factor: f32, bytes: &mut [i8; 32]) {
-    // SAFETY: 32 bytes.
-    unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), pack(rounded(x, factor))) };
-}
-
-/// Rounds numbers to 128 ± 127, and gives the sum of what they are rounded to, less 128 each.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn round_to_bytes(x: &[f32; 32], factor: f32, bytes: &mut [u8; 32]) -> i32 {
-    let words = rounded(x, factor);
-    let ones = _mm256_set1_epi16(1);
-    let sums = [_mm256_madd_epi16(words[0], ones), _mm256_madd_epi16(words[1], ones)];
-    let packed = _mm256_xor_si256(pack(words), _mm256_set1_epi8(i8::MIN));
-    let mut lanes = [[0i32; 8]; 2];
-    // SAFETY: 32 bytes each.
-    unsafe {
-        _mm256_storeu_si256(bytes.as_mut_ptr().cast(), packed);
-        _mm256_storeu_si256(lanes[0].as_mut_ptr().cast(), sums[0]);
-        _mm256_storeu_si256(lanes[1].as_mut_ptr().cast(), sums[1]);
-    }
-    lanes.as_flattened().iter().sum()
-}
-
-/// Rounds numbers to ±127.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn round_to_words(x: &[f32; 16], factor: f32, words: &mut [i16; 16]) {
-    let [a, b] = [0, 1].map(|i| round(&x.as_chunks::<8>().0[i], factor));
-    let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(a, b));
-    // SAFETY: 32 bytes.
-    unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), packed) };
 }

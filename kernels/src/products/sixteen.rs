@@ -10,7 +10,7 @@ use std::arch::x86_64::{
     _mm512_storeu_ps, _mm512_sub_epi32,
 };
 
-use super::panel::COLUMNS;
+use super::unpacked::COLUMNS;
 
 /// What can be done with sixteen numbers.
 ///

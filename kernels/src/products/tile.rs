@@ -11,8 +11,9 @@ use std::arch::x86_64::{
     _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_ps,
 };
 
-use super::panel::{COLUMNS, Narrow, Wide, load};
+use super::panel::load;
 use super::rows::{Bytes, ROWS, Words};
+use super::unpacked::{COLUMNS, Narrow, Wide};
 use super::weights::BLOCK;
 
 /// Results of a tile.

@@ -6,10 +6,10 @@
 //!
 //! Everything is written once, for [`Sixteen`] columns, which are one register of AVX-512 or two of AVX.
 
-use super::panel::{COLUMNS, Eights, Narrow};
 use super::rows::{Bytes, ROWS, Unsigned};
 use super::sixteen::{Avx512, AvxVnni, Sixteen};
 use super::tile::Tile;
+use super::unpacked::{COLUMNS, Eights, Narrow};
 use super::weights::BLOCK;
 
 /// A number for each result of `G` tiles.

@@ -1,5 +1,6 @@
 //! Quantised weights as GGUF holds them, and how their blocks are decoded.
 
+#[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
 use half::f16;
@@ -81,8 +82,17 @@ impl<'a> Weights<'a> {
         let at = column * self.stride + block * bytes;
         for line in (at..at + bytes).step_by(64) {
             if line < self.data.len() {
+                let address = self.data[line..].as_ptr();
+                #[cfg(target_arch = "x86_64")]
                 // SAFETY: within the weights, and a hint only.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(self.data.as_ptr().add(line).cast()) };
+                unsafe {
+                    _mm_prefetch::<_MM_HINT_T0>(address.cast());
+                }
+                #[cfg(target_arch = "aarch64")]
+                // SAFETY: as above.
+                unsafe {
+                    std::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags));
+                }
             }
         }
     }
@@ -250,12 +260,15 @@ impl Weights<'_> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "x86_64")]
     use llama_cpp_sys_2 as sys;
 
     use super::*;
+    #[cfg(target_arch = "x86_64")]
     use crate::random::SplitMix64;
 
     /// ggml's own decoding.
+    #[cfg(target_arch = "x86_64")]
     fn expected(kind: Kind, data: &[u8], width: usize) -> Vec<f32> {
         let ggml = match kind {
             Kind::Q4K => sys::GGML_TYPE_Q4_K,
@@ -272,6 +285,7 @@ mod tests {
         numbers
     }
 
+    #[cfg(target_arch = "x86_64")]
     #[test]
     fn every_kind_is_decoded_as_ggml_does() {
         let mut random = SplitMix64::new(5);

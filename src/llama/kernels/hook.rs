@@ -7,16 +7,16 @@ use ko_sentiment_kernels::available;
 use llama_cpp_sys_2 as sys;
 
 use super::attention_hook::AttentionHook;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::products_hook::ProductsHook;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::rowwise_hook::RowwiseHook;
 
 /// The callback's memory; it must outlive the context.
 #[derive(Default)]
 pub struct Hook {
     attention: Option<AttentionHook>,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     products: Option<(Box<ProductsHook>, RowwiseHook)>,
 }
 
@@ -27,16 +27,16 @@ impl Hook {
         let products = products && available();
         Box::new(Self {
             attention: attention.then(AttentionHook::default),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             products: products.then(|| (ProductsHook::new(), RowwiseHook::new())),
         })
     }
 
     /// Sets the callback of a context to be made, if there is anything to do.
     pub fn install(&mut self, params: &mut sys::llama_context_params) {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         let any = self.attention.is_some() || self.products.is_some();
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let any = self.attention.is_some();
         if any {
             params.cb_eval = Some(on_node);
@@ -53,7 +53,7 @@ unsafe extern "C" fn on_node(node: *mut sys::ggml_tensor, ask: bool, hook: *mut 
         if let Some(attention) = &mut hook.attention {
             attention.take(node);
         }
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         if let Some((products, rowwise)) = &mut hook.products {
             products.take(node);
             rowwise.take(node);

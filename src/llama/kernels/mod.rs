@@ -2,15 +2,17 @@
 //! `ko-sentiment-kernels`.
 
 mod attention_hook;
-mod choice;
+pub mod choice;
 mod custom;
 pub mod hook;
 mod places;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod products_hook;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod rowwise_hook;
 
 pub use choice::Kernels;
-pub use ko_sentiment_kernels::{attention, available, products};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub use ko_sentiment_kernels::products;
+pub use ko_sentiment_kernels::{attention, available};
 pub use places::{Places, product_types};

@@ -61,7 +61,8 @@ impl fmt::Display for Places {
     }
 }
 
-/// Types of weights that our products compute with here: none where the CPU lacks AVX2 or a GPU may take part.
+/// Types of weights that our products can compute with here: none where the CPU lacks AVX2 (on ARM, dot products) or a
+/// GPU may take part.
 pub fn product_types() -> Vec<TensorType> {
     let all = [TensorType::Q4K, TensorType::Q5K, TensorType::Q6K, TensorType::Q8_0];
     if available() && !offloads() { all.into() } else { Vec::new() }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use ko_sentiment_kernels::products::activations::{self, Activations, Form, Rounded, blocks};
 use ko_sentiment_kernels::products::multiply::{self, Scratch, panels};
-use ko_sentiment_kernels::products::panel::COLUMNS;
 use ko_sentiment_kernels::products::rows::{Bytes, ROWS, Signed, Unsigned, Words};
+use ko_sentiment_kernels::products::unpacked::COLUMNS;
 use ko_sentiment_kernels::products::weights::{Kind, Weights};
 use llama_cpp_sys_2 as sys;
 
