@@ -80,7 +80,7 @@ impl Cells<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use llama_cpp_sys_2 as sys;
 
