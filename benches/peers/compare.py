@@ -37,6 +37,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "benches"))
 from comments import different  # noqa: E402
+from energy import Meter  # noqa: E402
 from figures import ratios, spread  # noqa: E402
 from own_server import OwnServer  # noqa: E402
 
@@ -174,6 +175,8 @@ def peers(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
     figures |= {name: [] for name in servers}
     figures["tokens/s: ko-sentiment"] = []
     figures["tokens/s: llama-bench pp512"] = []
+    energy: dict[str, list[float]] = {}
+    meter = Meter()
     flags = ["--profile", args.profile, "--threads", args.threads, "--parallel", args.clients, "--answer-cache-mib", 0]
     own = OwnServer(args.binary, args.model, *flags)
     kinds = {
@@ -184,18 +187,32 @@ def peers(args: argparse.Namespace, rounds: list[list[dict]]) -> None:
         for i, items in enumerate(rounds):
             # Who is first in a round changes.
             for name, flags in list(kinds.items())[:: 1 if i % 2 else -1]:
+                meter.start()
                 result = ours(args, items, flags)
+                note_energy(energy, name, meter, len(items))
                 figures[name].append(result["classifications_per_second"])
                 if "computed_tokens_per_busy_second" in result:
                     figures["tokens/s: ko-sentiment"].append(result["computed_tokens_per_busy_second"])
             figures["tokens/s: llama-bench pp512"].append(llama_bench(args))
             for name, server in servers.items():
+                meter.start()
                 figures[name].append(server.run(items, args.clients))
+                note_energy(energy, name, meter, len(items))
             print(f"round {i + 1}: " + ", ".join(f"{name} {values[-1]:.2f}" for name, values in figures.items()), flush=True)
     finally:
         for server in [own, *servers.values()]:
             server.stop()
     report(figures)
+    for name, values in energy.items():
+        print(f"joules a comment, the machine's idle share and the warm-up included: {name} {spread(values, '.2f')}")
+    if not energy:
+        print("energy: this machine doesn't let its RAPL counters be read")
+
+
+def note_energy(energy: dict[str, list[float]], name: str, meter: Meter, comments: int) -> None:
+    joules = meter.joules()
+    if joules is not None:
+        energy.setdefault(name, []).append(joules / comments)
 
 
 def report(figures: dict[str, list[float]]) -> None:
