@@ -14,12 +14,11 @@ use std::ops::Range;
 use crate::cells::{Cells, Rows};
 use crate::exponential::{exp_nonpositive as exp, tanh};
 use crate::level::{Level, by_level};
-
-/// Queries (a token's head each) that are computed side by side.
-const LANES: usize = 16;
-
-/// Cells whose scores are accumulated at once: with [`LANES`], what AVX2's registers hold.
-const CELLS: usize = 6;
+#[cfg(target_arch = "x86_64")]
+use crate::strips::Avx512;
+#[cfg(not(target_arch = "x86_64"))]
+use crate::strips::Plain as Avx512;
+use crate::strips::{CELLS, LANES, Lane, Plain, Strips};
 
 /// Cells of one round of the running softmax; a multiple of [`CELLS`].
 const CHUNK: usize = 96;
@@ -35,8 +34,6 @@ pub const BLOCK: usize = 32;
 
 /// A mask's entry for a cell that is not seen: −∞ as an f16.
 const UNSEEN: u16 = 0xFC00;
-
-type Lane = [f32; LANES];
 
 /// Takes a token, a query head and their result.
 type Put<'a> = &'a mut dyn FnMut(usize, usize, &[f32]);
@@ -117,17 +114,23 @@ fn attend_and_put(a: &Attention, tokens: Range<usize>, kv_head: usize, scratch: 
 
 by_level!(
     fn attend_at(a: &Attention, tokens: Range<usize>, kv_head: usize, scratch: &mut Scratch, put: Put)
-        = attend_tiles
+        = attend_tiles::<Plain>, attend_tiles::<Avx512>
 );
 
 /// The rest of this file is inlined here.
 #[inline(always)]
-fn attend_tiles(a: &Attention, tokens: Range<usize>, kv_head: usize, scratch: &mut Scratch, put: Put) {
+fn attend_tiles<S: Strips>(
+    a: &Attention,
+    tokens: Range<usize>,
+    kv_head: usize,
+    scratch: &mut Scratch,
+    put: Put,
+) {
     let mut first = tokens.start;
     while first < tokens.end {
         let tile = first..next_tile(a, first..tokens.end, scratch);
         first = tile.end;
-        attend_tile(a, tile, kv_head, scratch, put);
+        attend_tile::<S>(a, tile, kv_head, scratch, put);
     }
 }
 
@@ -183,7 +186,13 @@ fn count_seen(row: &[u16], seen: &[u16]) -> (usize, usize) {
 
 /// Attention of a tile of tokens over the cells that `scratch` has for it.
 #[inline(always)]
-fn attend_tile(a: &Attention, tokens: Range<usize>, kv_head: usize, scratch: &mut Scratch, put: Put) {
+fn attend_tile<S: Strips>(
+    a: &Attention,
+    tokens: Range<usize>,
+    kv_head: usize,
+    scratch: &mut Scratch,
+    put: Put,
+) {
     let strips = (tokens.len() * a.group).div_ceil(LANES);
     let value_width = a.values.width().next_multiple_of(LANES);
     scratch.size_for(a, strips, value_width);
@@ -196,7 +205,7 @@ fn attend_tile(a: &Attention, tokens: Range<usize>, kv_head: usize, scratch: &mu
             fill_mask(a, &tokens, chunk, &mut scratch.mask);
         }
         for strip in 0..strips {
-            attend_strip(a, strip, chunk.len(), masked, scratch);
+            attend_strip::<S>(a, strip, chunk.len(), masked, scratch);
         }
     }
     scratch.cells = cells;
@@ -228,14 +237,13 @@ fn convert_cells(a: &Attention, chunk: &[usize], kv_head: usize, scratch: &mut S
 
 /// Adds a chunk of `count` converted cells to the running softmax of one strip of queries.
 #[inline(always)]
-fn attend_strip(a: &Attention, strip: usize, count: usize, masked: bool, scratch: &mut Scratch) {
+fn attend_strip<S: Strips>(a: &Attention, strip: usize, count: usize, masked: bool, scratch: &mut Scratch) {
     let Scratch { queries, mask, keys, values, row, scores, sums, max, total, .. } = scratch;
     let (key_width, value_width) = (a.keys.width(), row.len());
     let query = &queries[strip * key_width..][..key_width];
-    for c in (0..count).step_by(CELLS) {
-        let products = dot_products(&keys[c * key_width..][..CELLS * key_width], query);
-        scores[c..c + CELLS].copy_from_slice(&products);
-    }
+    let padded = count.next_multiple_of(CELLS);
+    // SAFETY: as `attend_at` says.
+    unsafe { S::dot_products(&keys[..padded * key_width], query, &mut scores[..padded]) };
     let scores = &mut scores[..count];
     if a.softcap != 0.0 {
         scores.iter_mut().for_each(|s| *s = s.map(|s| a.softcap * tanh(s / a.softcap)));
@@ -250,7 +258,8 @@ fn attend_strip(a: &Attention, strip: usize, count: usize, masked: bool, scratch
     let rescale = soften(scores, &mut max[strip], &mut total[strip]);
     let sums = &mut sums[strip * LANES * value_width..][..LANES * value_width];
     for (v, values) in values.chunks_exact(VALUES).enumerate() {
-        add_weighted(scores, &values[..count], &rescale, &mut sums[v * LANES..], value_width);
+        // SAFETY: as `attend_at` says.
+        unsafe { S::add_weighted(scores, &values[..count], &rescale, &mut sums[v * LANES..], value_width) };
     }
 }
 
@@ -293,22 +302,6 @@ fn fill_mask(a: &Attention, tokens: &Range<usize>, cells: &[usize], mask: &mut [
     }
 }
 
-/// Products of [`CELLS`] keys and a strip of queries.
-#[inline(always)]
-fn dot_products(keys: &[f32], query: &[Lane]) -> [Lane; CELLS] {
-    let mut sums = [[0.0f32; LANES]; CELLS];
-    let rows: [&[f32]; CELLS] = std::array::from_fn(|i| &keys[i * query.len()..][..query.len()]);
-    for d in 0..query.len() {
-        for (sum, row) in sums.iter_mut().zip(&rows) {
-            let key = row[d];
-            for (s, q) in sum.iter_mut().zip(&query[d]) {
-                *s = q.mul_add(key, *s);
-            }
-        }
-    }
-    sums
-}
-
 /// Turns scores into exp(score − maximum), and gives what earlier sums must be multiplied by.
 #[inline(always)]
 fn soften(scores: &mut [Lane], max: &mut Lane, total: &mut Lane) -> Lane {
@@ -336,32 +329,6 @@ fn soften(scores: &mut [Lane], max: &mut Lane, total: &mut Lane) -> Lane {
     }
     *max = new;
     rescale
-}
-
-/// Adds the values of some cells, each times its weight, to a strip of every lane's rescaled sum.
-#[inline(always)]
-fn add_weighted(weights: &[Lane], values: &[Lane], rescale: &Lane, sums: &mut [f32], stride: usize) {
-    const ROWS: usize = 4;
-    for first in (0..LANES).step_by(ROWS) {
-        let mut sum = [[0.0f32; LANES]; ROWS];
-        for (i, sum) in sum.iter_mut().enumerate() {
-            let old = &sums[(first + i) * stride..][..LANES];
-            for (s, old) in sum.iter_mut().zip(old) {
-                *s = old * rescale[first + i];
-            }
-        }
-        for (weight, value) in weights.iter().zip(values) {
-            for (i, sum) in sum.iter_mut().enumerate() {
-                let weight = weight[first + i];
-                for (s, v) in sum.iter_mut().zip(value) {
-                    *s = v.mul_add(weight, *s);
-                }
-            }
-        }
-        for (i, sum) in sum.iter().enumerate() {
-            sums[(first + i) * stride..][..LANES].copy_from_slice(sum);
-        }
-    }
 }
 
 #[cfg(test)]

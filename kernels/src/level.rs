@@ -55,17 +55,17 @@ impl Level {
     }
 }
 
-/// Defines a function of a [`Level`] that is compiled for each, from one that is inlined into it.
+/// Defines a function of a [`Level`] that is compiled for each, from what is inlined: for AVX2, and for AVX-512.
 macro_rules! by_level {
-    (fn $name:ident($($arg:ident: $kind:ty),* $(,)?) = $inlined:path) => {
+    (fn $name:ident($($arg:ident: $kind:ty),* $(,)?) = $narrow:path, $wide:path) => {
         fn $name(level: $crate::level::Level, $($arg: $kind),*) {
             #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma,f16c"))]
             fn narrow($($arg: $kind),*) {
-                $inlined($($arg),*);
+                $narrow($($arg),*);
             }
             #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl"))]
             fn wide($($arg: $kind),*) {
-                $inlined($($arg),*);
+                $wide($($arg),*);
             }
             assert!($crate::level::available(), "not made for this CPU");
             // SAFETY: the features are there: `available` says so, or the level does.

@@ -16,6 +16,7 @@ pub mod products;
 pub mod reductions;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub mod rowwise;
+mod strips;
 
 pub use level::{Level, available};
 

@@ -31,8 +31,8 @@ pub fn geglu(gate: &[f32], up: &[f32], to: &mut [f32]) {
     gated(Level::best(), gate, up, to);
 }
 
-by_level!(fn norm(x: &mut [f32], weight: &[f32], epsilon: f32) = norm_inlined);
-by_level!(fn gated(gate: &[f32], up: &[f32], to: &mut [f32]) = gated_inlined);
+by_level!(fn norm(x: &mut [f32], weight: &[f32], epsilon: f32) = norm_inlined, norm_inlined);
+by_level!(fn gated(gate: &[f32], up: &[f32], to: &mut [f32]) = gated_inlined, gated_inlined);
 
 #[inline(always)]
 fn norm_inlined(x: &mut [f32], weight: &[f32], epsilon: f32) {
