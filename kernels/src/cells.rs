@@ -80,7 +80,8 @@ impl Cells<'_> {
     }
 }
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(target_arch = "x86_64")]
+#[cfg(test)]
 mod tests {
     use llama_cpp_sys_2 as sys;
 
