@@ -15,11 +15,15 @@ fn main() {
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod kernels {
     #[cfg(target_arch = "x86_64")]
-    use std::arch::x86_64::{__m256i, _mm256_maddubs_epi16, _mm256_set1_epi8};
+    use std::arch::x86_64::{
+        __m256i, __m512i, _mm256_maddubs_epi16, _mm256_set1_epi8, _mm512_dpbusd_epi32, _mm512_set1_epi8,
+    };
     use std::hint::black_box;
 
     use divan::Bencher;
     use divan::counter::{BytesCount, ItemsCount};
+    #[cfg(target_arch = "x86_64")]
+    use ko_sentiment::llama::kernels::Level;
     use ko_sentiment::llama::kernels::products::activations::{
         Activations, Form, Rounded, blocks, round_to_bytes, round_to_signed, round_to_unsigned,
         round_to_words,
@@ -69,9 +73,9 @@ mod kernels {
         data
     }
 
-    /// A head of 50 MB, which no cache holds.
+    /// Weights of 28 to 53 MB: too many for a core's share of the caches.
     const HEAD: (usize, usize) = (65_536, 768);
-    const HEADS_ROWS: [usize; 6] = [2, 4, 8, 12, 16, 64];
+    const HEADS_ROWS: [usize; 5] = [4, 8, 12, 16, 64];
 
     #[divan::bench(args = SHAPES, consts = [0, 1, 2, 3])]
     fn ours<const KIND: usize>(bencher: Bencher, shape: (usize, usize, usize)) {
@@ -83,24 +87,24 @@ mod kernels {
         measure_llama_cpp(bencher, KINDS[KIND], shape);
     }
 
-    #[divan::bench(args = HEADS_ROWS)]
-    fn ours_head(bencher: Bencher, rows: usize) {
-        measure_ours(bencher, "Q8_0", (rows, HEAD.0, HEAD.1));
+    #[divan::bench(args = HEADS_ROWS, consts = [0, 2, 3])]
+    fn ours_head<const KIND: usize>(bencher: Bencher, rows: usize) {
+        measure_ours(bencher, KINDS[KIND], (rows, HEAD.0, HEAD.1));
     }
 
-    #[divan::bench(args = HEADS_ROWS)]
-    fn llama_cpp_head(bencher: Bencher, rows: usize) {
-        measure_llama_cpp(bencher, "Q8_0", (rows, HEAD.0, HEAD.1));
+    #[divan::bench(args = HEADS_ROWS, consts = [0, 2, 3])]
+    fn llama_cpp_head<const KIND: usize>(bencher: Bencher, rows: usize) {
+        measure_llama_cpp(bencher, KINDS[KIND], (rows, HEAD.0, HEAD.1));
     }
 
-    /// `vpmaddubsw` and nothing else: the most that any product could do.
+    /// `vpdpbusd` or `vpmaddubsw` and nothing else: the most that any product could do.
     #[cfg(target_arch = "x86_64")]
     #[divan::bench]
     fn peak_multiplications(bencher: Bencher) {
         const ROUNDS: usize = 100_000;
         const CHAINS: usize = 12;
         #[target_feature(enable = "avx2")]
-        fn multiply(by: __m256i) -> [__m256i; CHAINS] {
+        fn narrow(by: __m256i) -> [__m256i; CHAINS] {
             let mut chains = [by; CHAINS];
             for _ in 0..ROUNDS {
                 for chain in &mut chains {
@@ -109,10 +113,26 @@ mod kernels {
             }
             chains
         }
-        // SAFETY: this machine has AVX2, or none of these benches could run.
-        bencher
-            .counter(ItemsCount::new(ROUNDS * CHAINS * 64))
-            .bench_local(|| unsafe { black_box(multiply(black_box(_mm256_set1_epi8(3)))) });
+        #[target_feature(enable = "avx512f,avx512vnni")]
+        fn wide(by: __m512i) -> [__m512i; CHAINS] {
+            let mut chains = [by; CHAINS];
+            for _ in 0..ROUNDS {
+                for chain in &mut chains {
+                    *chain = _mm512_dpbusd_epi32(*chain, by, by);
+                }
+            }
+            chains
+        }
+        // SAFETY: this machine has AVX2, or none of these benches could run, and what the level says.
+        unsafe {
+            if Level::best() == Level::Avx512 {
+                let by = black_box(_mm512_set1_epi8(3));
+                bencher.counter(ItemsCount::new(ROUNDS * CHAINS * 128)).bench_local(|| black_box(wide(by)));
+            } else {
+                let by = black_box(_mm256_set1_epi8(3));
+                bencher.counter(ItemsCount::new(ROUNDS * CHAINS * 64)).bench_local(|| black_box(narrow(by)));
+            }
+        }
     }
 
     /// Reading memory that no cache holds.

@@ -27,7 +27,7 @@ KINDS = {"Q4_K": 144 / 256, "Q5_K": 176 / 256, "Q6_K": 210 / 256, "Q8_0": 34 / 3
 PREFIXES = {"": 1e-9, "K": 1e-6, "M": 1e-3, "G": 1, "T": 1e3}
 COLUMNS = 2048
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 900, 560, 70, 50, 40
-X_AXIS, Y_AXIS = (2, 2048), (8, 512)
+X_AXIS, Y_AXIS = (2, 2048), (8, 2048)
 
 
 class Point(NamedTuple):
@@ -53,7 +53,7 @@ def main() -> None:
     peak, reading = speeds["peak_multiplications"], speeds["peak_reading"]
     found = list(points(speeds))
     args.out.write_text(picture(found, peak, reading))
-    print(f"vpmaddubsw alone: {peak:.0f} GOP/s; reading memory: {reading:.1f} GB/s, one thread")
+    print(f"multiplying alone: {peak:.0f} GOP/s; reading memory: {reading:.1f} GB/s, one thread")
     for point in found:
         place = "head" if point.head else f"{COLUMNS} columns"
         who = "ours" if point.ours else "llama.cpp"
@@ -78,7 +78,7 @@ def points(speeds: dict[str, float]) -> Iterator[Point]:
         parts = name.split("/")
         ours, head = parts[0].startswith("ours"), parts[0].endswith("_head")
         if head:
-            yield Point("Q8_0", ours, int(parts[1]), True, speed)
+            yield Point(list(KINDS)[int(parts[1])], ours, int(parts[2]), True, speed)
         elif len(parts) == 3:
             rows, columns, _ = map(int, parts[2].strip("()").split(", "))
             if columns == COLUMNS:
@@ -92,17 +92,21 @@ def picture(found: list[Point], peak: float, reading: float) -> str:
     knee = peak / reading
     limits = [(X_AXIS[0], reading * X_AXIS[0]), (knee, peak), (X_AXIS[1], peak)]
     out.append(f'<polyline points="{" ".join(place(*at) for at in limits)}" fill="none" stroke="#000" stroke-width="1.6"/>')
-    out.append(text(at_x(X_AXIS[1]), at_y(peak) - 6, f"vpmaddubsw alone: {peak:.0f} GOP/s", "end"))
+    out.append(text(at_x(X_AXIS[1]), at_y(peak) - 6, f"multiplying alone: {peak:.0f} GOP/s", "end"))
     out.append(text(at_x(9), at_y(reading * 7), f"memory: {reading:.1f} GB/s"))
     for point in found:
         x, y = at_x(2 * point.rows / KINDS[point.kind]), at_y(point.speed)
-        colour = "#000" if point.head else COLOURS[list(KINDS).index(point.kind)]
+        colour = COLOURS[list(KINDS).index(point.kind)]
         fill = colour if point.ours else "#fff"
-        out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{fill}" stroke="{colour}" stroke-width="1.6"/>')
-    names = dict(zip(KINDS, COLOURS)) | {"Q8_0 from memory": "#000"}
+        style = f'fill="{fill}" stroke="{colour}" stroke-width="1.6"'
+        if point.head:
+            out.append(f'<rect x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8" {style}/>')
+        else:
+            out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" {style}/>')
+    names = dict(zip(KINDS, COLOURS))
     for i, (name, colour) in enumerate(names.items()):
         out.append(text(LEFT + 14, TOP + 26 + 18 * i, name, colour=colour))
-    out.append(text(LEFT + 14, TOP + 26 + 18 * len(names), "filled: ours; hollow: llama.cpp's"))
+    out.append(text(LEFT + 14, TOP + 26 + 18 * len(names), "filled: ours; hollow: llama.cpp's; squares: weights from memory"))
     return "\n".join([*out, "</svg>"]) + "\n"
 
 

@@ -14,5 +14,5 @@ mod rowwise_hook;
 pub use choice::Kernels;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub use ko_sentiment_kernels::products;
-pub use ko_sentiment_kernels::{attention, available};
+pub use ko_sentiment_kernels::{Level, attention, available};
 pub use places::{Places, product_types};
