@@ -116,12 +116,13 @@ fn start(tensor: &sys::ggml_tensor, row: [usize; 3]) -> *mut f32 {
     tensor.data.cast::<u8>().wrapping_add(offset).cast()
 }
 
-/// Thread `ith` of `nth` computes its rows of a norm and its product.
+/// Thread `ith` of `nth` computes its rows of a product, and of the norm before it unless that was computed.
 unsafe extern "C" fn compute_norm(node: *mut sys::ggml_tensor, ith: i32, nth: i32, _: *mut c_void) {
     // SAFETY: a live node as `fits_norm` wants it, whose sources are computed.
     let (node, norm, weight) = unsafe { (&*node, &*(*node).src[0], &*(*node).src[1]) };
+    let left_empty = norm.op == sys::GGML_OP_NONE;
     // SAFETY: as above.
-    let x = unsafe { &*norm.src[0] };
+    let x = if left_empty { unsafe { &*norm.src[0] } } else { norm };
     let (width, epsilon) = (size(node.ne[0]), f32::from_bits(norm.op_params[0].cast_unsigned()));
     // SAFETY: a row of weights.
     let weight = unsafe { std::slice::from_raw_parts(weight.data.cast::<f32>(), width) };
@@ -131,7 +132,11 @@ unsafe extern "C" fn compute_norm(node: *mut sys::ggml_tensor, ith: i32, nth: i3
             std::ptr::copy(start(x, row), start(node, row), width);
             std::slice::from_raw_parts_mut(start(node, row), width)
         };
-        rowwise::rms_norm(to, weight, epsilon);
+        if left_empty {
+            rowwise::rms_norm(to, weight, epsilon);
+        } else {
+            to.iter_mut().zip(weight).for_each(|(x, weight)| *x *= weight);
+        }
     });
 }
 
@@ -151,4 +156,116 @@ unsafe extern "C" fn compute_gate(node: *mut sys::ggml_tensor, ith: i32, nth: i3
         };
         rowwise::geglu(gate, up, to);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Context = *mut sys::ggml_context;
+    type Tensor = *mut sys::ggml_tensor;
+
+    const WIDTH: usize = 96;
+    const ROWS_OF_X: usize = 21;
+
+    /// Rows of numbers that differ.
+    fn tensor(context: Context, rows: usize, seed: usize) -> Tensor {
+        let number = |i: usize| ((i * 37 + seed * 11) % 101) as f32 / 25.0 - 2.0;
+        let numbers: Vec<f32> = (0..WIDTH * rows).map(number).collect();
+        // SAFETY: a live context with room; as many numbers as the tensor has.
+        unsafe {
+            let (width, rows) = (WIDTH.cast_signed() as i64, rows.cast_signed() as i64);
+            let tensor = sys::ggml_new_tensor_2d(context, sys::GGML_TYPE_F32, width, rows);
+            std::ptr::copy_nonoverlapping(numbers.as_ptr(), (*tensor).data.cast(), numbers.len());
+            tensor
+        }
+    }
+
+    /// The numbers of what `build` makes, computed by two threads, and the operations of its nodes.
+    fn compute(hook: Option<&RowwiseHook>, build: fn(Context) -> Tensor) -> (Vec<f32>, Vec<sys::ggml_op>) {
+        let init =
+            sys::ggml_init_params { mem_size: 1 << 22, mem_buffer: std::ptr::null_mut(), no_alloc: false };
+        // SAFETY: a context with room for some small tensors and their graph, whose nodes are live.
+        unsafe {
+            let context = sys::ggml_init(init);
+            let result = build(context);
+            let graph = sys::ggml_new_graph(context);
+            sys::ggml_build_forward_expand(graph, result);
+            let nodes: Vec<Tensor> =
+                (0..sys::ggml_graph_n_nodes(graph)).map(|i| sys::ggml_graph_node(graph, i)).collect();
+            // A graph that is used again is asked about again.
+            for node in nodes.iter().chain(&nodes) {
+                hook.into_iter().for_each(|hook| hook.take(&mut **node));
+            }
+            let mut plan = sys::ggml_graph_plan(graph, 2, std::ptr::null_mut());
+            let mut work = vec![0u8; plan.work_size.max(1)];
+            plan.work_data = work.as_mut_ptr();
+            sys::ggml_graph_compute(graph, &raw mut plan);
+            let numbers =
+                std::slice::from_raw_parts((*result).data.cast::<f32>(), WIDTH * ROWS_OF_X).to_vec();
+            let ops = nodes.iter().map(|node| (**node).op).collect();
+            sys::ggml_free(context);
+            (numbers, ops)
+        }
+    }
+
+    fn check(build: fn(Context) -> Tensor, expected: &[sys::ggml_op]) {
+        if !ko_sentiment_kernels::available() {
+            return;
+        }
+        let (ours, ops) = compute(Some(&RowwiseHook::new()), build);
+        let (theirs, _) = compute(None, build);
+        assert_eq!(ops, expected);
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            assert!((ours - theirs).abs() <= 1e-3 * theirs.abs() + 1e-6, "{ours}, ggml says {theirs}");
+        }
+    }
+
+    fn norm_and_product(context: Context) -> [Tensor; 2] {
+        // SAFETY: live tensors of the context.
+        unsafe {
+            let norm = sys::ggml_rms_norm(context, tensor(context, ROWS_OF_X, 1), 1e-6);
+            [norm, sys::ggml_mul(context, norm, tensor(context, 1, 2))]
+        }
+    }
+
+    #[test]
+    fn a_norm_and_its_product_are_one() {
+        let build = |context| norm_and_product(context)[1];
+        check(build, &[sys::GGML_OP_NONE, sys::GGML_OP_CUSTOM]);
+    }
+
+    #[test]
+    fn a_norm_that_is_wanted_otherwise_is_computed() {
+        let build = |context| {
+            let [norm, product] = norm_and_product(context);
+            // SAFETY: live tensors of the context.
+            unsafe { sys::ggml_add(context, product, norm) }
+        };
+        check(build, &[sys::GGML_OP_RMS_NORM, sys::GGML_OP_CUSTOM, sys::GGML_OP_ADD]);
+    }
+
+    #[test]
+    fn a_product_of_anything_else_stays() {
+        // SAFETY: live tensors of the context.
+        let build = |context| unsafe {
+            let norm = sys::ggml_rms_norm(context, tensor(context, ROWS_OF_X, 1), 1e-6);
+            sys::ggml_mul(context, norm, tensor(context, ROWS_OF_X, 2))
+        };
+        check(build, &[sys::GGML_OP_RMS_NORM, sys::GGML_OP_MUL]);
+    }
+
+    #[test]
+    fn gates_are_ours_where_they_are_geglu() {
+        // SAFETY: live tensors of the context.
+        let geglu = |context| unsafe {
+            sys::ggml_geglu_split(context, tensor(context, ROWS_OF_X, 1), tensor(context, ROWS_OF_X, 2))
+        };
+        check(geglu, &[sys::GGML_OP_CUSTOM]);
+        // SAFETY: as above.
+        let swiglu = |context| unsafe {
+            sys::ggml_swiglu_split(context, tensor(context, ROWS_OF_X, 1), tensor(context, ROWS_OF_X, 2))
+        };
+        check(swiglu, &[sys::GGML_OP_GLU]);
+    }
 }
