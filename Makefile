@@ -8,7 +8,7 @@ BINARY := target/release/ko-sentiment
 IMAGE ?= ko-sentiment:latest
 ENGINE ?= $(firstword $(foreach engine,podman docker buildah,$(if $(shell command -v $(engine)),$(engine))))
 
-.PHONY: help demo test check proto storm test-floods test-faults soak test-hostile test-neon client-python test-client test-examples test-scale test-training test-prometheus test-collector web test-web image test-image test-systemd lint lint-deploy check-deploy deny bench-check bench-kernels bench-production build release setup clean
+.PHONY: help demo test check proto storm test-floods test-faults soak test-hostile test-neon client-python test-client test-examples test-scale test-training test-prometheus test-collector web test-web image test-image test-systemd test-gpu build-cuda lint lint-deploy check-deploy deny bench-check bench-kernels bench-production build release setup clean
 
 demo: ## Build, fetch the default model, serve it, classify and explain
 demo: $(MODEL)
@@ -155,6 +155,16 @@ test-image: $(MODEL) | build
 test-systemd: ## Run the units under a systemd in a container: READY, watchdog, stop (podman)
 test-systemd: $(MODEL) | build
 	@scripts/test-systemd.sh
+
+# On a GPU in software, which is slow: minutes. scripts/test-gpu.sh says how long.
+test-gpu: ## Build with Vulkan and test it, all layers offloaded, on Mesa's lavapipe, against the CPU build
+test-gpu: $(MODEL) .python/.stamp | build
+	@scripts/test-gpu.sh
+
+# 0.5 GB from PyPI and 36 CPU minutes. CMAKE_CUDA_ARCHITECTURES=86 compiles for other GPUs than the H100.
+build-cuda: ## Compile the CUDA backend with nvcc from PyPI, without a GPU, and check what was linked
+build-cuda: setup
+	@scripts/build-cuda.sh
 
 bench-kernels: ## Measure our matrix products against llama.cpp's, on one thread
 bench-kernels: setup

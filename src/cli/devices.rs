@@ -38,20 +38,22 @@ pub fn run(args: &DevicesArgs) -> CliResult {
         println!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(());
     }
+    // Backends with long names fit too.
+    let row = |name: &str, text: &str| println!("{name:<16}{text}");
     for d in &devices {
         let memory = format!("{} of {} MiB free", d.memory_free >> 20, d.memory_total >> 20);
-        println!("{:<14}{}, {memory}", d.name, d.description.trim());
+        row(&d.name, &format!("{}, {memory}", d.description.trim()));
     }
     println!();
     for b in &backends {
         let from = b.library.as_ref().map_or("compiled in".into(), |path| shown_path(path));
         let idle = if devices.iter().any(|d| d.backend == b.name) { "" } else { " (found no device)" };
-        println!("{:<14}{from}{idle}", format!("backend {}", b.name));
+        row(&format!("backend {}", b.name), &format!("{from}{idle}"));
     }
     for path in left {
-        println!("not loaded    {} (`ldd` tells what it lacks)", shown_path(&path));
+        row("not loaded", &format!("{} (`ldd` tells what it lacks)", shown_path(&path)));
     }
-    println!("CPU features  {}", cpu.features.join(" "));
+    row("CPU features", &cpu.features.join(" "));
     let by_whom = match (&products[..], Kernels::default()) {
         ([], _) => "by llama.cpp".to_owned(),
         (_, Kernels::Ours) => format!("our own for {}; else llama.cpp's", products.join(", ")),
@@ -59,6 +61,6 @@ pub fn run(args: &DevicesArgs) -> CliResult {
             format!("by llama.cpp; with `--kernels ours` our own for {}", products.join(", "))
         }
     };
-    println!("products      {by_whom}");
+    row("products", &by_whom);
     Ok(())
 }

@@ -26,7 +26,13 @@ pub fn repacks_weights(kernels: Kernels) -> bool {
 pub fn cpu_features() -> Vec<String> {
     // SAFETY: returns a C string that llama.cpp keeps.
     let info = unsafe { CStr::from_ptr(sys::llama_print_system_info()) }.to_string_lossy();
-    let pairs = info.split(['|', ':']).filter_map(|part| part.split_once('='));
+    features_in(&info)
+}
+
+/// What is on in the CPU's part of llama.cpp's line, after those of GPU backends.
+fn features_in(info: &str) -> Vec<String> {
+    let cpu = info.rsplit_once("CPU :").map_or(info, |(_, cpu)| cpu);
+    let pairs = cpu.split('|').filter_map(|part| part.split_once('='));
     pairs.filter(|(_, on)| on.trim() == "1").map(|(name, _)| name.trim().to_owned()).collect()
 }
 
@@ -34,4 +40,16 @@ pub fn cpu_features() -> Vec<String> {
 pub fn offloads() -> bool {
     // SAFETY: no arguments, no preconditions.
     unsafe { sys::llama_supports_gpu_offload() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_of_other_backends_are_not_the_cpus() {
+        let info = "CUDA : ARCHS = 900 | USE_GRAPHS = 1 | CPU : SSE3 = 1 | AVX512 = 0 | AVX2 = 1 | ";
+        assert_eq!(features_in(info), ["SSE3", "AVX2"]);
+        assert!(features_in("").is_empty());
+    }
 }

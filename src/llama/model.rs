@@ -60,9 +60,9 @@ pub enum ModelError {
         /// What is wrong.
         source: CheckError,
     },
-    /// llama.cpp refuses the file.
+    /// llama.cpp refuses the file, or a device has no memory for it.
     #[error(
-        "llama.cpp cannot load {}: the file is damaged, or newer than this build; its log says more (--log-level info)",
+        "llama.cpp cannot load {}: memory is short, or the file is damaged or newer than this build; its log says which (--log-level info)",
         shown_path(path)
     )]
     Load {
