@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def medians(printed: str) -> Iterator[tuple[str, float]]:
-    """The median of each bench, in billions a second, by its path in divan's tree."""
+    """The median of each bench, in billions a second, by its path in divan's tree, below the module that holds all."""
     path: list[str] = []
     for line in printed.splitlines():
         if found := re.match(r"([│ ]*)[├╰]─ (\([^)]*\)|\S+)", line):
@@ -70,7 +70,7 @@ def medians(printed: str) -> Iterator[tuple[str, float]]:
         speeds = re.findall(r"([\d.]+) ([KMGT]?)(?:item|B)/s", line)
         if len(speeds) == 4:
             value, prefix = speeds[2]
-            yield "/".join(path), float(value) * PREFIXES[prefix]
+            yield "/".join(path[1:]), float(value) * PREFIXES[prefix]
 
 
 def points(speeds: dict[str, float]) -> Iterator[Point]:
@@ -93,7 +93,7 @@ def picture(found: list[Point], peak: float, reading: float) -> str:
     limits = [(X_AXIS[0], reading * X_AXIS[0]), (knee, peak), (X_AXIS[1], peak)]
     out.append(f'<polyline points="{" ".join(place(*at) for at in limits)}" fill="none" stroke="#000" stroke-width="1.6"/>')
     out.append(text(at_x(X_AXIS[1]), at_y(peak) - 6, f"multiplying alone: {peak:.0f} GOP/s", "end"))
-    out.append(text(at_x(9), at_y(reading * 7), f"memory: {reading:.1f} GB/s"))
+    out.append(text(at_x(2.5), at_y(reading * 7), f"memory: {reading:.1f} GB/s"))
     for point in found:
         x, y = at_x(2 * point.rows / KINDS[point.kind]), at_y(point.speed)
         colour = COLOURS[list(KINDS).index(point.kind)]
