@@ -81,8 +81,14 @@ impl Task<'_> {
         let (first, width) = (self.panel * COLUMNS, self.weights.width);
         scratch.eights.resize(blocks(width), Eights::ZERO);
         for (block, to) in scratch.eights.iter_mut().enumerate() {
-            // SAFETY: any level has these instructions.
-            unsafe { panel::eights(self.weights, (first, block), &mut scratch.columns, to) };
+            // SAFETY: any level has the first one's instructions, and the caller's.
+            unsafe {
+                panel::eights(self.weights, (first, block), &mut scratch.columns, to);
+                match self.level {
+                    Level::Avx512 => tile_vnni::eights_offsets_512(to),
+                    _ => tile_vnni::eights_offsets_256(to),
+                }
+            }
         }
         let panel = &scratch.eights;
         // SAFETY: the caller's.

@@ -36,11 +36,9 @@ pub(super) fn narrow<const QUADS: usize>(
     interleave(columns, &mut to.quads);
     for (c, column) in columns.iter().enumerate() {
         to.d[c] = column.d;
-        if QUADS == 8 {
-            for (to, minimum) in to.minima.iter_mut().zip(column.per_32) {
-                to[c] = minimum;
-            }
-        }
+    }
+    if QUADS == 8 {
+        spread_per_32(columns, &mut to.minima);
     }
     spread_scales(columns, &mut to.scales);
 }
@@ -55,14 +53,10 @@ pub(super) fn wide(weights: &Weights, (first, block): (usize, usize), columns: &
     for (pairs, quad) in to.pairs.as_chunks_mut::<2>().0.iter_mut().zip(&quads.0) {
         widen(quad, pairs);
     }
-    for (c, column) in columns.iter().enumerate() {
-        for (to, scale) in to.scales.iter_mut().zip(column.per_32) {
-            to[c] = scale;
-        }
-    }
+    spread_per_32(columns, &mut to.scales);
 }
 
-/// Unpacks block `block` of the columns from `first` on of Q8_0 as bytes.
+/// Unpacks block `block` of the columns from `first` on of Q8_0 as bytes, but for the offsets.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn eights(
@@ -73,14 +67,7 @@ pub(super) fn eights(
 ) {
     decode(weights, first, block, columns);
     interleave(columns, &mut to.quads);
-    for (c, column) in columns.iter().enumerate() {
-        for (to, scale) in to.scales.iter_mut().zip(column.per_32) {
-            to[c] = scale;
-        }
-        for (to, weights) in to.offsets.iter_mut().zip(column.weights.as_chunks::<32>().0) {
-            to[c] = -128 * weights.iter().map(|w| i32::from(*w)).sum::<i32>();
-        }
-    }
+    spread_per_32(columns, &mut to.scales);
 }
 
 /// Turns bytes into words: each column's first two, then its last two.
@@ -152,6 +139,24 @@ fn spread_scales(columns: &Columns, scales: &mut [[[i16; 2]; COLUMNS]; 16]) {
                 // SAFETY: 32 bytes at a multiple of 32 within an aligned block.
                 unsafe { _mm256_store_si256(to.as_mut_ptr().cast(), _mm256_shuffle_epi8(row, places)) };
             }
+        }
+    }
+}
+
+/// Brings what all columns have for every 32 weights together.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn spread_per_32(columns: &Columns, to: &mut [[f32; COLUMNS]; BLOCK / 32]) {
+    for (half, columns) in columns.as_chunks::<HALF>().0.iter().enumerate() {
+        let mut rows = [_mm256_setzero_si256(); 8];
+        for (row, column) in rows.iter_mut().zip(columns) {
+            // SAFETY: 32 bytes.
+            *row = unsafe { _mm256_loadu_si256(column.per_32.as_ptr().cast()) };
+        }
+        for (to, row) in to.iter_mut().zip(transpose(rows)) {
+            let to: &mut [f32; HALF] = &mut to.as_chunks_mut::<HALF>().0[half];
+            // SAFETY: 32 bytes at a multiple of 32 within an aligned block.
+            unsafe { _mm256_store_si256(to.as_mut_ptr().cast(), row) };
         }
     }
 }

@@ -59,6 +59,36 @@ pub(super) fn offsets<const QUADS: usize>(to: &mut Narrow) {
     }
 }
 
+/// The offsets of Q8_0's columns.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+pub(super) fn eights_offsets_512(to: &mut Eights) {
+    // SAFETY: the instructions are there.
+    unsafe { eights_offsets::<Avx512>(to) }
+}
+
+/// The offsets of Q8_0's columns.
+#[inline]
+#[target_feature(enable = "avx2,fma,avxvnni")]
+pub(super) fn eights_offsets_256(to: &mut Eights) {
+    // SAFETY: the instructions are there.
+    unsafe { eights_offsets::<AvxVnni>(to) }
+}
+
+#[inline(always)]
+unsafe fn eights_offsets<S: Sixteen>(to: &mut Eights) {
+    for (quads, offsets) in to.quads.as_chunks::<8>().0.iter().zip(&mut to.offsets) {
+        // SAFETY: the caller's, and every field of a panel's block begins at a multiple of 64.
+        unsafe {
+            let mut sum = S::zeros();
+            for quad in quads {
+                sum = S::add_products(sum, [128; 4], S::load(quad));
+            }
+            S::store(S::subtract(S::zeros(), sum), offsets);
+        }
+    }
+}
+
 /// 6-bit weights.
 #[inline(always)]
 unsafe fn six_bits<S: Sixteen, const G: usize>(rows: [&[Bytes]; G], panel: &[Narrow]) -> [Tile; G] {
