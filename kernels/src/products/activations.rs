@@ -73,7 +73,6 @@ impl Form {
         match (kind, rows) {
             (_, 0..2) => None,
             (Kind::Q8_0, 4..) if Level::best() != Level::Avx2 => Some(Self::Unsigned),
-            (Kind::Q8_0, 4..) if Level::best() == Level::Neon => Some(Self::Unsigned),
             (Kind::Q8_0, 2..16) if cfg!(target_arch = "x86_64") => Some(Self::Signed),
             (_, 2..4) => None,
             (Kind::Q8_0, _) => Some(Self::Words),
