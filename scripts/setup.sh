@@ -33,12 +33,5 @@ fi
 have_libclang || missing+=(libclang-dev)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
-if ! command -v apt-get >/dev/null; then
-  say "please install with this system's package manager: ${missing[*]} (names are Debian's)" >&2
-  exit 1
-fi
-say "installing ${missing[*]}"
-root=()
-[ "$(id -u)" = 0 ] || root=(sudo)
-"${root[@]}" apt-get update -qq
-DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+. "$(dirname "$0")/apt.sh"
+install_packages "${missing[@]}"

@@ -13,12 +13,8 @@ for package in mesa-vulkan-drivers glslc libvulkan-dev spirv-headers; do
   dpkg-query --show --showformat '${Status}\n' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package")
 done
 if [ ${#missing[@]} -gt 0 ]; then
-  command -v apt-get >/dev/null || { say "please install ${missing[*]} (names are Debian's)" >&2; exit 1; }
-  say "installing ${missing[*]}"
-  root=()
-  [ "$(id -u)" = 0 ] || root=(sudo)
-  "${root[@]}" apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  . scripts/apt.sh
+  install_packages "${missing[@]}"
 fi
 
 say "building with --features vulkan"

@@ -18,15 +18,8 @@ command -v aarch64-linux-gnu-gcc >/dev/null || missing+=(gcc-aarch64-linux-gnu)
 [ -e "$sysroot/lib/crt1.o" ] || missing+=(libc6-dev-arm64-cross)
 command -v qemu-aarch64-static >/dev/null || missing+=(qemu-user-static)
 if [ ${#missing[@]} -gt 0 ]; then
-  if ! command -v apt-get >/dev/null; then
-    say "please install with this system's package manager: ${missing[*]} (names are Debian's)" >&2
-    exit 1
-  fi
-  say "installing ${missing[*]}"
-  root=()
-  [ "$(id -u)" = 0 ] || root=(sudo)
-  "${root[@]}" apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  . scripts/apt.sh
+  install_packages "${missing[@]}"
 fi
 if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
   rustup target add "$target"
