@@ -8,19 +8,11 @@ use std::arch::x86_64::{
     _mm256_unpacklo_epi64,
 };
 
-use super::unpacked::{COLUMNS, Columns, Eights, Narrow, Wide};
+use super::unpacked::{COLUMNS, Columns, Eights, Narrow, Wide, decode_columns};
 use super::weights::{BLOCK, Weights};
 
 /// Columns of a vector.
 const HALF: usize = 8;
-
-#[inline(always)]
-fn decode(weights: &Weights, first: usize, block: usize, columns: &mut Columns) {
-    for (c, column) in columns.iter_mut().enumerate() {
-        weights.prefetch(first + COLUMNS + c, block);
-        weights.decode(first + c, block, column);
-    }
-}
 
 /// Unpacks block `block` of the columns from `first` on of a K-quant with a scale for every `4 * QUADS` weights, but for its
 /// [`offsets`].
@@ -32,7 +24,7 @@ pub(super) fn narrow<const QUADS: usize>(
     columns: &mut Columns,
     to: &mut Narrow,
 ) {
-    decode(weights, first, block, columns);
+    decode_columns(weights, first, block, columns);
     interleave(columns, &mut to.quads);
     for (c, column) in columns.iter().enumerate() {
         to.d[c] = column.d;
@@ -47,7 +39,7 @@ pub(super) fn narrow<const QUADS: usize>(
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn wide(weights: &Weights, (first, block): (usize, usize), columns: &mut Columns, to: &mut Wide) {
-    decode(weights, first, block, columns);
+    decode_columns(weights, first, block, columns);
     let mut quads = Aligned([[[0; 4]; COLUMNS]; BLOCK / 4]);
     interleave(columns, &mut quads.0);
     for (pairs, quad) in to.pairs.as_chunks_mut::<2>().0.iter_mut().zip(&quads.0) {
@@ -65,7 +57,7 @@ pub(super) fn eights(
     columns: &mut Columns,
     to: &mut Eights,
 ) {
-    decode(weights, first, block, columns);
+    decode_columns(weights, first, block, columns);
     interleave(columns, &mut to.quads);
     spread_per_32(columns, &mut to.scales);
 }

@@ -2,19 +2,11 @@
 
 use std::arch::aarch64::{int32x4_t, vdupq_n_s32, vld1q_s32, vst1q_s32, vzip1q_s32, vzip2q_s32};
 
-use super::unpacked::{COLUMNS, Columns, Eights, Narrow};
+use super::unpacked::{COLUMNS, Columns, Eights, Narrow, decode_columns};
 use super::weights::{BLOCK, Weights};
 
 /// Columns of a vector.
 const LANES: usize = 4;
-
-#[inline(always)]
-fn decode(weights: &Weights, first: usize, block: usize, columns: &mut Columns) {
-    for (c, column) in columns.iter_mut().enumerate() {
-        weights.prefetch(first + COLUMNS + c, block);
-        weights.decode(first + c, block, column);
-    }
-}
 
 /// Unpacks block `block` of the columns from `first` on of a K-quant with a scale for every `4 * QUADS` weights.
 #[inline]
@@ -25,7 +17,7 @@ pub(super) fn narrow<const QUADS: usize>(
     columns: &mut Columns,
     to: &mut Narrow,
 ) {
-    decode(weights, first, block, columns);
+    decode_columns(weights, first, block, columns);
     interleave(columns, &mut to.quads);
     for (c, column) in columns.iter().enumerate() {
         to.d[c] = column.d;
@@ -47,7 +39,7 @@ pub(super) fn eights(
     columns: &mut Columns,
     to: &mut Eights,
 ) {
-    decode(weights, first, block, columns);
+    decode_columns(weights, first, block, columns);
     interleave(columns, &mut to.quads);
     for (c, column) in columns.iter().enumerate() {
         for (to, scale) in to.scales.iter_mut().zip(column.per_32) {

@@ -1,6 +1,6 @@
 //! Sixteen columns of weights, unpacked in the order in which the tiles read them.
 
-use super::weights::{BLOCK, Decoded};
+use super::weights::{BLOCK, Decoded, Weights};
 
 /// Columns of a panel.
 pub const COLUMNS: usize = 16;
@@ -71,3 +71,12 @@ impl Eights {
 
 /// The decoded columns of one block.
 pub type Columns = [Decoded; COLUMNS];
+
+/// Decodes block `block` of the columns from `first` on, and asks for the memory of the columns after these.
+#[inline(always)]
+pub(super) fn decode_columns(weights: &Weights, first: usize, block: usize, columns: &mut Columns) {
+    for (c, column) in columns.iter_mut().enumerate() {
+        weights.prefetch(first + COLUMNS + c, block);
+        weights.decode(first + c, block, column);
+    }
+}
