@@ -25,11 +25,11 @@ mod kernels {
     #[cfg(target_arch = "x86_64")]
     use ko_sentiment::llama::kernels::Level;
     use ko_sentiment::llama::kernels::products::activations::{
-        Activations, Form, Rounded, blocks, round_to_bytes, round_to_signed, round_to_unsigned,
+        Activations, Form, Rounded, blocks, round_to_bytes, round_to_few, round_to_signed, round_to_unsigned,
         round_to_words,
     };
     use ko_sentiment::llama::kernels::products::multiply::{Scratch, multiply, panels};
-    use ko_sentiment::llama::kernels::products::rows::{Bytes, Signed, Unsigned, Words};
+    use ko_sentiment::llama::kernels::products::rows::{Bytes, Few, Signed, Unsigned, Words};
     use ko_sentiment::llama::kernels::products::unpacked::COLUMNS;
     use ko_sentiment::llama::kernels::products::weights::{Kind, Weights};
     use ko_sentiment::random::SplitMix64;
@@ -75,7 +75,7 @@ mod kernels {
 
     /// Weights of 28 to 53 MB: too many for a core's share of the caches.
     const HEAD: (usize, usize) = (65_536, 768);
-    const HEADS_ROWS: [usize; 6] = [2, 4, 8, 12, 16, 64];
+    const HEADS_ROWS: [usize; 7] = [1, 2, 4, 8, 12, 16, 64];
 
     #[divan::bench(args = SHAPES, consts = [0, 1, 2, 3])]
     fn ours<const KIND: usize>(bencher: Bencher, shape: (usize, usize, usize)) {
@@ -87,12 +87,12 @@ mod kernels {
         measure_llama_cpp(bencher, KINDS[KIND], shape);
     }
 
-    #[divan::bench(args = HEADS_ROWS, consts = [0, 2, 3])]
+    #[divan::bench(args = HEADS_ROWS, consts = [0, 1, 2, 3])]
     fn ours_head<const KIND: usize>(bencher: Bencher, rows: usize) {
         measure_ours(bencher, KINDS[KIND], (rows, HEAD.0, HEAD.1));
     }
 
-    #[divan::bench(args = HEADS_ROWS, consts = [0, 2, 3])]
+    #[divan::bench(args = HEADS_ROWS, consts = [0, 1, 2, 3])]
     fn llama_cpp_head<const KIND: usize>(bencher: Bencher, rows: usize) {
         measure_llama_cpp(bencher, KINDS[KIND], (rows, HEAD.0, HEAD.1));
     }
@@ -158,6 +158,7 @@ mod kernels {
         let mut words = vec![Words::ZERO; x.groups() * blocks];
         let mut unsigned = vec![Unsigned::ZERO; x.groups() * blocks];
         let mut signed = vec![Signed::ZERO; x.groups() * blocks];
+        let mut few = vec![Few::ZERO; x.groups() * blocks];
         let (mut scratch, mut results) = (Scratch::default(), vec![0.0; rows * columns]);
         bencher.counter(ItemsCount::new(2 * rows * columns * width)).bench_local(|| {
             let groups = 0..x.groups();
@@ -177,6 +178,10 @@ mod kernels {
                 Form::Signed => {
                     groups.for_each(|g| round_to_signed(&x, g, &mut signed[g * blocks..][..blocks]));
                     Rounded::Signed(&signed)
+                }
+                Form::Few => {
+                    groups.for_each(|g| round_to_few(&x, g, &mut few[g * blocks..][..blocks]));
+                    Rounded::Few(&few)
                 }
             };
             for panel in 0..panels(columns) {

@@ -14,6 +14,7 @@ mod level;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub mod products;
 pub mod reductions;
+pub mod rotary;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub mod rowwise;
 mod strips;

@@ -1,4 +1,4 @@
-//! Operations on a row of numbers between the products: Gemma's norms and gates.
+//! Operations on a row of numbers between the products: norms, sums and Gemma's gates.
 //!
 //! They compute what llama.cpp computes, with its roundings (ggml/src/ggml-cpu/ops.cpp and vec.h), but many numbers at
 //! a time: its norm adds one square after the other, and its gate looks each number up.
@@ -12,30 +12,46 @@ const LANES: usize = 16;
 /// Beyond ±10 a gate is 0 or open (`ggml_vec_geglu_f32`).
 const OPEN: f32 = 10.0;
 
-/// x / √(mean(x²) + `epsilon`) · `weight`, in place (RMSNorm, Zhang and Sennrich 2019).
+/// x / √(mean(x²) + `epsilon`), in place (RMSNorm, Zhang and Sennrich 2019).
 ///
 /// # Panics
-/// If this is not [`available`](crate::available), or there are not as many weights as numbers.
-pub fn rms_norm(x: &mut [f32], weight: &[f32], epsilon: f32) {
-    assert_eq!(x.len(), weight.len(), "a weight for each number");
-    norm(Level::best(), x, weight, epsilon);
+/// As for all that follows, if this is not [`available`](crate::available), or lengths differ.
+pub fn rms_norm(level: Level, x: &mut [f32], epsilon: f32) {
+    norm(level, x, epsilon);
+}
+
+/// x · `by`, in place.
+pub fn multiply(level: Level, x: &mut [f32], by: &[f32]) {
+    assert_eq!(x.len(), by.len(), "a factor for each number");
+    multiplied(level, x, by);
+}
+
+/// x + `other`, in place.
+pub fn add(level: Level, x: &mut [f32], other: &[f32]) {
+    assert_eq!(x.len(), other.len(), "rows of one length");
+    added(level, x, other);
+}
+
+/// x · `by` + `plus`, in place.
+pub fn scale(level: Level, x: &mut [f32], by: f32, plus: f32) {
+    scaled(level, x, by, plus);
 }
 
 /// gelu(`gate`) · `up` (GEGLU, Shazeer 2020), where gelu is the tangent's form and rounded to 16 bits on its way, as
 /// llama.cpp's table is.
-///
-/// # Panics
-/// If this is not [`available`](crate::available), or the lengths differ.
-pub fn geglu(gate: &[f32], up: &[f32], to: &mut [f32]) {
+pub fn geglu(level: Level, gate: &[f32], up: &[f32], to: &mut [f32]) {
     assert!(gate.len() == up.len() && up.len() == to.len(), "rows of one length");
-    gated(Level::best(), gate, up, to);
+    gated(level, gate, up, to);
 }
 
-by_level!(fn norm(x: &mut [f32], weight: &[f32], epsilon: f32) = norm_inlined, norm_inlined);
+by_level!(fn norm(x: &mut [f32], epsilon: f32) = norm_inlined, norm_inlined);
+by_level!(fn multiplied(x: &mut [f32], by: &[f32]) = multiplied_inlined, multiplied_inlined);
+by_level!(fn added(x: &mut [f32], other: &[f32]) = added_inlined, added_inlined);
+by_level!(fn scaled(x: &mut [f32], by: f32, plus: f32) = scaled_inlined, scaled_inlined);
 by_level!(fn gated(gate: &[f32], up: &[f32], to: &mut [f32]) = gated_inlined, gated_inlined);
 
 #[inline(always)]
-fn norm_inlined(x: &mut [f32], weight: &[f32], epsilon: f32) {
+fn norm_inlined(x: &mut [f32], epsilon: f32) {
     // In 64 bits the order of the sum is not seen in 32.
     let (chunks, rest) = x.as_chunks::<LANES>();
     let mut sums = [0.0f64; LANES];
@@ -47,9 +63,22 @@ fn norm_inlined(x: &mut [f32], weight: &[f32], epsilon: f32) {
     let sum: f64 = sums.iter().sum::<f64>() + rest.iter().map(|x| f64::from(x * x)).sum::<f64>();
     let mean = (sum / x.len() as f64) as f32;
     let scale = 1.0 / (mean + epsilon).sqrt();
-    for (x, weight) in x.iter_mut().zip(weight) {
-        *x = *x * scale * weight;
-    }
+    x.iter_mut().for_each(|x| *x *= scale);
+}
+
+#[inline(always)]
+fn multiplied_inlined(x: &mut [f32], by: &[f32]) {
+    x.iter_mut().zip(by).for_each(|(x, by)| *x *= by);
+}
+
+#[inline(always)]
+fn added_inlined(x: &mut [f32], other: &[f32]) {
+    x.iter_mut().zip(other).for_each(|(x, other)| *x += other);
+}
+
+#[inline(always)]
+fn scaled_inlined(x: &mut [f32], by: f32, plus: f32) {
+    x.iter_mut().for_each(|x| *x = *x * by + plus);
 }
 
 #[inline(always)]
@@ -145,7 +174,8 @@ mod tests {
             });
             for level in levels() {
                 let mut got = x.clone();
-                norm(level, &mut got, &weight, 1e-6);
+                rms_norm(level, &mut got, 1e-6);
+                multiply(level, &mut got, &weight);
                 for (got, expected) in got.iter().zip(&expected) {
                     assert!((got - expected).abs() <= 3e-7 * expected.abs(), "{level:?}: {got}, {expected}");
                 }
@@ -197,10 +227,10 @@ mod tests {
     fn what_is_not_a_number_stays_so() {
         if available() {
             let mut to = [0.0; 2];
-            geglu(&[f32::NAN, 1.0], &[1.0, f32::NAN], &mut to);
+            geglu(Level::best(), &[f32::NAN, 1.0], &[1.0, f32::NAN], &mut to);
             assert!(to.iter().all(|x| x.is_nan()), "{to:?}");
             let mut x = [1.0, f32::NAN, 2.0];
-            rms_norm(&mut x, &[1.0; 3], 1e-6);
+            rms_norm(Level::best(), &mut x, 1e-6);
             assert!(x.iter().all(|x| x.is_nan()), "{x:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! Activations, and how they are rounded.
 
-use super::rows::{Bytes, ROWS, Signed, Unsigned, Words};
+use super::rows::{Bytes, Few, ROWS, Signed, Unsigned, Words};
 use super::weights::{BLOCK, Kind};
 use crate::level::{Level, available};
 
@@ -52,6 +52,8 @@ pub enum Rounded<'a> {
     Unsigned(&'a [Unsigned]),
     /// In 8 bits with a scale per 32, for few rows.
     Signed(&'a [Signed]),
+    /// In 8 bits with a scale per 256, for few rows.
+    Few(&'a [Few]),
 }
 
 /// How activations are rounded.
@@ -65,18 +67,22 @@ pub enum Form {
     Unsigned,
     /// To 8 bits with a scale per 32, for few rows.
     Signed,
+    /// To 8 bits with a scale per 256, for few rows.
+    Few,
 }
 
 impl Form {
     /// What is fastest for products of so many rows with such weights, as measured; `None` for llama.cpp's own.
     pub fn of(kind: Kind, rows: usize) -> Option<Self> {
         match (kind, rows) {
-            (_, 0..2) => None,
+            (_, 0) => None,
             (Kind::Q8_0, 4..) if Level::best() != Level::Avx2 => Some(Self::Unsigned),
             (Kind::Q8_0, 2..16) if cfg!(target_arch = "x86_64") => Some(Self::Signed),
-            (_, 2..4) => None,
-            (Kind::Q8_0, _) => Some(Self::Words),
-            (Kind::Q4K | Kind::Q5K | Kind::Q6K, _) => Some(Self::Bytes),
+            (Kind::Q8_0, 4..) => Some(Self::Words),
+            (Kind::Q8_0, _) => None,
+            (_, 1..9) if cfg!(target_arch = "x86_64") => Some(Self::Few),
+            (_, 4..) => Some(Self::Bytes),
+            _ => None,
         }
     }
 }
@@ -114,6 +120,7 @@ round!(round_to_bytes, bytes, Bytes);
 round!(round_to_words, words, Words);
 round!(round_to_unsigned, unsigned, Unsigned);
 round!(round_to_signed, signed, Signed);
+round!(round_to_few, few, Few);
 
 #[cfg(test)]
 mod tests {
@@ -129,11 +136,12 @@ mod tests {
         let data: Vec<f32> = (0..BLOCK).map(number).collect();
         let x = Activations { data: &data, stride: BLOCK, width: BLOCK, rows: 1 };
         let (mut bytes, mut words) = ([Bytes::ZERO], [Words::ZERO]);
-        let (mut unsigned, mut signed) = ([Unsigned::ZERO], [Signed::ZERO]);
+        let (mut unsigned, mut signed, mut few) = ([Unsigned::ZERO], [Signed::ZERO], [Few::ZERO]);
         round_to_bytes(&x, 0, &mut bytes);
         round_to_words(&x, 0, &mut words);
         round_to_unsigned(&x, 0, &mut unsigned);
         round_to_signed(&x, 0, &mut signed);
+        round_to_few(&x, 0, &mut few);
         for (i, x) in data.iter().enumerate() {
             let expected = x.round_ties_even() as i8;
             let byte = |quads: &[[[u8; 4]; ROWS]]| quads[i / 4][0][i % 4].wrapping_sub(ZERO).cast_signed();
@@ -141,6 +149,7 @@ mod tests {
             assert_eq!(words[0].pairs[i / 2][0][i % 2], i16::from(expected), "{x}");
             assert_eq!(byte(&unsigned[0].quads), expected, "{x}");
             assert_eq!(signed[0].parts[i / 32].numbers[0][i % 32], expected, "{x}");
+            assert_eq!(few[0].numbers[0][i], expected, "{x}");
         }
     }
 }

@@ -59,7 +59,7 @@ fn dots<const G: usize>(rows: [&[Signed]; G], column: &[u8]) -> [[__m256; ROWS];
 /// The sum of each row's eight parts.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add_lanes([a, b, c, d]: [__m256; ROWS]) -> [f32; ROWS] {
+pub(super) fn add_lanes([a, b, c, d]: [__m256; ROWS]) -> [f32; ROWS] {
     let halves = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
     let sums = _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps::<1>(halves));
     let mut lanes = [0.0; ROWS];

@@ -18,6 +18,8 @@ pub mod weights;
 #[cfg(target_arch = "x86_64")]
 mod few;
 #[cfg(target_arch = "x86_64")]
+mod few_k;
+#[cfg(target_arch = "x86_64")]
 mod multiply_x86;
 #[cfg(target_arch = "x86_64")]
 mod panel;
@@ -25,6 +27,8 @@ mod panel;
 mod rounding;
 #[cfg(target_arch = "x86_64")]
 mod sixteen;
+#[cfg(target_arch = "x86_64")]
+mod sixty_four;
 #[cfg(target_arch = "x86_64")]
 mod tile;
 #[cfg(target_arch = "x86_64")]

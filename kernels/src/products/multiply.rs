@@ -92,22 +92,25 @@ impl Task<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::activations::{
-        Activations, Form, round_to_bytes, round_to_signed, round_to_unsigned, round_to_words,
+        Activations, Form, round_to_bytes, round_to_few, round_to_signed, round_to_unsigned, round_to_words,
     };
-    use super::super::rows::{self, Bytes, Signed, Unsigned, Words};
+    use super::super::rows::{self, Bytes, Few, Signed, Unsigned, Words};
     use super::super::weights::{BLOCK, Kind};
     use super::*;
     use crate::level::available;
     use crate::random::SplitMix64;
 
     /// Kinds of weights with the forms that they take.
-    const FORMS: [(Kind, Form); 6] = [
+    const FORMS: [(Kind, Form); 9] = [
         (Kind::Q4K, Form::Bytes),
         (Kind::Q5K, Form::Bytes),
         (Kind::Q6K, Form::Bytes),
         (Kind::Q8_0, Form::Words),
         (Kind::Q8_0, Form::Unsigned),
         (Kind::Q8_0, Form::Signed),
+        (Kind::Q4K, Form::Few),
+        (Kind::Q5K, Form::Few),
+        (Kind::Q6K, Form::Few),
     ];
 
     /// Those that this CPU has the instructions for.
@@ -115,7 +118,7 @@ mod tests {
         FORMS.into_iter().filter(|(_, form)| match form {
             Form::Bytes => true,
             Form::Unsigned => Level::best() != Level::Avx2,
-            Form::Words | Form::Signed => cfg!(target_arch = "x86_64"),
+            Form::Words | Form::Signed | Form::Few => cfg!(target_arch = "x86_64"),
         })
     }
 
@@ -141,6 +144,7 @@ mod tests {
         words: Vec<Words>,
         unsigned: Vec<Unsigned>,
         signed: Vec<Signed>,
+        few: Vec<Few>,
     }
 
     fn random_shape(kind: Kind, random: &mut SplitMix64) -> Shape {
@@ -200,13 +204,15 @@ mod tests {
                 words: vec![Words::ZERO; x.groups() * blocks],
                 unsigned: vec![Unsigned::ZERO; x.groups() * blocks],
                 signed: vec![Signed::ZERO; x.groups() * blocks],
+                few: vec![Few::ZERO; x.groups() * blocks],
             };
             for group in 0..x.groups() {
                 let blocks = group * blocks..(group + 1) * blocks;
                 round_to_bytes(&x, group, &mut held.bytes[blocks.clone()]);
                 round_to_words(&x, group, &mut held.words[blocks.clone()]);
                 round_to_unsigned(&x, group, &mut held.unsigned[blocks.clone()]);
-                round_to_signed(&x, group, &mut held.signed[blocks]);
+                round_to_signed(&x, group, &mut held.signed[blocks.clone()]);
+                round_to_few(&x, group, &mut held.few[blocks]);
             }
             held
         }
@@ -224,6 +230,7 @@ mod tests {
                 Form::Words => Rounded::Words(&held.words),
                 Form::Unsigned => Rounded::Unsigned(&held.unsigned),
                 Form::Signed => Rounded::Signed(&held.signed),
+                Form::Few => Rounded::Few(&held.few),
             };
             let mut results = vec![f32::NAN; rows * columns];
             let mut scratch = Scratch::default();
@@ -265,6 +272,10 @@ mod tests {
                     Form::Signed => {
                         let part = &held.signed[block].parts[i / 32];
                         (i32::from(part.numbers[row][i % 32]), part.scales[row])
+                    }
+                    Form::Few => {
+                        let block = &held.few[block];
+                        (i32::from(block.numbers[row][i]), block.scales[row])
                     }
                 }
             };
@@ -412,8 +423,8 @@ mod tests {
             return;
         }
         let mut random = SplitMix64::new(6);
-        // `few.rs` adds in an order of its own.
-        for (kind, form) in forms().filter(|(_, form)| *form != Form::Signed) {
+        // `few.rs` and `few_k.rs` add in an order of their own.
+        for (kind, form) in forms().filter(|(_, form)| !matches!(form, Form::Signed | Form::Few)) {
             for _ in 0..6 {
                 let shape = random_shape(kind, &mut random);
                 let case = Case::new((kind, form), shape, &mut random);

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use super::activations::{Rounded, blocks};
 use super::multiply::{Put, Scratch, Task};
-use super::rows::{Bytes, ROWS, Signed, Unsigned, Words};
+use super::rows::{Bytes, Few, ROWS, Signed, Unsigned, Words};
 use super::tile::{self, Tile};
 use super::unpacked::{COLUMNS, Eights, Narrow, Wide};
 use super::weights::Kind;
-use super::{few, panel, tile_vnni};
+use super::{few, few_k, panel, tile_vnni};
 use crate::level::{Level, available};
 
 impl Task<'_> {
@@ -29,6 +29,7 @@ impl Task<'_> {
                 (Kind::Q8_0, Rounded::Words(x)) => self.eight_bits_as_words(x, scratch, put),
                 (Kind::Q8_0, Rounded::Unsigned(x)) => self.eight_bits(x, scratch, put),
                 (Kind::Q8_0, Rounded::Signed(x)) => self.few_rows(x, put),
+                (Kind::Q4K | Kind::Q5K | Kind::Q6K, Rounded::Few(x)) => self.few_rows_k(x, put),
                 _ => unreachable!("activations rounded for other weights"),
             }
         }
@@ -124,6 +125,39 @@ impl Task<'_> {
             |x: [&[Signed]; 1]| few::eight_bits(x, self.weights, first),
         );
         self.pairs(x, two, one, put);
+    }
+
+    /// Few rows of K-quants: with AVX-512 eight at a time, else four, as registers suffice.
+    ///
+    /// # Safety
+    /// The level's instructions are there.
+    unsafe fn few_rows_k(&self, x: &[Few], put: Put) {
+        let blocks = blocks(self.weights.width);
+        let mut row = self.rows.start;
+        while row < self.rows.end {
+            let groups = &x[row / ROWS * blocks..];
+            // SAFETY: the caller's.
+            row += unsafe {
+                match self.rows.end - row {
+                    1 => self.few_k::<1>(groups, row, put),
+                    2 => self.few_k::<2>(groups, row, put),
+                    5.. if self.level == Level::Avx512 => self.few_k::<8>(groups, row, put),
+                    _ => self.few_k::<4>(groups, row, put),
+                }
+            };
+        }
+    }
+
+    /// `R` rows from `row` on, of which `groups` are the blocks. Gives their number.
+    ///
+    /// # Safety
+    /// The level's instructions are there.
+    unsafe fn few_k<const R: usize>(&self, groups: &[Few], row: usize, put: Put) -> usize {
+        let first = self.panel * COLUMNS;
+        // SAFETY: the caller's.
+        let results = unsafe { few_k::products::<R>(self.level, groups, self.weights, first) };
+        put(row, first, &results[..R.min(self.rows.end - row)]);
+        R
     }
 
     /// Unpacks a K-quant's columns.

@@ -64,6 +64,18 @@ pub struct Part {
     pub scales: [f32; ROWS],
 }
 
+/// [`BLOCK`] numbers of four rows in 8 bits, a row after the other.
+#[derive(Debug, Clone)]
+#[repr(C, align(64))]
+pub struct Few {
+    /// Each number / scale.
+    pub numbers: [[i8; BLOCK]; ROWS],
+    /// Sums of 16 rounded numbers.
+    pub sums: [[i16; BLOCK / 16]; ROWS],
+    /// As in [`Bytes`].
+    pub scales: [f32; ROWS],
+}
+
 impl Bytes {
     /// A block of zeros.
     pub const ZERO: Self =
@@ -160,6 +172,31 @@ impl Signed {
             if factor != 0.0 {
                 round_to_signed(x, factor, &mut part.numbers[row]);
             }
+        }
+    }
+}
+
+impl Few {
+    /// A block of zeros.
+    pub const ZERO: Self =
+        Self { numbers: [[0; BLOCK]; ROWS], sums: [[0; BLOCK / 16]; ROWS], scales: [0.0; ROWS] };
+
+    /// Rounds a row's [`BLOCK`] numbers.
+    #[inline]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma,f16c"))]
+    #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,dotprod"))]
+    pub(super) fn set(&mut self, row: usize, x: &[f32; BLOCK]) {
+        let (scale, factor) = scale(x, 127.0);
+        self.scales[row] = scale;
+        let numbers = &mut self.numbers[row];
+        *numbers = [0; BLOCK];
+        if factor != 0.0 {
+            for (x, numbers) in x.as_chunks::<32>().0.iter().zip(numbers.as_chunks_mut::<32>().0) {
+                round_to_signed(x, factor, numbers);
+            }
+        }
+        for (sum, numbers) in self.sums[row].iter_mut().zip(numbers.as_chunks::<16>().0) {
+            *sum = numbers.iter().map(|number| i16::from(*number)).sum();
         }
     }
 }

@@ -2,6 +2,8 @@
 //! `ko-sentiment-kernels`.
 
 mod attention_hook;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod chain;
 pub mod choice;
 mod custom;
 pub mod hook;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use ko_sentiment_kernels::products::activations::{self, Activations, Form, Rounded, blocks};
 use ko_sentiment_kernels::products::multiply::{self, Scratch, panels};
-use ko_sentiment_kernels::products::rows::{Bytes, ROWS, Signed, Unsigned, Words};
+use ko_sentiment_kernels::products::rows::{Bytes, Few, ROWS, Signed, Unsigned, Words};
 use ko_sentiment_kernels::products::unpacked::COLUMNS;
 use ko_sentiment_kernels::products::weights::{Kind, Weights};
 use llama_cpp_sys_2 as sys;
@@ -57,6 +57,7 @@ struct Shared {
     words: Slot<Words>,
     unsigned: Slot<Unsigned>,
     signed: Slot<Signed>,
+    few: Slot<Few>,
     /// Groups of rows that were given out to be rounded, and those that are done.
     given: AtomicUsize,
     rounded: AtomicUsize,
@@ -92,6 +93,7 @@ impl Shared {
             Form::Words => self.words.grow(blocks, Words::ZERO),
             Form::Unsigned => self.unsigned.grow(blocks, Unsigned::ZERO),
             Form::Signed => self.signed.grow(blocks, Signed::ZERO),
+            Form::Few => self.few.grow(blocks, Few::ZERO),
         }
     }
 
@@ -101,6 +103,7 @@ impl Shared {
         *self.words.of.get_mut() = std::ptr::null_mut();
         *self.unsigned.of.get_mut() = std::ptr::null_mut();
         *self.signed.of.get_mut() = std::ptr::null_mut();
+        *self.few.of.get_mut() = std::ptr::null_mut();
     }
 
     /// Rounds activations together with the other threads, unless the last product had the same.
@@ -148,6 +151,7 @@ impl Shared {
                 Form::Words => self.words.of.store(of, Ordering::Relaxed),
                 Form::Unsigned => self.unsigned.of.store(of, Ordering::Relaxed),
                 Form::Signed => self.signed.of.store(of, Ordering::Relaxed),
+                Form::Few => self.few.of.store(of, Ordering::Relaxed),
             }
         }
     }
@@ -267,6 +271,9 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
             )),
             Form::Signed => {
                 Rounded::Signed(shared.round(&shared.signed, (x, &activations), activations::round_to_signed))
+            }
+            Form::Few => {
+                Rounded::Few(shared.round(&shared.few, (x, &activations), activations::round_to_few))
             }
         }
     };

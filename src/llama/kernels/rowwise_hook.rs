@@ -1,90 +1,167 @@
-//! Puts our norms and gates in the place of llama.cpp's, on the CPU.
+//! Puts our norms, sums, rotations and gates in the place of llama.cpp's, on the CPU.
 
+use std::collections::HashMap;
 use std::ffi::c_void;
-use std::ops::Range;
+use std::sync::Arc;
 
-use ko_sentiment_kernels::rowwise;
+use ko_sentiment_kernels::rotary::{Rotary, Table};
+use ko_sentiment_kernels::{Level, rowwise};
 use llama_cpp_sys_2 as sys;
 
+use super::chain::{Chain, Operation, disjoint, has_rows, read, rows, size, start};
 use super::custom::Custom;
 
-/// A thread takes so many rows at a time.
-const ROWS: usize = 8;
+type Node = *const sys::ggml_tensor;
 
-/// What nodes are turned into; they need no memory.
+/// What nodes were turned into; it must outlive the context.
 pub struct RowwiseHook {
-    norm: Custom,
     gate: Custom,
+    /// Chains by their last node. A graph's memory is used again for the next, so these don't become more and more.
+    chains: HashMap<Node, Box<Chain>>,
+    /// The last node of the chain that the next node may go on with.
+    open: Option<Node>,
+    /// The last nodes of the chains that emptied nodes belong to.
+    emptied: HashMap<Node, Node>,
+    tables: Vec<Arc<Table>>,
 }
 
 impl RowwiseHook {
     pub fn new() -> Self {
-        let none = std::ptr::null_mut();
-        Self { norm: Custom::new(compute_norm, none), gate: Custom::new(compute_gate, none) }
-    }
-
-    /// Makes a node ours if it fits. Called for all of a graph's nodes before any is computed.
-    ///
-    /// A norm and the product with its weights that follows become one: the norm's node is left empty, and the
-    /// product's computes both.
-    pub fn take(&self, node: &mut sys::ggml_tensor) {
-        if node.op == sys::GGML_OP_MUL && fits_norm(node) {
-            // SAFETY: a node that fits has a norm for its first source.
-            unsafe { (*node.src[0]).op = sys::GGML_OP_NONE };
-            self.norm.put(node);
-        } else if node.op == sys::GGML_OP_GLU && fits_gate(node) {
-            self.gate.put(node);
-        } else if node.op != sys::GGML_OP_CUSTOM {
-            restore_sources(node);
+        Self {
+            gate: Custom::new(compute_gate, std::ptr::null_mut()),
+            chains: HashMap::new(),
+            open: None,
+            emptied: HashMap::new(),
+            tables: Vec::new(),
         }
     }
-}
 
-/// A norm that was left empty is computed after all if anything but its product wants it.
-fn restore_sources(node: &sys::ggml_tensor) {
-    for source in node.src {
+    /// Makes a node ours if it fits. Called for all of a graph's nodes in their order, before any is computed.
+    pub fn take(&mut self, node: &mut sys::ggml_tensor) {
+        if self.is_taken(node) {
+            self.open = None;
+            return;
+        }
+        let link = self.operation(node);
+        let goes_on = link.as_ref().map(|(from, _)| *from).filter(|from| self.open == Some(*from));
+        self.want_sources(node, goes_on);
+        if let Some((from, operation)) = link {
+            self.append(from, node, operation);
+        } else if !is_view(node) {
+            self.open = None;
+            if node.op == sys::GGML_OP_GLU && fits_gate(node) {
+                self.gate.put(node);
+            }
+        }
+    }
+
+    /// Whether a node became ours when its graph was computed before.
+    fn is_taken(&self, node: &sys::ggml_tensor) -> bool {
+        let at = std::ptr::from_ref(node);
+        match node.op {
+            sys::GGML_OP_CUSTOM => self.chains.contains_key(&at),
+            sys::GGML_OP_NONE => self.emptied.contains_key(&at),
+            _ => false,
+        }
+    }
+
+    /// Appends a node to the open chain if that ends with `from`, or else to one of its own.
+    fn append(&mut self, from: Node, node: &mut sys::ggml_tensor, operation: Operation) {
+        let open = self.open.take().filter(|open| *open == from);
+        let open =
+            open.filter(|open| self.chains.get(open).is_some_and(|chain| chain.fits(node, &operation)));
+        let known = open.and_then(|open| self.chains.remove(&open));
+        let mut chain = known.unwrap_or_else(|| Box::new(Chain::new(from)));
+        if !chain.fits(node, &operation) {
+            return;
+        }
+        chain.push(node, operation);
+        let last = std::ptr::from_ref(node);
+        if chain.pays() {
+            chain.put();
+            let inner = chain.nodes().into_iter().flat_map(|(inner, _)| inner);
+            self.emptied.extend(inner.map(|node| (node.cast_const(), last)));
+        }
+        self.chains.insert(last, chain);
+        self.open = Some(last);
+    }
+
+    /// Has what a node reads written, but for the node that it goes on from.
+    fn want_sources(&mut self, node: &sys::ggml_tensor, goes_on: Option<Node>) {
+        for source in node.src.map(|source| source.cast_const()) {
+            // SAFETY: a source is null or a live tensor. Weights have no sources.
+            let has_sources = unsafe { source.as_ref() }.is_some_and(|source| !source.src[0].is_null());
+            if !has_sources || goes_on == Some(source) {
+                continue;
+            }
+            let chain = if self.open == Some(source) { Some(&source) } else { self.emptied.get(&source) };
+            if let Some(chain) = chain.and_then(|last| self.chains.get_mut(last)) {
+                chain.want(source);
+            }
+        }
+    }
+
+    /// What a node does to each row of which source, if we can do that.
+    fn operation(&mut self, node: &sys::ggml_tensor) -> Option<(Node, Operation)> {
         // SAFETY: a source is null or a live tensor.
-        if let Some(source) = unsafe { source.as_mut() }
-            && source.op == sys::GGML_OP_NONE
-            && !source.src[0].is_null()
-        {
-            source.op = sys::GGML_OP_RMS_NORM;
+        let source = |i: usize| unsafe { node.src[i].as_ref() };
+        let param = |i: usize| f32::from_bits(node.op_params[i].cast_unsigned());
+        let (first, second) = (source(0)?, source(1));
+        let operation = match (node.op, second) {
+            (sys::GGML_OP_RMS_NORM, _) => Operation::Norm(param(0)),
+            (sys::GGML_OP_SCALE, _) => Operation::Scale(param(0), param(1)),
+            (sys::GGML_OP_MUL, Some(by)) if has_rows(by) && by.ne == [node.ne[0], 1, 1, 1] => {
+                Operation::Multiply(by)
+            }
+            (sys::GGML_OP_ADD, Some(second)) => {
+                let fits = has_rows(first)
+                    && has_rows(second)
+                    && first.ne == second.ne
+                    && !std::ptr::eq(first, second);
+                let goes_on = self.open.is_some_and(|open| std::ptr::eq(open, second));
+                let (from, other) = if goes_on { (second, first) } else { (first, second) };
+                return fits.then_some((from, Operation::Add(other)));
+            }
+            (sys::GGML_OP_ROPE, Some(positions)) => {
+                Operation::Rotate(self.table(node, positions)?, positions)
+            }
+            _ => return None,
+        };
+        Some((first, operation))
+    }
+
+    /// The sines for a rotation, if it is one of Gemma's: of halves, and without YaRN or factors per frequency.
+    fn table(&mut self, node: &sys::ggml_tensor, positions: &sys::ggml_tensor) -> Option<Arc<Table>> {
+        let param = |i: usize| f32::from_bits(node.op_params[i].cast_unsigned());
+        let [_, width, mode, ..] = node.op_params;
+        let offset = node.op_params[15];
+        let fits = mode == sys::LLAMA_ROPE_TYPE_NEOX
+            && offset == 0
+            && param(7) == 0.0
+            && node.src[2].is_null()
+            && positions.type_ == sys::GGML_TYPE_I32
+            && positions.nb[0] == 4
+            && positions.ne == [node.ne[2], 1, 1, 1]
+            && node.ne[3] == 1
+            && (2..=node.ne[0]).contains(&i64::from(width))
+            && width % 2 == 0;
+        if !fits {
+            return None;
         }
+        let width = usize::try_from(width).ok()?;
+        let rotary = Rotary { width, base: param(5), scale: param(6), factor: param(8) };
+        let known = self.tables.iter().find(|table| *table.rotary() == rotary).cloned();
+        Some(known.unwrap_or_else(|| {
+            self.tables.push(Arc::new(Table::new(rotary)));
+            Arc::clone(&self.tables[self.tables.len() - 1])
+        }))
     }
 }
 
-fn size(value: i64) -> usize {
-    usize::try_from(value).unwrap_or(0)
-}
-
-/// Where a tensor's data lies.
-fn span(tensor: &sys::ggml_tensor) -> Range<usize> {
-    let start = tensor.data.addr();
-    // SAFETY: a live tensor.
-    start..start + unsafe { sys::ggml_nbytes(tensor) }
-}
-
-fn disjoint(a: &Range<usize>, b: &Range<usize>) -> bool {
-    a.end <= b.start || b.end <= a.start
-}
-
-/// Whether a tensor has rows of 32-bit floats without gaps in them.
-fn has_rows(tensor: &sys::ggml_tensor) -> bool {
-    tensor.type_ == sys::GGML_TYPE_F32 && tensor.nb[0] == 4 && tensor.ne.iter().all(|n| *n > 0)
-}
-
-/// Whether a product is of a norm with one row of weights; what it writes lies where the norm's numbers do, or
-/// apart from them.
-fn fits_norm(node: &sys::ggml_tensor) -> bool {
-    // SAFETY: a source is null or a live tensor.
-    let source = |of: &sys::ggml_tensor, i: usize| unsafe { of.src[i].as_ref() };
-    let (Some(norm), Some(weight)) = (source(node, 0), source(node, 1)) else { return false };
-    let Some(x) = source(norm, 0).filter(|_| norm.op == sys::GGML_OP_RMS_NORM) else { return false };
-    let (to, from) = (span(node), span(x));
-    [x, weight, node].into_iter().all(has_rows)
-        && x.ne == node.ne
-        && weight.ne == [node.ne[0], 1, 1, 1]
-        && (disjoint(&to, &from) || (to.start == from.start && x.nb == node.nb))
+/// Whether nothing is computed for a node.
+fn is_view(node: &sys::ggml_tensor) -> bool {
+    use sys::{GGML_OP_NONE, GGML_OP_PERMUTE, GGML_OP_RESHAPE, GGML_OP_TRANSPOSE, GGML_OP_VIEW};
+    matches!(node.op, GGML_OP_NONE | GGML_OP_VIEW | GGML_OP_RESHAPE | GGML_OP_PERMUTE | GGML_OP_TRANSPOSE)
 }
 
 /// Whether a node is GEGLU of two tensors.
@@ -96,65 +173,21 @@ fn fits_gate(node: &sys::ggml_tensor) -> bool {
         && [gate, up, node].into_iter().all(has_rows)
         && gate.ne == node.ne
         && up.ne == node.ne
-        && [gate, up].into_iter().all(|x| disjoint(&span(x), &span(node)))
-}
-
-/// Gives each of this thread's rows, by its places in dimensions 1 to 3.
-fn rows(node: &sys::ggml_tensor, ith: i32, nth: i32, mut each: impl FnMut([usize; 3])) {
-    let (ith, nth) = (usize::try_from(ith).unwrap_or(0), usize::try_from(nth).unwrap_or(1));
-    let [_, a, b, c] = node.ne.map(size);
-    for first in (ith * ROWS..a * b * c).step_by(nth * ROWS) {
-        for row in first..(first + ROWS).min(a * b * c) {
-            each([row % a, row / a % b, row / a / b]);
-        }
-    }
-}
-
-/// Where a row of a tensor begins.
-fn start(tensor: &sys::ggml_tensor, row: [usize; 3]) -> *mut f32 {
-    let offset: usize = row.iter().zip(&tensor.nb[1..]).map(|(row, stride)| row * stride).sum();
-    tensor.data.cast::<u8>().wrapping_add(offset).cast()
-}
-
-/// Thread `ith` of `nth` computes its rows of a product, and of the norm before it unless that was computed.
-unsafe extern "C" fn compute_norm(node: *mut sys::ggml_tensor, ith: i32, nth: i32, _: *mut c_void) {
-    // SAFETY: a live node as `fits_norm` wants it, whose sources are computed.
-    let (node, norm, weight) = unsafe { (&*node, &*(*node).src[0], &*(*node).src[1]) };
-    let left_empty = norm.op == sys::GGML_OP_NONE;
-    // SAFETY: as above.
-    let x = if left_empty { unsafe { &*norm.src[0] } } else { norm };
-    let (width, epsilon) = (size(node.ne[0]), f32::from_bits(norm.op_params[0].cast_unsigned()));
-    // SAFETY: a row of weights.
-    let weight = unsafe { std::slice::from_raw_parts(weight.data.cast::<f32>(), width) };
-    rows(node, ith, nth, |row| {
-        // SAFETY: the same row of both, which this thread alone writes; it may be one and the same.
-        let to = unsafe {
-            std::ptr::copy(start(x, row), start(node, row), width);
-            std::slice::from_raw_parts_mut(start(node, row), width)
-        };
-        if left_empty {
-            rowwise::rms_norm(to, weight, epsilon);
-        } else {
-            to.iter_mut().zip(weight).for_each(|(x, weight)| *x *= weight);
-        }
-    });
+        && [gate, up].into_iter().all(|x| disjoint(node, x))
 }
 
 /// Thread `ith` of `nth` computes its rows of a gate.
 unsafe extern "C" fn compute_gate(node: *mut sys::ggml_tensor, ith: i32, nth: i32, _: *mut c_void) {
     // SAFETY: a live node as `fits_gate` wants it, whose sources are computed.
     let (node, gate, up) = unsafe { (&*node, &*(*node).src[0], &*(*node).src[1]) };
-    let width = size(node.ne[0]);
+    let (level, width) = (Level::best(), size(node.ne[0]));
     rows(node, ith, nth, |row| {
         // SAFETY: the same row of the three, of which this thread alone writes the node's, apart from the others.
         let (gate, up, to) = unsafe {
-            (
-                std::slice::from_raw_parts(start(gate, row), width),
-                std::slice::from_raw_parts(start(up, row), width),
-                std::slice::from_raw_parts_mut(start(node, row), width),
-            )
+            let to = std::slice::from_raw_parts_mut(start(node, row), width);
+            (read(gate, row, width), read(up, row, width), to)
         };
-        rowwise::geglu(gate, up, to);
+        rowwise::geglu(level, gate, up, to);
     });
 }
 
@@ -182,7 +215,10 @@ mod tests {
     }
 
     /// The numbers of what `build` makes, computed by two threads, and the operations of its nodes.
-    fn compute(hook: Option<&RowwiseHook>, build: fn(Context) -> Tensor) -> (Vec<f32>, Vec<sys::ggml_op>) {
+    fn compute(
+        hook: Option<&mut RowwiseHook>,
+        build: fn(Context) -> Tensor,
+    ) -> (Vec<f32>, Vec<sys::ggml_op>) {
         let init =
             sys::ggml_init_params { mem_size: 1 << 22, mem_buffer: std::ptr::null_mut(), no_alloc: false };
         // SAFETY: a context with room for some small tensors and their graph, whose nodes are live.
@@ -193,9 +229,9 @@ mod tests {
             sys::ggml_build_forward_expand(graph, result);
             let nodes: Vec<Tensor> =
                 (0..sys::ggml_graph_n_nodes(graph)).map(|i| sys::ggml_graph_node(graph, i)).collect();
-            // A graph that is used again is asked about again.
-            for node in nodes.iter().chain(&nodes) {
-                hook.into_iter().for_each(|hook| hook.take(&mut **node));
+            if let Some(hook) = hook {
+                // A graph that is used again is asked about again.
+                nodes.iter().chain(&nodes).for_each(|node| hook.take(&mut **node));
             }
             let mut plan = sys::ggml_graph_plan(graph, 2, std::ptr::null_mut());
             let mut work = vec![0u8; plan.work_size.max(1)];
@@ -213,36 +249,94 @@ mod tests {
         if !ko_sentiment_kernels::available() {
             return;
         }
-        let (ours, ops) = compute(Some(&RowwiseHook::new()), build);
+        let mut hook = RowwiseHook::new();
         let (theirs, _) = compute(None, build);
-        assert_eq!(ops, expected);
-        for (ours, theirs) in ours.iter().zip(theirs) {
-            assert!((ours - theirs).abs() <= 1e-3 * theirs.abs() + 1e-6, "{ours}, ggml says {theirs}");
+        // The second graph lies where the first was.
+        for _ in 0..2 {
+            let (ours, ops) = compute(Some(&mut hook), build);
+            assert_eq!(ops, expected);
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                assert!((ours - theirs).abs() <= 1e-3 * theirs.abs() + 1e-6, "{ours}, ggml says {theirs}");
+            }
         }
     }
 
-    fn norm_and_product(context: Context) -> [Tensor; 2] {
+    fn norm_and_product(context: Context, x: Tensor) -> [Tensor; 2] {
         // SAFETY: live tensors of the context.
         unsafe {
-            let norm = sys::ggml_rms_norm(context, tensor(context, ROWS_OF_X, 1), 1e-6);
+            let norm = sys::ggml_rms_norm(context, x, 1e-6);
             [norm, sys::ggml_mul(context, norm, tensor(context, 1, 2))]
+        }
+    }
+
+    /// Positions of the rows, from 3 on.
+    fn positions(context: Context) -> Tensor {
+        // SAFETY: a live context with room; as many numbers as the tensor has.
+        unsafe {
+            let tensor = sys::ggml_new_tensor_1d(context, sys::GGML_TYPE_I32, ROWS_OF_X.cast_signed() as i64);
+            (0..ROWS_OF_X).for_each(|i| *(*tensor).data.cast::<i32>().add(i) = 3 + i as i32);
+            tensor
+        }
+    }
+
+    fn rotated(context: Context, x: Tensor, yarn: f32) -> Tensor {
+        // SAFETY: live tensors of the context.
+        unsafe {
+            let rows = ROWS_OF_X.cast_signed() as i64;
+            let x = sys::ggml_reshape_3d(context, x, WIDTH.cast_signed() as i64, 1, rows);
+            let (none, positions) = (std::ptr::null_mut(), positions(context));
+            let (width, mode) = (WIDTH as i32 - 32, sys::LLAMA_ROPE_TYPE_NEOX);
+            sys::ggml_rope_ext(context, x, positions, none, width, mode, 0, 1e4, 0.5, yarn, 0.75, 32.0, 1.0)
         }
     }
 
     #[test]
     fn a_norm_and_its_product_are_one() {
-        let build = |context| norm_and_product(context)[1];
+        let build = |context| norm_and_product(context, tensor(context, ROWS_OF_X, 1))[1];
         check(build, &[sys::GGML_OP_NONE, sys::GGML_OP_CUSTOM]);
     }
 
     #[test]
-    fn a_norm_that_is_wanted_otherwise_is_computed() {
+    fn a_norm_that_is_wanted_otherwise_is_written() {
         let build = |context| {
-            let [norm, product] = norm_and_product(context);
+            let [norm, product] = norm_and_product(context, tensor(context, ROWS_OF_X, 1));
             // SAFETY: live tensors of the context.
             unsafe { sys::ggml_add(context, product, norm) }
         };
-        check(build, &[sys::GGML_OP_RMS_NORM, sys::GGML_OP_CUSTOM, sys::GGML_OP_ADD]);
+        check(build, &[sys::GGML_OP_NONE, sys::GGML_OP_NONE, sys::GGML_OP_CUSTOM]);
+        let build = |context| {
+            let [norm, product] = norm_and_product(context, tensor(context, ROWS_OF_X, 1));
+            // SAFETY: live tensors of the context.
+            unsafe { sys::ggml_mul(context, product, norm) }
+        };
+        check(build, &[sys::GGML_OP_NONE, sys::GGML_OP_CUSTOM, sys::GGML_OP_MUL]);
+    }
+
+    #[test]
+    fn what_is_added_to_and_normed_again_is_one() {
+        let build = |context| {
+            let x = tensor(context, ROWS_OF_X, 1);
+            let product = norm_and_product(context, x)[1];
+            // SAFETY: live tensors of the context.
+            unsafe {
+                let sum = sys::ggml_add(context, x, product);
+                let product = sys::ggml_scale(context, norm_and_product(context, sum)[1], 0.25);
+                sys::ggml_sub(context, product, sum)
+            }
+        };
+        let (none, custom) = (sys::GGML_OP_NONE, sys::GGML_OP_CUSTOM);
+        check(build, &[none, none, none, none, none, custom, sys::GGML_OP_SUB]);
+    }
+
+    #[test]
+    fn rotations_are_ours_unless_they_are_yarns() {
+        let (none, custom) = (sys::GGML_OP_NONE, sys::GGML_OP_CUSTOM);
+        let build =
+            |context| rotated(context, norm_and_product(context, tensor(context, ROWS_OF_X, 1))[1], 0.0);
+        check(build, &[none, custom, sys::GGML_OP_RESHAPE, custom]);
+        let build =
+            |context| rotated(context, norm_and_product(context, tensor(context, ROWS_OF_X, 1))[1], 1.0);
+        check(build, &[none, custom, sys::GGML_OP_RESHAPE, sys::GGML_OP_ROPE]);
     }
 
     #[test]
@@ -253,6 +347,16 @@ mod tests {
             sys::ggml_mul(context, norm, tensor(context, ROWS_OF_X, 2))
         };
         check(build, &[sys::GGML_OP_RMS_NORM, sys::GGML_OP_MUL]);
+    }
+
+    #[test]
+    fn a_tensor_added_to_itself_stays() {
+        let build = |context| {
+            let product = norm_and_product(context, tensor(context, ROWS_OF_X, 1))[1];
+            // SAFETY: live tensors of the context.
+            unsafe { sys::ggml_add(context, product, product) }
+        };
+        check(build, &[sys::GGML_OP_NONE, sys::GGML_OP_CUSTOM, sys::GGML_OP_ADD]);
     }
 
     #[test]

@@ -1,0 +1,213 @@
+//! Nodes of a graph that follow each other and each take a row of numbers to a row: norms, sums, rotations. They become
+//! one: the last node's operation takes every row through all of them. What lies between is written only if anything
+//! else wants it, and the threads wait for each other once.
+
+use std::cell::RefCell;
+use std::ffi::c_void;
+use std::ops::Range;
+use std::sync::Arc;
+
+use ko_sentiment_kernels::rotary::Table;
+use ko_sentiment_kernels::{Level, rowwise};
+use llama_cpp_sys_2 as sys;
+
+use super::custom::Custom;
+
+/// A thread takes so many rows at a time, if there are enough.
+const ROWS: usize = 8;
+
+/// What is done to a row.
+pub enum Operation {
+    /// RMSNorm, with this epsilon.
+    Norm(f32),
+    /// Times the one row of this tensor.
+    Multiply(*const sys::ggml_tensor),
+    /// Rotated by the positions in this tensor.
+    Rotate(Arc<Table>, *const sys::ggml_tensor),
+    /// Times the one, plus the other.
+    Scale(f32, f32),
+    /// Plus the same row of this tensor.
+    Add(*const sys::ggml_tensor),
+}
+
+impl Operation {
+    /// The tensor whose same row it reads.
+    fn other(&self) -> Option<*const sys::ggml_tensor> {
+        match self {
+            Self::Add(other) => Some(*other),
+            _ => None,
+        }
+    }
+}
+
+/// A node of a chain.
+struct Step {
+    node: *mut sys::ggml_tensor,
+    operation: Operation,
+    /// Something beside the next step reads the node.
+    is_wanted: bool,
+}
+
+/// Steps on the rows of `from`. The tensors are live as long as the graph.
+pub struct Chain {
+    from: *const sys::ggml_tensor,
+    steps: Vec<Step>,
+}
+
+impl Chain {
+    /// A chain of no nodes yet.
+    pub fn new(from: *const sys::ggml_tensor) -> Self {
+        Self { from, steps: Vec::new() }
+    }
+
+    /// Whether a node's rows can be computed with those before.
+    pub fn fits(&self, node: &sys::ggml_tensor, operation: &Operation) -> bool {
+        // SAFETY: live tensors.
+        let (from, other) = unsafe { (&*self.from, operation.other().map(|other| &*other)) };
+        let added = self.steps.iter().filter_map(|step| step.operation.other());
+        // SAFETY: as above.
+        let mut added = added.map(|other| unsafe { &*other });
+        // SAFETY: as above.
+        let mut written = self.steps.iter().map(|step| unsafe { &*step.node });
+        has_rows(node)
+            && has_rows(from)
+            && from.ne == node.ne
+            && apart(node, from)
+            && added.all(|read| apart(node, read))
+            && other.is_none_or(|other| apart(node, other) && written.all(|node| apart(node, other)))
+    }
+
+    /// Adds a node that fits.
+    pub fn push(&mut self, node: *mut sys::ggml_tensor, operation: Operation) {
+        // A sum is what is added to later on.
+        let is_wanted = matches!(operation, Operation::Add(_));
+        self.steps.push(Step { node, operation, is_wanted });
+    }
+
+    /// The nodes before the last, and the last.
+    pub fn nodes(&self) -> Option<(impl Iterator<Item = *mut sys::ggml_tensor>, *mut sys::ggml_tensor)> {
+        let (last, inner) = self.steps.split_last()?;
+        Some((inner.iter().map(|step| step.node), last.node))
+    }
+
+    /// Has a node of the chain written, since something else reads it.
+    pub fn want(&mut self, node: *const sys::ggml_tensor) {
+        for step in self.steps.iter_mut().filter(|step| std::ptr::eq(step.node, node)) {
+            step.is_wanted = true;
+        }
+    }
+
+    /// Whether this is faster than what llama.cpp does.
+    pub fn pays(&self) -> bool {
+        self.steps.len() > 1 || self.steps.iter().any(|step| matches!(step.operation, Operation::Rotate(..)))
+    }
+
+    /// Empties the nodes but the last, and turns that into the whole. The chain must stay where it is as long as the graph.
+    pub fn put(&mut self) {
+        let custom = Custom::new(compute, std::ptr::from_mut(self).cast());
+        let Some((inner, last)) = self.nodes() else { return };
+        // SAFETY: live nodes.
+        unsafe {
+            inner.for_each(|node| (*node).op = sys::GGML_OP_NONE);
+            custom.put(&mut *last);
+        }
+    }
+
+    /// Takes a row through all steps.
+    fn row(&self, level: Level, place: [usize; 3], row: &mut [f32]) {
+        for (i, step) in self.steps.iter().enumerate() {
+            match &step.operation {
+                Operation::Norm(epsilon) => rowwise::rms_norm(level, row, *epsilon),
+                Operation::Scale(by, plus) => rowwise::scale(level, row, *by, *plus),
+                // SAFETY: one row of as many numbers.
+                Operation::Multiply(by) => {
+                    rowwise::multiply(level, row, unsafe { read(*by, [0; 3], row.len()) })
+                }
+                // SAFETY: as many rows, and computed.
+                Operation::Add(other) => rowwise::add(level, row, unsafe { read(*other, place, row.len()) }),
+                Operation::Rotate(table, positions) => {
+                    // SAFETY: as many positions as there are rows of dimension 2.
+                    let position = unsafe { *(**positions).data.cast::<i32>().add(place[1]) };
+                    table.rotate(level, row, position);
+                }
+            }
+            if step.is_wanted || i + 1 == self.steps.len() {
+                // SAFETY: this thread alone writes this row, apart from what others read.
+                unsafe { std::ptr::copy_nonoverlapping(row.as_ptr(), start(step.node, place), row.len()) };
+            }
+        }
+    }
+}
+
+/// Thread `ith` of `nth` takes its rows through a chain.
+unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, ith: i32, nth: i32, chain: *mut c_void) {
+    thread_local!(static ROW: RefCell<Vec<f32>> = RefCell::default());
+    // SAFETY: a live node of a chain, which stays where it is.
+    let (node, chain) = unsafe { (&*node, &*chain.cast::<Chain>()) };
+    let (level, width) = (Level::best(), size(node.ne[0]));
+    ROW.with_borrow_mut(|numbers| {
+        rows(node, ith, nth, |place| {
+            numbers.clear();
+            // SAFETY: a computed row.
+            numbers.extend_from_slice(unsafe { read(chain.from, place, width) });
+            chain.row(level, place, numbers);
+        });
+    });
+}
+
+pub fn size(value: i64) -> usize {
+    usize::try_from(value).unwrap_or(0)
+}
+
+/// Where a tensor's data lies.
+fn span(tensor: &sys::ggml_tensor) -> Range<usize> {
+    let start = tensor.data.addr();
+    // SAFETY: a live tensor.
+    start..start + unsafe { sys::ggml_nbytes(tensor) }
+}
+
+/// Whether no memory belongs to both.
+pub fn disjoint(a: &sys::ggml_tensor, b: &sys::ggml_tensor) -> bool {
+    let (a, b) = (span(a), span(b));
+    a.end <= b.start || b.end <= a.start
+}
+
+/// Whether one tensor can be written row by row when the other's same row has been read.
+fn apart(a: &sys::ggml_tensor, b: &sys::ggml_tensor) -> bool {
+    disjoint(a, b) || (a.data == b.data && a.nb == b.nb)
+}
+
+/// Whether a tensor has rows of 32-bit floats without gaps in them.
+pub fn has_rows(tensor: &sys::ggml_tensor) -> bool {
+    tensor.type_ == sys::GGML_TYPE_F32 && tensor.nb[0] == 4 && tensor.ne.iter().all(|n| *n > 0)
+}
+
+/// Gives each of this thread's rows, by its places in dimensions 1 to 3.
+pub fn rows(node: &sys::ggml_tensor, ith: i32, nth: i32, mut each: impl FnMut([usize; 3])) {
+    let (ith, nth) = (usize::try_from(ith).unwrap_or(0), usize::try_from(nth).unwrap_or(1));
+    let [_, a, b, c] = node.ne.map(size);
+    let count = a * b * c;
+    let run = (count / nth).clamp(1, ROWS);
+    for first in (ith * run..count).step_by(nth * run) {
+        for row in first..(first + run).min(count) {
+            each([row % a, row / a % b, row / a / b]);
+        }
+    }
+}
+
+/// Where a row of a tensor begins.
+pub fn start(tensor: *const sys::ggml_tensor, row: [usize; 3]) -> *mut f32 {
+    // SAFETY: a live tensor.
+    let tensor = unsafe { &*tensor };
+    let offset: usize = row.iter().zip(&tensor.nb[1..]).map(|(row, stride)| row * stride).sum();
+    tensor.data.cast::<u8>().wrapping_add(offset).cast()
+}
+
+/// A row of a tensor.
+///
+/// # Safety
+/// A live tensor with this row, which is computed and not written while the result lives.
+pub unsafe fn read<'a>(tensor: *const sys::ggml_tensor, row: [usize; 3], width: usize) -> &'a [f32] {
+    // SAFETY: the caller's.
+    unsafe { std::slice::from_raw_parts(start(tensor, row), width) }
+}
