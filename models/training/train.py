@@ -71,6 +71,8 @@ class PackedComments(Dataset):
             times = self.times.get(comment.source, 1.0)
             if comment.label != data.UNKNOWN:
                 times = self.times.get(f"{comment.source}/{SENTIMENTS[comment.label]}", times)
+            if comment.turns:
+                times = self.times.get(f"{comment.source}/turning", times)
             if comment.label == 1 and comment.emotions:
                 times *= self.args.neutral_repeat
             whole = int(times)
@@ -286,9 +288,9 @@ def parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--base-name", help="what the adapter calls its base (default: --base)")
     parser.add_argument("--data", required=True, action="append",
                         help="KIND=PATH, as often as there are sources (see sources.py)")  # fmt: skip
-    parser.add_argument("--times", type=_times, action="append", default=[], metavar="KIND[/LABEL]=N",
-                        help="how often an epoch has each comment, such as kote=0.5 or "
-                        "youtube/positive=0.4")  # fmt: skip
+    parser.add_argument("--times", type=_times, action="append", default=[], metavar="KIND[/LABEL|/turning]=N",
+                        help="how often an epoch has each comment, such as kote=0.5, "
+                        "youtube/positive=0.4 or own/turning=3")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder for all results")
     parser.add_argument("--profile", type=Path, default=DEFAULT_PROFILE, help="the prompt")
     parser.add_argument("--start-from", type=Path, help="an adapter to train further")

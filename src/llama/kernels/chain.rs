@@ -52,12 +52,14 @@ struct Step {
 pub struct Chain {
     from: *const sys::ggml_tensor,
     steps: Vec<Step>,
+    /// What the last node is turned into, once that is known.
+    custom: Option<Custom>,
 }
 
 impl Chain {
     /// A chain of no nodes yet.
     pub fn new(from: *const sys::ggml_tensor) -> Self {
-        Self { from, steps: Vec::new() }
+        Self { from, steps: Vec::new(), custom: None }
     }
 
     /// Whether a node's rows can be computed with those before.
@@ -104,13 +106,19 @@ impl Chain {
 
     /// Empties the nodes but the last, and turns that into the whole. The chain must stay where it is as long as the graph.
     pub fn put(&mut self) {
-        let custom = Custom::new(compute, std::ptr::from_mut(self).cast());
+        let here = std::ptr::from_mut(self).cast();
+        let custom = *self.custom.get_or_insert_with(|| Custom::new(compute, here));
         let Some((inner, last)) = self.nodes() else { return };
         // SAFETY: live nodes.
         unsafe {
             inner.for_each(|node| (*node).op = sys::GGML_OP_NONE);
             custom.put(&mut *last);
         }
+    }
+
+    /// Whether a node is the last of this chain, rather than another at its place.
+    pub fn is(&self, node: &sys::ggml_tensor) -> bool {
+        self.custom.is_some_and(|custom| custom.is(node))
     }
 
     /// Takes a row through all steps.

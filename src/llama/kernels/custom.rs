@@ -31,6 +31,11 @@ impl Custom {
         }
     }
 
+    /// Whether a node was turned into this operation.
+    pub fn is(&self, node: &sys::ggml_tensor) -> bool {
+        node.op == self.op && node.op_params == self.op_params
+    }
+
     /// Turns a node into this operation on the sources that it has.
     pub fn put(&self, node: &mut sys::ggml_tensor) {
         node.op = self.op;

@@ -59,7 +59,7 @@ impl RowwiseHook {
     fn is_taken(&self, node: &sys::ggml_tensor) -> bool {
         let at = std::ptr::from_ref(node);
         match node.op {
-            sys::GGML_OP_CUSTOM => self.chains.contains_key(&at),
+            sys::GGML_OP_CUSTOM => self.chains.get(&at).is_some_and(|chain| chain.is(node)),
             sys::GGML_OP_NONE => self.emptied.contains_key(&at),
             _ => false,
         }
@@ -337,6 +337,25 @@ mod tests {
         let build =
             |context| rotated(context, norm_and_product(context, tensor(context, ROWS_OF_X, 1))[1], 1.0);
         check(build, &[none, custom, sys::GGML_OP_RESHAPE, sys::GGML_OP_ROPE]);
+    }
+
+    #[test]
+    fn another_node_at_the_place_of_a_chains_last_is_not_taken() {
+        let build = |context| norm_and_product(context, tensor(context, ROWS_OF_X, 1))[1];
+        let init =
+            sys::ggml_init_params { mem_size: 1 << 22, mem_buffer: std::ptr::null_mut(), no_alloc: false };
+        // SAFETY: a context with room for some small tensors, which are live until it is freed.
+        unsafe {
+            let context = sys::ggml_init(init);
+            let product: Tensor = build(context);
+            let mut hook = RowwiseHook::new();
+            hook.take(&mut *(*product).src[0]);
+            hook.take(&mut *product);
+            assert!(hook.is_taken(&*product));
+            Custom::new(compute_gate, std::ptr::null_mut()).put(&mut *product);
+            assert!(!hook.is_taken(&*product));
+            sys::ggml_free(context);
+        }
     }
 
     #[test]
