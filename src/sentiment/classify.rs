@@ -293,7 +293,8 @@ impl Classifier {
             let begun = self.profile.answer_start(Sentiment::Positive);
             VerbatimQuotes::new(vocabulary.clone(), mark.clone(), &input.comment, &begun)
         });
-        ReasonGuide::new(vocabulary, self.profile.clone(), verdict, quotes, (self.prompter.end(), max_tokens))
+        let (of, end) = ((input.comment.as_str(), quotes), (self.prompter.end(), max_tokens));
+        ReasonGuide::new(vocabulary, self.profile.clone(), verdict, of, end)
     }
 
     /// Tokens that the limit on one request leaves for the text, after the prompt and the `begin` tokens of

@@ -136,10 +136,13 @@ pub struct Answer {
     /// Words of a quotation that decide its ending, for each sentiment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cues: Option<Labels<BTreeMap<String, String>>>,
+    /// Words of endings, and for each what a comment must have one of for such an ending: `웃으며` and `ㅋ`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub needs: BTreeMap<String, Vec<String>>,
 }
 
 impl Answer {
-    /// Endings need a quotation, and cues need endings.
+    /// Endings need a quotation; cues and needs are of endings.
     fn check_endings(&self) -> Result<(), ProfileError> {
         if let Some(endings) = &self.endings {
             if self.quotation_mark.is_empty() {
@@ -160,6 +163,13 @@ impl Answer {
             if Sentiment::ALL.into_iter().any(|s| cues.get(s).iter().any(lacks)) {
                 return Err(ProfileError::Empty("answer.cues"));
             }
+        }
+        if !self.needs.is_empty() && self.endings.is_none() {
+            return Err(ProfileError::Empty("answer.endings"));
+        }
+        let any_empty = |words: &[String]| words.is_empty() || words.iter().any(String::is_empty);
+        if self.needs.iter().any(|(word, marks)| word.is_empty() || any_empty(marks)) {
+            return Err(ProfileError::Empty("answer.needs"));
         }
         Ok(())
     }
@@ -389,6 +399,19 @@ mod tests {
             },
             "answer.cues",
         );
+        let need = |marks: &[&str]| {
+            BTreeMap::from([("웃으며".to_owned(), marks.iter().map(|&mark| mark.to_owned()).collect())])
+        };
+        check(&|p| p.answer.needs = need(&["ㅋ"]), "answer.endings");
+        for marks in [&[][..], &[""]] {
+            check(
+                &|p| {
+                    (p.answer.quotation_mark, p.answer.endings) = ("'".into(), endings("."));
+                    p.answer.needs = need(marks);
+                },
+                "answer.needs",
+            );
+        }
         check(&|p| p.calibration.temperature = 0.0, "temperature");
         check(&|p| p.calibration.bias.negative = f64::NAN, "biases");
     }

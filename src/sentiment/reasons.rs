@@ -34,6 +34,8 @@ pub struct ReasonGuide {
     /// What was quoted last, without its marks.
     quoted: Vec<u8>,
     ending: Option<Ending>,
+    /// Words that no ending may have, since the comment lacks what they need.
+    unbacked: Vec<String>,
     /// The last bytes outside of quotations, as many as a label may begin in or a sentence end with.
     tail: Vec<u8>,
 }
@@ -48,12 +50,12 @@ struct Sentences {
 }
 
 impl ReasonGuide {
-    /// For a text of at most `max_tokens`, which the token `end` ends. `quotes` guides its quotations.
+    /// For a text about a comment, of at most `max_tokens`, which the token `end` ends. `quotes` guides its quotations.
     pub fn new(
         vocabulary: Arc<dyn Vocabulary>,
         profile: Arc<Profile>,
         verdict: Arc<OnceLock<Sentiment>>,
-        quotes: Option<VerbatimQuotes>,
+        (comment, quotes): (&str, Option<VerbatimQuotes>),
         (end, max_tokens): (Token, usize),
     ) -> Self {
         let sentences = Sentences { end, left: max_tokens, current: 0, longest: 0, just_ended: false };
@@ -61,8 +63,11 @@ impl ReasonGuide {
         let begins = profile.answer.endings.is_some() && quotes.is_some();
         let opening = format!(" {}", profile.answer.quotation_mark);
         let opening = if begins { vocabulary.tokenize_text(&opening).into() } else { VecDeque::new() };
+        let lacking =
+            profile.answer.needs.iter().filter(|(_, marks)| !marks.iter().any(|mark| comment.contains(mark)));
+        let unbacked = lacking.map(|(word, _)| word.clone()).collect();
         let (quoted, ending, tail) = (Vec::new(), None, Vec::new());
-        Self { vocabulary, profile, verdict, quotes, sentences, opening, quoted, ending, tail }
+        Self { vocabulary, profile, verdict, quotes, sentences, opening, quoted, ending, unbacked, tail }
     }
 
     fn piece(&self, token: Token) -> Vec<u8> {
@@ -83,8 +88,10 @@ impl ReasonGuide {
         let cues = answer.cues.iter().flat_map(|cues| cues.get(verdict));
         let decided: Vec<_> =
             cues.filter(|(word, _)| quoted.contains(*word)).map(|(_, ending)| ending.clone()).collect();
-        let endings = if decided.is_empty() { endings } else { &decided };
-        Some(Ending::new(self.vocabulary.as_ref(), endings, &quoted))
+        let is_backed = |ending: &&String| !self.unbacked.iter().any(|word| ending.contains(word));
+        let backed: Vec<_> = endings.iter().filter(is_backed).cloned().collect();
+        let of_these = [&decided, &backed, endings].into_iter().find(|endings| !endings.is_empty())?;
+        Some(Ending::new(self.vocabulary.as_ref(), of_these, &quoted))
     }
 
     /// The labels that the text must not name.
@@ -211,7 +218,7 @@ mod tests {
         let quotes = VerbatimQuotes::new(Arc::new(ByteVocabulary), mark, comment, "");
         let verdict = Arc::new(OnceLock::from(verdict));
         let end = (END, max_tokens);
-        let mut guide = ReasonGuide::new(Arc::new(ByteVocabulary), profile, verdict, quotes, end);
+        let mut guide = ReasonGuide::new(Arc::new(ByteVocabulary), profile, verdict, (comment, quotes), end);
         let mut text = Vec::new();
         for byte in wish.bytes().take(max_tokens) {
             let wished = Token::from(byte);
@@ -248,6 +255,13 @@ mod tests {
         check(Sentiment::Neutral, " '좋음'이라며 웃습니다.", " '좋음'이라고 묻습니다.");
         check(Sentiment::Negative, " '좋음'라고 적습니다.", " '좋음'라고 적습니다.");
         check(Sentiment::Positive, " '고맙습니다'라고 적습니다. 많이", " '고맙습니다'라며 고마워합니다.");
+        let marks = vec!["ㅋ".to_owned(), "ㅎ".to_owned()];
+        profile.answer.needs = BTreeMap::from([("웃습니다".to_owned(), marks)]);
+        let laughing = |comment: &str| {
+            written_by(profile.clone(), Sentiment::Positive, comment, " '좋음'이라며 웃습니다.", 1000)
+        };
+        assert_eq!(laughing("좋음 ㅎㅎ"), " '좋음'이라며 웃습니다.");
+        assert_eq!(laughing("좋음 !!"), " '좋음'라고 적습니다.");
         // Whatever is wished for, a quotation comes first.
         assert!(
             written_by(profile.clone(), Sentiment::Neutral, "좋음", "제목을 묻습니다.", 1000)
