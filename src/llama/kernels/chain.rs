@@ -127,9 +127,9 @@ impl Chain {
             match &step.operation {
                 Operation::Norm(epsilon) => rowwise::rms_norm(level, row, *epsilon),
                 Operation::Scale(by, plus) => rowwise::scale(level, row, *by, *plus),
-                // SAFETY: one row of as many numbers.
                 Operation::Multiply(by) => {
-                    rowwise::multiply(level, row, unsafe { read(*by, [0; 3], row.len()) })
+                    // SAFETY: one row of as many numbers.
+                    rowwise::multiply(level, row, unsafe { read(*by, [0; 3], row.len()) });
                 }
                 // SAFETY: as many rows, and computed.
                 Operation::Add(other) => rowwise::add(level, row, unsafe { read(*other, place, row.len()) }),
