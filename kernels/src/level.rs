@@ -57,8 +57,9 @@ impl Level {
 
 /// Defines a function of a [`Level`] that is compiled for each, from what is inlined: for AVX2, and for AVX-512.
 macro_rules! by_level {
-    (fn $name:ident($($arg:ident: $kind:ty),* $(,)?) = $narrow:path, $wide:path) => {
-        fn $name(level: $crate::level::Level, $($arg: $kind),*) {
+    ($(#[$about:meta])* $visible:vis fn $name:ident($($arg:ident: $kind:ty),* $(,)?) = $narrow:path, $wide:path) => {
+        $(#[$about])*
+        $visible fn $name(level: $crate::level::Level, $($arg: $kind),*) {
             #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma,f16c"))]
             fn narrow($($arg: $kind),*) {
                 $narrow($($arg),*);

@@ -4,7 +4,7 @@
 //! a time: its norm adds one square after the other, and its gate looks each number up.
 
 use crate::exponential::exp_nonpositive;
-use crate::level::{Level, by_level};
+use crate::level::by_level;
 
 /// Numbers that are added side by side.
 const LANES: usize = 16;
@@ -12,43 +12,34 @@ const LANES: usize = 16;
 /// Beyond ±10 a gate is 0 or open (`ggml_vec_geglu_f32`).
 const OPEN: f32 = 10.0;
 
-/// x / √(mean(x²) + `epsilon`), in place (RMSNorm, Zhang and Sennrich 2019).
-///
-/// # Panics
-/// As for all that follows, if this is not [`available`](crate::available), or lengths differ.
-pub fn rms_norm(level: Level, x: &mut [f32], epsilon: f32) {
-    norm(level, x, epsilon);
+by_level! {
+    /// x / √(mean(x²) + `epsilon`), in place (RMSNorm, Zhang and Sennrich 2019).
+    ///
+    /// # Panics
+    /// As for all that follows, if this is not [`available`](crate::available), or lengths differ.
+    pub fn rms_norm(x: &mut [f32], epsilon: f32) = norm_inlined, norm_inlined
 }
 
-/// x · `by`, in place.
-pub fn multiply(level: Level, x: &mut [f32], by: &[f32]) {
-    assert_eq!(x.len(), by.len(), "a factor for each number");
-    multiplied(level, x, by);
+by_level! {
+    /// x · `by`, in place.
+    pub fn multiply(x: &mut [f32], by: &[f32]) = multiplied_inlined, multiplied_inlined
 }
 
-/// x + `other`, in place.
-pub fn add(level: Level, x: &mut [f32], other: &[f32]) {
-    assert_eq!(x.len(), other.len(), "rows of one length");
-    added(level, x, other);
+by_level! {
+    /// x + `other`, in place.
+    pub fn add(x: &mut [f32], other: &[f32]) = added_inlined, added_inlined
 }
 
-/// x · `by` + `plus`, in place.
-pub fn scale(level: Level, x: &mut [f32], by: f32, plus: f32) {
-    scaled(level, x, by, plus);
+by_level! {
+    /// x · `by` + `plus`, in place.
+    pub fn scale(x: &mut [f32], by: f32, plus: f32) = scaled_inlined, scaled_inlined
 }
 
-/// gelu(`gate`) · `up` (GEGLU, Shazeer 2020), where gelu is the tangent's form and rounded to 16 bits on its way, as
-/// llama.cpp's table is.
-pub fn geglu(level: Level, gate: &[f32], up: &[f32], to: &mut [f32]) {
-    assert!(gate.len() == up.len() && up.len() == to.len(), "rows of one length");
-    gated(level, gate, up, to);
+by_level! {
+    /// gelu(`gate`) · `up` (GEGLU, Shazeer 2020), where gelu is the tangent's form and rounded to 16 bits on its way, as
+    /// llama.cpp's table is.
+    pub fn geglu(gate: &[f32], up: &[f32], to: &mut [f32]) = gated_inlined, gated_inlined
 }
-
-by_level!(fn norm(x: &mut [f32], epsilon: f32) = norm_inlined, norm_inlined);
-by_level!(fn multiplied(x: &mut [f32], by: &[f32]) = multiplied_inlined, multiplied_inlined);
-by_level!(fn added(x: &mut [f32], other: &[f32]) = added_inlined, added_inlined);
-by_level!(fn scaled(x: &mut [f32], by: f32, plus: f32) = scaled_inlined, scaled_inlined);
-by_level!(fn gated(gate: &[f32], up: &[f32], to: &mut [f32]) = gated_inlined, gated_inlined);
 
 #[inline(always)]
 fn norm_inlined(x: &mut [f32], epsilon: f32) {
@@ -68,11 +59,13 @@ fn norm_inlined(x: &mut [f32], epsilon: f32) {
 
 #[inline(always)]
 fn multiplied_inlined(x: &mut [f32], by: &[f32]) {
+    assert_eq!(x.len(), by.len(), "a factor for each number");
     x.iter_mut().zip(by).for_each(|(x, by)| *x *= by);
 }
 
 #[inline(always)]
 fn added_inlined(x: &mut [f32], other: &[f32]) {
+    assert_eq!(x.len(), other.len(), "rows of one length");
     x.iter_mut().zip(other).for_each(|(x, other)| *x += other);
 }
 
@@ -83,6 +76,7 @@ fn scaled_inlined(x: &mut [f32], by: f32, plus: f32) {
 
 #[inline(always)]
 fn gated_inlined(gate: &[f32], up: &[f32], to: &mut [f32]) {
+    assert!(gate.len() == up.len() && up.len() == to.len(), "rows of one length");
     for ((to, gate), up) in to.iter_mut().zip(gate).zip(up) {
         let inside = half_precision(gelu(half_precision(*gate)));
         let open = if *gate >= OPEN { *gate } else { inside };
@@ -117,7 +111,7 @@ mod tests {
     use llama_cpp_sys_2 as sys;
 
     use super::*;
-    use crate::level::available;
+    use crate::level::{Level, available};
     #[cfg(target_arch = "x86_64")]
     use crate::random::SplitMix64;
 
@@ -208,7 +202,7 @@ mod tests {
             ggml(&gate, &up, |context, gate, up| unsafe { sys::ggml_geglu_split(context, gate, up) });
         for level in levels() {
             let mut got = vec![f32::NAN; gate.len()];
-            gated(level, &gate, &up, &mut got);
+            geglu(level, &gate, &up, &mut got);
             let mut different = 0;
             for ((got, expected), gate) in got.iter().zip(&expected).zip(&gate) {
                 different += usize::from(got != expected);

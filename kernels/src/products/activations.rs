@@ -72,6 +72,9 @@ pub enum Form {
 }
 
 impl Form {
+    /// Their number.
+    pub const COUNT: usize = Self::Few as usize + 1;
+
     /// What is fastest for products of so many rows with such weights, as measured; `None` for llama.cpp's own.
     pub fn of(kind: Kind, rows: usize) -> Option<Self> {
         match (kind, rows) {

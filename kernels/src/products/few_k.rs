@@ -146,7 +146,7 @@ enum FiveBits {}
 enum SixBits {}
 
 impl Packed for FourBits {
-    const BYTES: usize = 144;
+    const BYTES: usize = Kind::Q4K.bytes();
     const MINIMA_HAVE_A_FACTOR: bool = true;
 
     #[inline(always)]
@@ -161,7 +161,7 @@ impl Packed for FourBits {
 }
 
 impl Packed for FiveBits {
-    const BYTES: usize = 176;
+    const BYTES: usize = Kind::Q5K.bytes();
     const MINIMA_HAVE_A_FACTOR: bool = true;
 
     #[inline(always)]
@@ -187,7 +187,7 @@ impl Packed for FiveBits {
 }
 
 impl Packed for SixBits {
-    const BYTES: usize = 210;
+    const BYTES: usize = Kind::Q6K.bytes();
     const MINIMA_HAVE_A_FACTOR: bool = false;
 
     #[inline(always)]

@@ -8,6 +8,7 @@ use ko_sentiment_kernels::cells::{Cells, Q8_NUMBERS, Q8Block, Rows};
 use llama_cpp_sys_2 as sys;
 
 use super::custom::Custom;
+use super::tensor::size;
 
 /// A thread takes no fewer tokens at a time: the cells' keys and values are prepared for them.
 const LEAST_BLOCK: usize = 8;
@@ -87,10 +88,6 @@ unsafe fn cells<'a>(tensor: *const sys::ggml_tensor) -> Cells<'a> {
             _ => Cells::F16(rows(tensor, 1)),
         }
     }
-}
-
-fn size(value: i64) -> usize {
-    usize::try_from(value).unwrap_or(0)
 }
 
 /// A tensor's rows (dimension 1) and heads (dimension 2).

@@ -12,6 +12,7 @@ mod places;
 mod products_hook;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod rowwise_hook;
+mod tensor;
 
 pub use choice::Kernels;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

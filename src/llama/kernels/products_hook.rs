@@ -12,6 +12,7 @@ use ko_sentiment_kernels::products::weights::{Kind, Weights};
 use llama_cpp_sys_2 as sys;
 
 use super::custom::Custom;
+use super::tensor::size;
 
 /// A thread takes no fewer rows at a time, since weights are unpacked for them.
 const LEAST_PART: usize = 64;
@@ -65,24 +66,21 @@ struct Shared {
     tasks: AtomicUsize,
     /// Threads that found nothing left to do.
     left: AtomicUsize,
+    /// Whose activations are held, for each form: a node of the graph at hand; else null.
+    of: [AtomicPtr<sys::ggml_tensor>; Form::COUNT],
 }
 
-/// Activations of one form.
-struct Slot<T> {
-    /// Grown between graphs; while one is computed, each block is written by the thread that was given its group,
-    /// and read when all are rounded.
-    blocks: UnsafeCell<Vec<T>>,
-    /// Whose activations they are: a node of the graph at hand; else null.
-    of: AtomicPtr<sys::ggml_tensor>,
-}
+/// Activations of one form. Grown between graphs; while one is computed, each block is written by the thread that was given
+/// its group, and read when all are rounded.
+struct Slot<T>(UnsafeCell<Vec<T>>);
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {
-        Self { blocks: UnsafeCell::default(), of: AtomicPtr::default() }
+        Self(UnsafeCell::default())
     }
 }
 
-// SAFETY: as `blocks` says.
+// SAFETY: as said above.
 unsafe impl<T: Send + Sync> Sync for Slot<T> {}
 
 impl Shared {
@@ -99,11 +97,7 @@ impl Shared {
 
     /// The activations at hand belong to an earlier graph.
     fn forget(&mut self) {
-        *self.bytes.of.get_mut() = std::ptr::null_mut();
-        *self.words.of.get_mut() = std::ptr::null_mut();
-        *self.unsigned.of.get_mut() = std::ptr::null_mut();
-        *self.signed.of.get_mut() = std::ptr::null_mut();
-        *self.few.of.get_mut() = std::ptr::null_mut();
+        self.of.iter_mut().for_each(|of| *of.get_mut() = std::ptr::null_mut());
     }
 
     /// Rounds activations together with the other threads, unless the last product had the same.
@@ -112,15 +106,15 @@ impl Shared {
     /// All threads of the product call it with the same, and none holds blocks of an earlier one.
     unsafe fn round<'a, T>(
         &self,
-        slot: &'a Slot<T>,
+        (form, slot): (Form, &'a Slot<T>),
         (of, x): (*mut sys::ggml_tensor, &Activations),
         round: fn(&Activations, usize, &mut [T]),
     ) -> &'a [T] {
         let (groups, blocks) = (x.groups(), blocks(x.width));
         // SAFETY: no reference is made to what other threads write.
-        let (start, length) = unsafe { ((*slot.blocks.get()).as_mut_ptr(), (*slot.blocks.get()).len()) };
+        let (start, length) = unsafe { ((*slot.0.get()).as_mut_ptr(), (*slot.0.get()).len()) };
         assert!(groups * blocks <= length, "a product that was not announced");
-        if slot.of.load(Ordering::Relaxed) != of {
+        if self.of[form as usize].load(Ordering::Relaxed) != of {
             take(&self.given, groups, |group| {
                 // SAFETY: within the vector, and this thread alone was given this group.
                 round(x, group, unsafe { std::slice::from_raw_parts_mut(start.add(group * blocks), blocks) });
@@ -146,20 +140,14 @@ impl Shared {
             for count in [&self.given, &self.rounded, &self.tasks, &self.left] {
                 count.store(0, Ordering::Relaxed);
             }
-            match form {
-                Form::Bytes => self.bytes.of.store(of, Ordering::Relaxed),
-                Form::Words => self.words.of.store(of, Ordering::Relaxed),
-                Form::Unsigned => self.unsigned.of.store(of, Ordering::Relaxed),
-                Form::Signed => self.signed.of.store(of, Ordering::Relaxed),
-                Form::Few => self.few.of.store(of, Ordering::Relaxed),
-            }
+            self.of[form as usize].store(of, Ordering::Relaxed);
         }
     }
 }
 
 impl<T: Clone> Slot<T> {
     fn grow(&mut self, blocks: usize, zero: T) {
-        let held = self.blocks.get_mut();
+        let held = self.0.get_mut();
         if held.len() < blocks {
             held.resize(blocks, zero);
         }
@@ -175,10 +163,6 @@ fn take(counter: &AtomicUsize, end: usize, mut task: impl FnMut(usize)) {
         }
         task(next);
     }
-}
-
-fn size(value: i64) -> usize {
-    usize::try_from(value).unwrap_or(0)
 }
 
 /// The type of weights, if there are products for it.
@@ -257,24 +241,21 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
     let Some(form) = Form::of(kind, activations.rows) else { return };
     // SAFETY: ggml calls this on every thread, and begins the next node when all are back.
     let rounded = unsafe {
+        let x = (x, &activations);
         match form {
             Form::Bytes => {
-                Rounded::Bytes(shared.round(&shared.bytes, (x, &activations), activations::round_to_bytes))
+                Rounded::Bytes(shared.round((form, &shared.bytes), x, activations::round_to_bytes))
             }
             Form::Words => {
-                Rounded::Words(shared.round(&shared.words, (x, &activations), activations::round_to_words))
+                Rounded::Words(shared.round((form, &shared.words), x, activations::round_to_words))
             }
-            Form::Unsigned => Rounded::Unsigned(shared.round(
-                &shared.unsigned,
-                (x, &activations),
-                activations::round_to_unsigned,
-            )),
+            Form::Unsigned => {
+                Rounded::Unsigned(shared.round((form, &shared.unsigned), x, activations::round_to_unsigned))
+            }
             Form::Signed => {
-                Rounded::Signed(shared.round(&shared.signed, (x, &activations), activations::round_to_signed))
+                Rounded::Signed(shared.round((form, &shared.signed), x, activations::round_to_signed))
             }
-            Form::Few => {
-                Rounded::Few(shared.round(&shared.few, (x, &activations), activations::round_to_few))
-            }
+            Form::Few => Rounded::Few(shared.round((form, &shared.few), x, activations::round_to_few)),
         }
     };
     let rows = activations.rows;

@@ -8,8 +8,9 @@ use ko_sentiment_kernels::rotary::{Rotary, Table};
 use ko_sentiment_kernels::{Level, rowwise};
 use llama_cpp_sys_2 as sys;
 
-use super::chain::{Chain, Operation, disjoint, has_rows, read, rows, size, start};
+use super::chain::{Chain, Operation};
 use super::custom::Custom;
+use super::tensor::{disjoint, has_rows, read, rows, size, start};
 
 type Node = *const sys::ggml_tensor;
 
@@ -46,7 +47,7 @@ impl RowwiseHook {
         let goes_on = link.as_ref().map(|(from, _)| *from).filter(|from| self.open == Some(*from));
         self.want_sources(node, goes_on);
         if let Some((from, operation)) = link {
-            self.append(from, node, operation);
+            self.open = self.append((goes_on, from), node, operation);
         } else if !is_view(node) {
             self.open = None;
             if node.op == sys::GGML_OP_GLU && fits_gate(node) {
@@ -65,16 +66,18 @@ impl RowwiseHook {
         }
     }
 
-    /// Appends a node to the open chain if that ends with `from`, or else to one of its own.
-    fn append(&mut self, from: Node, node: &mut sys::ggml_tensor, operation: Operation) {
-        let open = self.open.take().filter(|open| *open == from);
-        let open =
-            open.filter(|open| self.chains.get(open).is_some_and(|chain| chain.fits(node, &operation)));
-        let known = open.and_then(|open| self.chains.remove(&open));
-        let mut chain = known.unwrap_or_else(|| Box::new(Chain::new(from)));
-        if !chain.fits(node, &operation) {
-            return;
-        }
+    /// Appends a node to the chain that it goes on from, or else to one of its own. Gives the node if a chain ends with it.
+    fn append(
+        &mut self,
+        (goes_on, from): (Option<Node>, Node),
+        node: &mut sys::ggml_tensor,
+        operation: Operation,
+    ) -> Option<Node> {
+        let open = goes_on
+            .filter(|open| self.chains.get(open).is_some_and(|chain| chain.fits(node, &operation)))
+            .and_then(|open| self.chains.remove(&open));
+        let of_its_own = || Some(Box::new(Chain::new(from))).filter(|chain| chain.fits(node, &operation));
+        let mut chain = open.or_else(of_its_own)?;
         chain.push(node, operation);
         let last = std::ptr::from_ref(node);
         if chain.pays() {
@@ -83,18 +86,21 @@ impl RowwiseHook {
             self.emptied.extend(inner.map(|node| (node.cast_const(), last)));
         }
         self.chains.insert(last, chain);
-        self.open = Some(last);
+        Some(last)
     }
 
     /// Has what a node reads written, but for the node that it goes on from.
     fn want_sources(&mut self, node: &sys::ggml_tensor, goes_on: Option<Node>) {
         for source in node.src.map(|source| source.cast_const()) {
             // SAFETY: a source is null or a live tensor. Weights have no sources.
-            let has_sources = unsafe { source.as_ref() }.is_some_and(|source| !source.src[0].is_null());
-            if !has_sources || goes_on == Some(source) {
-                continue;
-            }
-            let chain = if self.open == Some(source) { Some(&source) } else { self.emptied.get(&source) };
+            let is_empty = unsafe { source.as_ref() }
+                .is_some_and(|source| source.op == sys::GGML_OP_NONE && !source.src[0].is_null());
+            let chain = match self.open {
+                _ if goes_on == Some(source) => None,
+                Some(open) if open == source => Some(&source),
+                _ if is_empty => self.emptied.get(&source),
+                _ => None,
+            };
             if let Some(chain) = chain.and_then(|last| self.chains.get_mut(last)) {
                 chain.want(source);
             }
