@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ko_sentiment::engine::backend::{Backend, Batch, BatchToken, SeqId};
+use ko_sentiment::engine::backend::{Backend, Batch, BatchToken, Output, SeqId};
 use ko_sentiment::gguf::tensor_type::FileType;
 use ko_sentiment::llama::kernels::available;
 use ko_sentiment::llama::{ContextOptions, KvType, LlamaContext, Model};
@@ -30,7 +30,7 @@ pub const OPTIONS: ContextOptions = ContextOptions {
 pub fn add(batch: &mut Batch, seqs: &[SeqId], start: usize, count: usize) {
     for pos in start..start + count {
         let token = 10 + i32::try_from(pos * 37 + batch.len() * 13).unwrap() % 700;
-        batch.push(BatchToken { token, pos, seqs: seqs.to_vec(), output: true });
+        batch.push(BatchToken { token, pos, seqs: seqs.to_vec(), output: Output::Row });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ko_sentiment::engine::backend::{Backend, Batch, BatchToken};
+use ko_sentiment::engine::backend::{Backend, Batch, BatchToken, Output};
 use ko_sentiment::engine::logits::{Sampler, argmax};
 use ko_sentiment::engine::{Engine, EngineConfig, Event, Finish, Generation, JobSpec, Share, StepCounts};
 use ko_sentiment::gguf::tensor_type::FileType;
@@ -89,7 +89,7 @@ fn shortfalls(model: &Arc<Model>, job: usize, text: &[i32]) -> Vec<f32> {
     let mut batch = Batch::default();
     let prompt = [&[2], &prompt(job)[..]].concat();
     for (pos, token) in prompt.iter().chain(text).enumerate() {
-        batch.push(BatchToken { token: *token, pos, seqs: vec![0], output: true });
+        batch.push(BatchToken { token: *token, pos, seqs: vec![0], output: Output::Row });
     }
     context.decode(&batch).unwrap();
     let shortfall = |(i, token): (usize, &i32)| {

@@ -17,6 +17,7 @@ mod drafts;
 mod embedded;
 mod eval;
 mod faults;
+mod head;
 mod hostile;
 mod labels;
 mod layers;

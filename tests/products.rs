@@ -10,9 +10,11 @@ use ko_sentiment::llama::{ContextOptions, Kernels, LlamaContext, Model, product_
 use crate::attention::{OPTIONS, add};
 use crate::convert::support::{Checkpoint, Job, largest_difference};
 
-const OURS: ContextOptions = ContextOptions { own_products: true, ..OPTIONS };
+/// Our products.
+pub const OURS: ContextOptions = ContextOptions { own_products: true, ..OPTIONS };
 
-fn model(folder: &str, file_type: FileType) -> Arc<Model> {
+/// A tiny checkpoint, converted.
+pub fn model(folder: &str, file_type: FileType) -> Arc<Model> {
     let checkpoint = Checkpoint::of(folder);
     let out = checkpoint.write().join("out.gguf");
     Job::new(checkpoint.path(), file_type, &out).run().unwrap();

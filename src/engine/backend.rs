@@ -1,10 +1,24 @@
 //! What the scheduler needs from an inference backend: batches in, logits out, and
 //! the metadata operations of a unified KV cache. llama.cpp is the real one, [`super::fake`] the tests'.
 
+use std::collections::BTreeSet;
+
 use crate::text::vocabulary::Token;
 
 /// A sequence's id in the KV cache.
 pub type SeqId = i32;
+
+/// What is wanted of the logits after a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Output {
+    /// Nothing.
+    #[default]
+    None,
+    /// All: [`Backend::logits`].
+    Row,
+    /// Their log-sum-exp, and those of [`Batch::columns`]: [`Backend::log_sums`] and [`Backend::logit`].
+    Scores,
+}
 
 /// One token to compute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +29,8 @@ pub struct BatchToken {
     pub pos: usize,
     /// The sequences that it belongs to; at least one.
     pub seqs: Vec<SeqId>,
-    /// Whether its logits are wanted.
-    pub output: bool,
+    /// What is wanted after it.
+    pub output: Output,
 }
 
 /// Tokens of many sequences, computed in one step. A token sees the cached and the
@@ -27,12 +41,14 @@ pub struct Batch {
     pub tokens: Vec<BatchToken>,
     /// How many of them want logits.
     pub outputs: usize,
+    /// Tokens whose logits are wanted of the rows that give [`Output::Scores`].
+    pub columns: BTreeSet<Token>,
 }
 
 impl Batch {
     /// Adds a token and returns its row.
     pub fn push(&mut self, token: BatchToken) -> usize {
-        self.outputs += usize::from(token.output);
+        self.outputs += usize::from(token.output != Output::None);
         self.tokens.push(token);
         self.tokens.len() - 1
     }
@@ -51,6 +67,7 @@ impl Batch {
     pub fn clear(&mut self) {
         self.tokens.clear();
         self.outputs = 0;
+        self.columns.clear();
     }
 }
 
@@ -84,8 +101,15 @@ pub trait Backend {
     fn decode(&mut self, batch: &Batch) -> Result<(), DecodeError>;
 
     /// Logits of a row of the last batch that was computed, one for each token of the vocabulary.
-    /// `None` if that row asked for none.
+    /// `None` if they are not there: not all were asked for.
     fn logits(&self, row: usize) -> Option<&[f32]>;
+
+    /// ln Σ exp(logit) of each of these rows of the last batch, in nats; not finite for one that asked for no logits, or
+    /// whose logits are not finite.
+    fn log_sums(&self, rows: &[usize]) -> Vec<f64>;
+
+    /// One logit of a row of the last batch; `None` if it was not asked for.
+    fn logit(&self, row: usize, token: Token) -> Option<f32>;
 
     /// Lets `to` share all cells of `from` below position `end`. Metadata only.
     fn share(&mut self, from: SeqId, to: SeqId, end: usize);

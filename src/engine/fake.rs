@@ -4,9 +4,10 @@
 //! A row's logits are a hash of everything that its token can see, so a wrong fork, a stale
 //! cell or a lost token changes every number after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::backend::{Backend, Batch, DecodeError, Limits, SeqId};
+use super::backend::{Backend, Batch, DecodeError, Limits, Output, SeqId};
+use super::logits::log_sum_exp;
 use crate::text::vocabulary::Token;
 
 /// See the module.
@@ -20,7 +21,8 @@ pub struct FakeBackend {
     /// Steps so far.
     pub steps: u64,
     sequences: Vec<BTreeMap<usize, Token>>,
-    rows: BTreeMap<usize, Vec<f32>>,
+    rows: BTreeMap<usize, (Output, Vec<f32>)>,
+    columns: BTreeSet<Token>,
 }
 
 impl FakeBackend {
@@ -34,6 +36,7 @@ impl FakeBackend {
             steps: 0,
             sequences: vec![BTreeMap::new(); limits.sequences],
             rows: BTreeMap::new(),
+            columns: BTreeSet::new(),
         }
     }
 
@@ -69,6 +72,7 @@ impl Backend for FakeBackend {
         let step = self.steps;
         self.steps += 1;
         self.rows.clear();
+        self.columns.clone_from(&batch.columns);
         (self.on_step)(batch.len());
         if self.failing_steps.contains(&step) {
             return Err(DecodeError(-3));
@@ -85,17 +89,29 @@ impl Backend for FakeBackend {
                     return Err(DecodeError(-1));
                 }
             }
-            if token.output {
+            if token.output != Output::None {
                 let Some(cells) = self.sequence(token.seqs[0]) else { return Err(DecodeError(-1)) };
                 let logits = Self::logits_after(cells.values(), vocabulary);
-                self.rows.insert(row, logits);
+                self.rows.insert(row, (token.output, logits));
             }
         }
         Ok(())
     }
 
     fn logits(&self, row: usize) -> Option<&[f32]> {
-        self.rows.get(&row).map(Vec::as_slice)
+        let (output, row) = self.rows.get(&row)?;
+        (*output == Output::Row).then_some(row)
+    }
+
+    fn log_sums(&self, rows: &[usize]) -> Vec<f64> {
+        let row = |row| self.rows.get(row).map_or(f64::NAN, |(_, row)| log_sum_exp(row));
+        rows.iter().map(row).collect()
+    }
+
+    fn logit(&self, row: usize, token: Token) -> Option<f32> {
+        let (output, logits) = self.rows.get(&row)?;
+        let wanted = *output == Output::Row || self.columns.contains(&token);
+        logits.get(usize::try_from(token).ok()?).copied().filter(|_| wanted)
     }
 
     fn share(&mut self, from: SeqId, to: SeqId, end: usize) {

@@ -17,8 +17,7 @@ pub(super) fn joint_log_prob<'a, B: Backend>(
 ) -> Option<f64> {
     let mut score = 0.0;
     for (token, row) in branch {
-        let logit = *backend.logits(*row)?.get(usize::try_from(*token).ok()?)?;
-        score += f64::from(logit) - sums.get(row)?;
+        score += f64::from(backend.logit(*row, *token)?) - sums.get(row)?;
     }
     score.is_finite().then_some(score)
 }

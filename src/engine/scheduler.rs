@@ -17,13 +17,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::backend::{Backend, Batch, BatchToken, Limits, SeqId};
+use super::backend::{Backend, Batch, BatchToken, Limits, Output, SeqId};
 use super::counts::{Held, StepCounts};
 use super::draft::Drafter;
 use super::error::EngineError;
 use super::job::{Event, Finish, Job, Stats};
 use super::joint::{LogSums, joint_log_prob};
-use super::logits::log_sum_exps;
 use super::pace::Pace;
 use super::prefix::{NodeId, PrefixTree};
 use super::queue::{Place, Queue};
@@ -140,7 +139,7 @@ impl<B: Backend> Scheduler<B> {
             batch.clear();
             for (i, token) in tokens.iter().enumerate() {
                 let pos = chunk * limits.batch + i;
-                batch.push(BatchToken { token: *token, pos, seqs: vec![0], output: false });
+                batch.push(BatchToken { token: *token, pos, seqs: vec![0], output: Output::None });
             }
             let start = clock();
             backend.decode(&batch).map_err(|e| EngineError::Decode(e.0))?;
@@ -447,8 +446,7 @@ impl<B: Backend> Scheduler<B> {
             }
         }
         // A row that is not there sums to nothing finite, which ends its job alone.
-        let rows: Vec<&[f32]> = needed.iter().map(|row| self.backend.logits(*row).unwrap_or(&[])).collect();
-        let sums = log_sum_exps(&rows);
+        let sums = self.backend.log_sums(&needed);
         needed.into_iter().zip(sums).collect()
     }
 

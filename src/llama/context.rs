@@ -9,11 +9,14 @@ use std::sync::Arc;
 use llama_cpp_sys_2 as sys;
 
 use super::features::offloads;
+use super::kernels::head::Head;
 use super::kernels::hook::Hook;
 use super::kernels::product_types;
 use super::model::Model;
 use crate::engine::StartError;
-use crate::engine::backend::{Backend, Batch, DecodeError, Limits, SeqId};
+use crate::engine::backend::{Backend, Batch, DecodeError, Limits, Output, SeqId};
+use crate::engine::logits::log_sum_exps;
+use crate::text::vocabulary::Token;
 
 /// llama.cpp aborts beyond this (`LLAMA_MAX_SEQ`).
 const MAX_SEQUENCES: usize = 256;
@@ -94,11 +97,11 @@ pub struct LlamaContext {
     ptr: NonNull<sys::llama_context>,
     model: Arc<Model>,
     /// Where llama.cpp's callback finds it; freed after the context.
-    _hook: Box<Hook>,
+    hook: Box<Hook>,
     limits: Limits,
     batch: RawBatch,
-    /// Rows of the last batch with logits; empty if it was not computed.
-    outputs: Vec<bool>,
+    /// What each row of the last batch gave, and which of its outputs that is; empty if it was not computed.
+    outputs: Vec<(Output, usize)>,
 }
 
 // SAFETY: a context is not bound to a thread; it is only ever used through `&mut self` or by its one owner.
@@ -151,8 +154,7 @@ impl LlamaContext {
             outputs: options.outputs.min(outputs),
             sequences: options.sequences,
         };
-        let mut context =
-            Self { ptr, model, _hook: hook, limits, batch: RawBatch::default(), outputs: Vec::new() };
+        let mut context = Self { ptr, model, hook, limits, batch: RawBatch::default(), outputs: Vec::new() };
         context.release_unused_rows(options.sequences);
         // What reading the vocabulary and planning the graph left in the heap.
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -189,6 +191,13 @@ impl LlamaContext {
         unsafe { sys::llama_get_memory(self.ptr.as_ptr()) }
     }
 
+    /// Where the head has reduced a row of the last batch to its scores: the head, and which of its outputs that is.
+    fn reduced(&self, row: usize) -> Option<(&Head, usize)> {
+        let (asked, output) = *self.outputs.get(row)?;
+        (asked == Output::Scores).then_some(())?;
+        self.hook.head().filter(|head| head.has(output)).map(|head| (head, output))
+    }
+
     fn valid(&self, seq: SeqId) -> bool {
         usize::try_from(seq).is_ok_and(|seq| seq < self.limits.sequences)
     }
@@ -220,25 +229,48 @@ impl Backend for LlamaContext {
         if !fits {
             return Err(DecodeError(-1));
         }
+        self.hook.begin(batch, vocabulary);
         let raw = self.batch.fill(batch);
         // SAFETY: the arrays of `raw` live in `self.batch` and have `n_tokens` entries each; ids are checked.
         let code = unsafe { sys::llama_decode(self.ptr.as_ptr(), raw) };
         if code != 0 {
             return Err(DecodeError(code));
         }
-        self.outputs.extend(batch.tokens.iter().map(|t| t.output));
+        let mut count = 0;
+        self.outputs.extend(batch.tokens.iter().map(|t| {
+            count += usize::from(t.output != Output::None);
+            (t.output, count.saturating_sub(1))
+        }));
         Ok(())
     }
 
     fn logits(&self, row: usize) -> Option<&[f32]> {
-        if !self.outputs.get(row).copied().unwrap_or(false) {
-            return None;
-        }
+        let (asked, _) = *self.outputs.get(row)?;
+        // Of a row that the head has reduced, llama.cpp has nothing.
+        (asked != Output::None && self.reduced(row).is_none()).then_some(())?;
         let index = i32::try_from(row).ok()?;
         // SAFETY: the last batch was computed, and this row of it asked for logits.
         let data = unsafe { sys::llama_get_logits_ith(self.ptr.as_ptr(), index) };
         // SAFETY: a row has one entry for each token of the vocabulary, and stays until the next `decode`, which needs `&mut`.
         (!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data, self.model.vocabulary_size()) })
+    }
+
+    fn log_sums(&self, rows: &[usize]) -> Vec<f64> {
+        let whole: Vec<&[f32]> = rows.iter().filter_map(|row| self.logits(*row)).collect();
+        let mut sums = log_sum_exps(&whole).into_iter();
+        let sum = |row: &usize| match self.reduced(*row) {
+            Some((head, output)) => head.log_sum(output),
+            None if self.logits(*row).is_some() => sums.next().unwrap_or(f64::NAN),
+            None => f64::NAN,
+        };
+        rows.iter().map(sum).collect()
+    }
+
+    fn logit(&self, row: usize, token: Token) -> Option<f32> {
+        match self.reduced(row) {
+            Some((head, output)) => head.logit(output, token),
+            None => self.logits(row)?.get(usize::try_from(token).ok()?).copied(),
+        }
     }
 
     fn share(&mut self, from: SeqId, to: SeqId, end: usize) {
@@ -282,7 +314,7 @@ impl RawBatch {
             self.positions.push(i32::try_from(t.pos).unwrap_or(i32::MAX));
             self.seq_counts.push(i32::try_from(t.seqs.len()).unwrap_or(0));
             self.seq_ids.extend_from_slice(&t.seqs);
-            self.outputs.push(i8::from(t.output));
+            self.outputs.push(i8::from(t.output != Output::None));
         }
         // Only now, since pushing may move the ids.
         let mut rest = self.seq_ids.as_mut_slice();

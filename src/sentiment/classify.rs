@@ -249,8 +249,8 @@ impl Classifier {
         let verdict = scored.clone();
         let begin = move |log_probs: &[f64]| {
             // Without a verdict there is nothing to go on from; the stream ends with the same error.
-            let Ok(Verdict { sentiment, .. }) = this.verdict(log_probs) else { return Vec::new() };
-            this.prompter.continuation(*scored.get_or_init(|| sentiment)).to_vec()
+            let Ok(verdict) = this.verdict(log_probs) else { return Vec::new() };
+            this.prompter.continuation(scored.get_or_init(|| verdict).sentiment).to_vec()
         };
         let vocabulary = self.vocabulary.clone();
         let longest = Sentiment::ALL.into_iter().map(|s| self.prompter.continuation(s).len()).max();
@@ -287,7 +287,7 @@ impl Classifier {
     }
 
     /// What keeps reasons to the verdict and to the comment.
-    fn guide(&self, input: &Input, verdict: Arc<OnceLock<Sentiment>>, max_tokens: usize) -> ReasonGuide {
+    fn guide(&self, input: &Input, verdict: Arc<OnceLock<Verdict>>, max_tokens: usize) -> ReasonGuide {
         let vocabulary = self.vocabulary.clone();
         let quotes = self.prompter.quotation_mark().and_then(|mark| {
             let begun = self.profile.answer_start(Sentiment::Positive);

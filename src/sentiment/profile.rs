@@ -58,6 +58,9 @@ pub enum ProfileError {
         "the profile's calibration is unusable: temperature must be above 0, biases finite, abstain_below within 0..=1"
     )]
     Calibration,
+    /// A probability is from 0 to 1.
+    #[error("the profile's `answer.unsure.below` must be within 0..=1")]
+    Unsure,
 }
 
 /// Where and why; the parser's own message repeats the whole line, which may be the whole file.
@@ -118,7 +121,7 @@ pub struct Video {
 }
 
 /// What surrounds the label in the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     /// Before the label.
@@ -139,10 +142,23 @@ pub struct Answer {
     /// Words of endings, and for each what a comment must have one of for such an ending: `웃으며` and `ㅋ`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub needs: BTreeMap<String, Vec<String>>,
+    /// How a reason ends that claims no feeling, where the verdict is a close call and no cue decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsure: Option<Unsure>,
+}
+
+/// When a verdict is a close call, and what its reason ends with then.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unsure {
+    /// The verdict's calibrated probability is below this, within 0..=1.
+    pub below: f64,
+    /// Follows the quotation.
+    pub ending: String,
 }
 
 impl Answer {
-    /// Endings need a quotation; cues and needs are of endings.
+    /// Endings need a quotation; all else here is of endings.
     fn check_endings(&self) -> Result<(), ProfileError> {
         if let Some(endings) = &self.endings {
             if self.quotation_mark.is_empty() {
@@ -164,8 +180,16 @@ impl Answer {
                 return Err(ProfileError::Empty("answer.cues"));
             }
         }
-        if !self.needs.is_empty() && self.endings.is_none() {
+        if (!self.needs.is_empty() || self.unsure.is_some()) && self.endings.is_none() {
             return Err(ProfileError::Empty("answer.endings"));
+        }
+        if let Some(unsure) = &self.unsure {
+            if unsure.ending.trim().is_empty() {
+                return Err(ProfileError::Empty("answer.unsure.ending"));
+            }
+            if !(0.0..=1.0).contains(&unsure.below) {
+                return Err(ProfileError::Unsure);
+            }
         }
         let any_empty = |words: &[String]| words.is_empty() || words.iter().any(String::is_empty);
         if self.needs.iter().any(|(word, marks)| word.is_empty() || any_empty(marks)) {
@@ -410,6 +434,17 @@ mod tests {
                     p.answer.needs = need(marks);
                 },
                 "answer.needs",
+            );
+        }
+        let unsure = |below, ending: &str| Some(Unsure { below, ending: ending.to_owned() });
+        check(&|p| p.answer.unsure = unsure(0.5, "."), "answer.endings");
+        for (below, ending, expect) in [(0.5, " ", "answer.unsure.ending"), (1.5, ".", "0..=1")] {
+            check(
+                &|p| {
+                    (p.answer.quotation_mark, p.answer.endings) = ("'".into(), endings("."));
+                    p.answer.unsure = unsure(below, ending);
+                },
+                expect,
             );
         }
         check(&|p| p.calibration.temperature = 0.0, "temperature");

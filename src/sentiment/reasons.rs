@@ -12,6 +12,7 @@ use super::endings::Ending;
 use super::labels::Sentiment;
 use super::profile::Profile;
 use super::quotes::VerbatimQuotes;
+use super::score::Verdict;
 use crate::engine::Guide;
 use crate::text::vocabulary::{Token, Vocabulary};
 
@@ -26,7 +27,7 @@ pub struct ReasonGuide {
     vocabulary: Arc<dyn Vocabulary>,
     profile: Arc<Profile>,
     /// Set when the labels are scored, before the first token is chosen.
-    verdict: Arc<OnceLock<Sentiment>>,
+    verdict: Arc<OnceLock<Verdict>>,
     quotes: Option<VerbatimQuotes>,
     sentences: Sentences,
     /// What is left of the reason's beginning, where the profile has endings.
@@ -54,7 +55,7 @@ impl ReasonGuide {
     pub fn new(
         vocabulary: Arc<dyn Vocabulary>,
         profile: Arc<Profile>,
-        verdict: Arc<OnceLock<Sentiment>>,
+        verdict: Arc<OnceLock<Verdict>>,
         (comment, quotes): (&str, Option<VerbatimQuotes>),
         (end, max_tokens): (Token, usize),
     ) -> Self {
@@ -82,21 +83,24 @@ impl ReasonGuide {
 
     /// How the text may end after what was quoted; `None` where the profile has no endings.
     fn ending(&self) -> Option<Ending> {
-        let (answer, verdict) = (&self.profile.answer, *self.verdict.get()?);
-        let endings = answer.endings.as_ref()?.get(verdict);
+        let (answer, verdict) = (&self.profile.answer, self.verdict.get()?);
+        let endings = answer.endings.as_ref()?.get(verdict.sentiment);
         let quoted = String::from_utf8_lossy(&self.quoted);
-        let cues = answer.cues.iter().flat_map(|cues| cues.get(verdict));
+        let cues = answer.cues.iter().flat_map(|cues| cues.get(verdict.sentiment));
         let decided: Vec<_> =
             cues.filter(|(word, _)| quoted.contains(*word)).map(|(_, ending)| ending.clone()).collect();
+        let unsure = answer.unsure.iter().filter(|unsure| verdict.probability() < unsure.below);
+        let plain: Vec<_> = unsure.map(|unsure| unsure.ending.clone()).collect();
         let is_backed = |ending: &&String| !self.unbacked.iter().any(|word| ending.contains(word));
         let backed: Vec<_> = endings.iter().filter(is_backed).cloned().collect();
-        let of_these = [&decided, &backed, endings].into_iter().find(|endings| !endings.is_empty())?;
+        let of_these =
+            [&decided, &plain, &backed, endings].into_iter().find(|endings| !endings.is_empty())?;
         Some(Ending::new(self.vocabulary.as_ref(), of_these, &quoted))
     }
 
     /// The labels that the text must not name.
     fn others(&self) -> impl Iterator<Item = &str> {
-        let verdict = self.verdict.get().copied();
+        let verdict = self.verdict.get().map(|verdict| verdict.sentiment);
         let own = verdict.map(|verdict| self.profile.labels.get(verdict).as_str()).unwrap_or_default();
         let others = Sentiment::ALL.into_iter().filter(move |s| verdict.is_some_and(|verdict| verdict != *s));
         others
@@ -194,7 +198,7 @@ impl Sentences {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::profile::{DEFAULT_TOML, Labels};
+    use super::super::profile::{DEFAULT_TOML, Labels, Unsure};
     use super::super::prompt::QuotationMark;
     use super::*;
     use crate::text::vocabulary::ByteVocabulary;
@@ -203,6 +207,11 @@ mod tests {
 
     fn written(verdict: Sentiment, comment: &str, wish: &str, max_tokens: usize) -> String {
         written_by(Profile::from_toml(DEFAULT_TOML).unwrap(), verdict, comment, wish, max_tokens)
+    }
+
+    fn likely(sentiment: Sentiment) -> Verdict {
+        let probabilities = Sentiment::ALL.map(|s| if s == sentiment { 0.6 } else { 0.2 });
+        Verdict { sentiment, probabilities, log_probs: probabilities.map(f64::ln), abstained: false }
     }
 
     /// What is written of a wish, byte by byte, up to the end: a refused byte becomes `*`.
@@ -216,7 +225,7 @@ mod tests {
         let profile = Arc::new(profile);
         let mark = QuotationMark { text: "'".to_owned(), token: Token::from(b'\'') };
         let quotes = VerbatimQuotes::new(Arc::new(ByteVocabulary), mark, comment, "");
-        let verdict = Arc::new(OnceLock::from(verdict));
+        let verdict = Arc::new(OnceLock::from(likely(verdict)));
         let end = (END, max_tokens);
         let mut guide = ReasonGuide::new(Arc::new(ByteVocabulary), profile, verdict, (comment, quotes), end);
         let mut text = Vec::new();
@@ -262,6 +271,18 @@ mod tests {
         };
         assert_eq!(laughing("좋음 ㅎㅎ"), " '좋음'이라며 웃습니다.");
         assert_eq!(laughing("좋음 !!"), " '좋음'라고 적습니다.");
+        let reason = |profile: &Profile, quoted: &str| {
+            let wish = format!(" '{quoted}'이라며 웃습니다. 많이");
+            written_by(profile.clone(), Sentiment::Positive, "정말 좋음 고맙습니다 ㅎ", &wish, 1000)
+        };
+        assert_eq!(reason(&profile, "정말"), " '정말'이라며 웃습니다.");
+        let close = |below| Some(Unsure { below, ending: "(이)라고 말합니다.".to_owned() });
+        profile.answer.unsure = close(0.6);
+        assert_eq!(reason(&profile, "정말"), " '정말'이라며 웃습니다.");
+        profile.answer.unsure = close(0.7);
+        assert_eq!(reason(&profile, "정말"), " '정말'이라고 말합니다.");
+        assert_eq!(reason(&profile, "고맙습니다"), " '고맙습니다'라며 고마워합니다.");
+        profile.answer.unsure = None;
         // Whatever is wished for, a quotation comes first.
         assert!(
             written_by(profile.clone(), Sentiment::Neutral, "좋음", "제목을 묻습니다.", 1000)

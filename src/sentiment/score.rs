@@ -29,8 +29,13 @@ impl Verdict {
     pub fn new(log_probs: [f64; 3], calibration: &Calibration) -> Self {
         let probabilities = probabilities(log_probs, calibration);
         let best = top(&probabilities);
-        let abstained = probabilities[best.index()] < calibration.abstain_below;
-        Self { sentiment: best, probabilities, log_probs, abstained }
+        let verdict = Self { sentiment: best, probabilities, log_probs, abstained: false };
+        Self { abstained: verdict.probability() < calibration.abstain_below, ..verdict }
+    }
+
+    /// Of the verdict's own sentiment, calibrated.
+    pub fn probability(&self) -> f64 {
+        self.probabilities[self.sentiment.index()]
     }
 }
 

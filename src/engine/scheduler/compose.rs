@@ -1,7 +1,7 @@
 //! What goes into the next step.
 
 use super::{INTERACTIVE_MEMORY, MIN_READ, Scheduler, Work, is_bulk};
-use crate::engine::backend::{Backend, BatchToken, SeqId};
+use crate::engine::backend::{Backend, BatchToken, Output, SeqId};
 use crate::engine::prefix::NodeId;
 use crate::engine::running::{Running, Stage};
 use crate::text::vocabulary::Token;
@@ -48,7 +48,7 @@ impl<B: Backend> Scheduler<B> {
             let first = self.batch.len();
             for (i, token) in std::iter::once(next).chain(draft).enumerate() {
                 let seqs = vec![r.seqs[0]];
-                self.batch.push(BatchToken { token, pos: r.pos + i, seqs, output: true });
+                self.batch.push(BatchToken { token, pos: r.pos + i, seqs, output: Output::Row });
             }
             self.work.push(Work::Write { slot, rows: first..self.batch.len() });
         }
@@ -96,7 +96,7 @@ impl<B: Backend> Scheduler<B> {
                 token: *token,
                 pos: start + i,
                 seqs: vec![node.seq],
-                output: false,
+                output: Output::None,
             });
         }
         self.work.push(Work::Node { id, count });
@@ -115,13 +115,16 @@ impl<B: Backend> Scheduler<B> {
         if count == 0 {
             return;
         }
+        let wanted = if branches.is_empty() { Output::Row } else { Output::Scores };
+        self.batch.columns.extend(branches.iter().flatten());
         let seqs: &[SeqId] = if branch_cells > 0 { &r.seqs } else { &r.seqs[..1] };
         let mut last = None;
         for (i, token) in rest[..count].iter().enumerate() {
-            let output = finishes && i + 1 == count;
+            let is_last = finishes && i + 1 == count;
+            let output = if is_last { wanted } else { Output::None };
             let row =
                 self.batch.push(BatchToken { token: *token, pos: r.pos + i, seqs: seqs.to_vec(), output });
-            last = output.then_some(row);
+            last = is_last.then_some(row);
         }
         let mut rows = Vec::new();
         if finishes {
@@ -131,7 +134,7 @@ impl<B: Backend> Scheduler<B> {
                 let known = &branch[..branch.len().saturating_sub(1)];
                 let row = known.iter().enumerate().map(|(i, token)| {
                     let pos = r.pos + count + i;
-                    self.batch.push(BatchToken { token: *token, pos, seqs: vec![*seq], output: true })
+                    self.batch.push(BatchToken { token: *token, pos, seqs: vec![*seq], output: wanted })
                 });
                 rows.push(row.collect());
             }

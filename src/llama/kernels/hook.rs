@@ -7,10 +7,12 @@ use ko_sentiment_kernels::available;
 use llama_cpp_sys_2 as sys;
 
 use super::attention_hook::AttentionHook;
+use super::head::Head;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::products_hook::ProductsHook;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::rowwise_hook::RowwiseHook;
+use crate::engine::backend::Batch;
 
 /// The callback's memory; it must outlive the context.
 #[derive(Default)]
@@ -30,6 +32,24 @@ impl Hook {
             #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             products: products.then(|| (ProductsHook::new(), RowwiseHook::new())),
         })
+    }
+
+    /// What the head gives of a step, where products are ours.
+    pub fn head(&self) -> Option<&Head> {
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        return self.products.as_ref().map(|(products, _)| products.head());
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        None
+    }
+
+    /// A step begins, of rows of so many logits.
+    #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(unused))]
+    pub fn begin(&mut self, batch: &Batch, vocabulary: usize) {
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        if let Some((products, _)) = &mut self.products {
+            let outputs = batch.tokens.iter().map(|token| token.output);
+            products.head_mut().begin(outputs, &batch.columns, vocabulary);
+        }
     }
 
     /// Sets the callback of a context to be made, if there is anything to do.

@@ -6,6 +6,7 @@ mod attention_hook;
 mod chain;
 pub mod choice;
 mod custom;
+pub mod head;
 pub mod hook;
 mod places;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

@@ -12,6 +12,7 @@ use ko_sentiment_kernels::products::weights::{Kind, Weights};
 use llama_cpp_sys_2 as sys;
 
 use super::custom::Custom;
+use super::head::{Head, WIDTH};
 use super::tensor::size;
 
 /// A thread takes no fewer rows at a time, since weights are unpacked for them.
@@ -38,9 +39,21 @@ impl ProductsHook {
         Box::new(Self { custom, shared })
     }
 
+    /// What the head gives of a step.
+    pub fn head(&self) -> &Head {
+        &self.shared.head
+    }
+
+    /// As [`Self::head`], to begin a step.
+    pub fn head_mut(&mut self) -> &mut Head {
+        &mut self.shared.head
+    }
+
     /// Makes a product's node ours if it fits. Called for all of a graph's nodes before any is computed.
     pub fn take(&mut self, node: &mut sys::ggml_tensor) {
-        if let Some(form) = fits(node) {
+        let form = fits(node);
+        self.shared.head.note(node, form.is_some());
+        if let Some(form) = form {
             self.custom.put(node);
             // SAFETY: a node that fits has two sources.
             let x = unsafe { &*node.src[1] };
@@ -54,6 +67,7 @@ impl ProductsHook {
 /// What the threads of a product share.
 #[derive(Default)]
 struct Shared {
+    head: Head,
     bytes: Slot<Bytes>,
     words: Slot<Words>,
     unsigned: Slot<Unsigned>,
@@ -135,12 +149,15 @@ impl Shared {
     }
 
     /// The last thread that leaves makes ready for the next product, which begins when it has left.
-    fn leave(&self, threads: usize, form: Form, of: *mut sys::ggml_tensor) {
+    fn leave(&self, threads: usize, (form, of): (Form, *mut sys::ggml_tensor), head: Option<(&Head, usize)>) {
         if self.left.fetch_add(1, Ordering::AcqRel) + 1 == threads {
             for count in [&self.given, &self.rounded, &self.tasks, &self.left] {
                 count.store(0, Ordering::Relaxed);
             }
             self.of[form as usize].store(of, Ordering::Relaxed);
+            if let Some((head, rows)) = head {
+                head.advance(rows);
+            }
         }
     }
 }
@@ -262,21 +279,26 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
     let panels = panels(weights.columns);
     let parts = (2 * threads).div_ceil(panels).clamp(1, rows.div_ceil(LEAST_PART));
     let part = rows.div_ceil(parts).next_multiple_of(ROWS);
-    let run = (panels / (16 * threads)).clamp(1, LONGEST_RUN);
+    let head = Some(&shared.head).filter(|head| head.is_asked(weights.data, weights.columns));
+    let run = if head.is_some() { WIDTH / COLUMNS } else { (panels / (16 * threads)).clamp(1, LONGEST_RUN) };
+    // SAFETY: this thread alone was given these rows and columns of the node.
+    let put = |row, column, results: &[_]| unsafe { put(node, (row, column), weights.columns, results) };
     SCRATCH.with_borrow_mut(|scratch| {
         take(&shared.tasks, panels.div_ceil(run) * parts, |task| {
             let (first_panel, first) = (task / parts * run, task % parts * part);
             let rows = first..rows.min(first + part);
-            for panel in first_panel..panels.min(first_panel + run) {
-                let task = (panel, rows.clone());
-                // SAFETY: this thread alone was given these rows and columns of the node.
-                multiply::multiply(&weights, rounded, task, scratch, |row, column, results| unsafe {
-                    put(node, (row, column), weights.columns, results);
-                });
+            let mut multiply = |to: &mut dyn FnMut(usize, usize, &[[f32; COLUMNS]])| {
+                for panel in first_panel..panels.min(first_panel + run) {
+                    multiply::multiply(&weights, rounded, (panel, rows.clone()), scratch, &mut *to);
+                }
+            };
+            match head {
+                Some(head) => head.run((task / parts, rows.clone(), weights.columns), multiply, put),
+                None => multiply(&mut |row, column, results| put(row, column, results)),
             }
         });
     });
-    shared.leave(threads, form, x);
+    shared.leave(threads, (form, x), head.map(|head| (head, rows)));
 }
 
 /// Writes rows' results into a node, from a row and column on.
