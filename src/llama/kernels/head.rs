@@ -15,7 +15,7 @@ use crate::engine::backend::Output;
 use crate::text::vocabulary::Token;
 
 /// Columns that are reduced together, whatever the number of threads, so that sums are the same to the bit.
-pub const WIDTH: usize = 128;
+pub const WIDTH: usize = 512;
 
 /// What llama.cpp calls a head's weights; the second where they are the embedding's.
 const NAMES: [&CStr; 2] = [c"output.weight", c"token_embd.weight"];
