@@ -13,16 +13,24 @@ use crate::products::{OURS, model};
 
 const COLUMNS: [i32; 4] = [0, 130, 131, 699];
 
-/// A step of two prompts that ask for nothing, scores, scores and all in turn; then one that adds a few tokens to each.
-fn steps(columns: &[i32]) -> [Batch; 2] {
-    [([0, 0], [41, 18]), ([41, 18], [4, 3])].map(|(first, lengths)| {
+/// Steps of two prompts that ask for nothing, scores, columns and all in turn, of columns first, and of columns alone; each
+/// adds tokens to both.
+fn steps(columns: &[i32]) -> [Batch; 3] {
+    use Output::{Columns, None, Row, Scores};
+    let mixed = vec![None, Scores, Columns, Scores, Row];
+    let steps = [
+        ([0, 0], [41, 18], mixed.clone()),
+        ([41, 18], [15, 3], [vec![Columns; 13], mixed].concat()),
+        ([56, 21], [4, 3], vec![Columns]),
+    ];
+    steps.map(|(first, lengths, wanted)| {
         let mut batch = Batch::default();
         for (seq, (first, length)) in (0..).zip(first.into_iter().zip(lengths)) {
             add(&mut batch, &[seq], first, length);
         }
-        let wanted = [Output::None, Output::Scores, Output::Scores, Output::Row].into_iter().cycle();
+        let wanted = wanted.into_iter().cycle();
         batch.tokens.iter_mut().zip(wanted).for_each(|(token, output)| token.output = output);
-        batch.outputs = batch.tokens.iter().filter(|token| token.output != Output::None).count();
+        batch.outputs = batch.tokens.iter().filter(|token| token.output != None).count();
         batch.columns.extend(columns);
         batch
     })
@@ -35,8 +43,8 @@ fn results(model: &Arc<Model>, options: ContextOptions, whole: bool) -> Vec<f64>
     for mut batch in steps(&COLUMNS) {
         let asked: Vec<Output> = batch.tokens.iter().map(|token| token.output).collect();
         if whole {
-            let scores = batch.tokens.iter_mut().filter(|token| token.output == Output::Scores);
-            scores.for_each(|token| token.output = Output::Row);
+            let less = batch.tokens.iter_mut().filter(|token| token.output != Output::None);
+            less.for_each(|token| token.output = Output::Row);
         }
         context.decode(&batch).unwrap();
         for (row, asked) in asked.into_iter().enumerate() {
@@ -44,10 +52,12 @@ fn results(model: &Arc<Model>, options: ContextOptions, whole: bool) -> Vec<f64>
             match asked {
                 Output::None => assert!(!is_whole && context.log_sums(&[row])[0].is_nan()),
                 Output::Row => results.extend(context.logits(row).unwrap().iter().map(|x| f64::from(*x))),
-                Output::Scores => {
+                Output::Scores | Output::Columns => {
                     assert_eq!(is_whole, whole || product_types().is_empty(), "row {row}");
                     results.extend(COLUMNS.map(|token| f64::from(context.logit(row, token).unwrap())));
-                    results.extend(context.log_sums(&[row]));
+                    let sum = context.log_sums(&[row])[0];
+                    results.extend(Some(sum).filter(|_| asked == Output::Scores));
+                    assert_eq!(sum.is_nan(), asked == Output::Columns && !is_whole);
                     assert!(is_whole || context.logit(row, 1).is_none(), "a column that was not asked for");
                 }
             }
@@ -96,7 +106,7 @@ fn threads_change_no_bit_of_a_score() {
 #[test]
 fn a_step_after_one_with_scores_has_whole_rows_again() {
     let model = model("gemma3", FileType::Q6K);
-    let [first, mut second] = steps(&COLUMNS);
+    let [first, mut second, _] = steps(&COLUMNS);
     let mut context = LlamaContext::new(model, OURS).unwrap();
     context.decode(&first).unwrap();
     second.tokens.iter_mut().for_each(|token| token.output = Output::Row);

@@ -61,6 +61,18 @@ pub struct Cap {
     pub after: Option<f32>,
 }
 
+/// Products as they are.
+pub const PLAIN: Cap = Cap { before: 1.0, after: None };
+
+impl Cap {
+    /// A logit from a product.
+    #[inline(always)]
+    pub fn of(self, x: f32) -> f32 {
+        let x = self.before * x;
+        self.after.map_or(x, |after| after * tanh(x))
+    }
+}
+
 by_level! {
     /// Caps a head's products, and reduces them; a piece is short enough that a sum of 32-bit floats loses nothing.
     pub fn reduce(logits: &mut [f32], cap: Cap, part: &mut Part) = reduced, reduced
@@ -68,10 +80,8 @@ by_level! {
 
 #[inline(always)]
 fn reduced(logits: &mut [f32], cap: Cap, part: &mut Part) {
-    match cap.after {
-        Some(after) => logits.iter_mut().for_each(|x| *x = after * tanh(cap.before * *x)),
-        None if cap.before != 1.0 => logits.iter_mut().for_each(|x| *x *= cap.before),
-        None => {}
+    if cap != PLAIN {
+        logits.iter_mut().for_each(|x| *x = cap.of(*x));
     }
     let max = max(logits);
     let base = if max.is_finite() { max } else { 0.0 };

@@ -18,6 +18,8 @@ pub enum Output {
     Row,
     /// Their log-sum-exp, and those of [`Batch::columns`]: [`Backend::log_sums`] and [`Backend::logit`].
     Scores,
+    /// Those of [`Batch::columns`] alone: [`Backend::logit`].
+    Columns,
 }
 
 /// One token to compute.
@@ -41,7 +43,7 @@ pub struct Batch {
     pub tokens: Vec<BatchToken>,
     /// How many of them want logits.
     pub outputs: usize,
-    /// Tokens whose logits are wanted of the rows that give [`Output::Scores`].
+    /// Tokens whose logits are wanted of the rows that give [`Output::Scores`] or [`Output::Columns`].
     pub columns: BTreeSet<Token>,
 }
 
@@ -51,6 +53,13 @@ impl Batch {
         self.outputs += usize::from(token.output != Output::None);
         self.tokens.push(token);
         self.tokens.len() - 1
+    }
+
+    /// What is wanted of a row from which one of these tokens is chosen, or any.
+    pub fn choice(&mut self, choices: Option<Vec<Token>>) -> Output {
+        let Some(choices) = choices else { return Output::Row };
+        self.columns.extend(choices);
+        Output::Columns
     }
 
     /// Number of tokens.
@@ -104,7 +113,7 @@ pub trait Backend {
     /// `None` if they are not there: not all were asked for.
     fn logits(&self, row: usize) -> Option<&[f32]>;
 
-    /// ln Σ exp(logit) of each of these rows of the last batch, in nats; not finite for one that asked for no logits, or
+    /// ln Σ exp(logit) of each of these rows of the last batch, in nats; not finite for one that did not ask for it, or
     /// whose logits are not finite.
     fn log_sums(&self, rows: &[usize]) -> Vec<f64>;
 

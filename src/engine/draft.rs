@@ -105,9 +105,17 @@ impl Drafter {
             }
             text.tokens.push(token);
         }
-        let draft = text.tokens.split_off(written);
-        self.credit -= draft.len() * ROW;
-        draft
+        text.tokens.split_off(written)
+    }
+
+    /// Whether anything is drafted.
+    pub fn is_on(&self) -> bool {
+        self.longest > 0
+    }
+
+    /// So many drafted tokens are computed.
+    pub fn computed(&mut self, tokens: usize) {
+        self.credit = self.credit.saturating_sub(tokens * ROW);
     }
 
     /// So many drafted tokens were right.

@@ -110,7 +110,7 @@ fn guided_texts_are_drafted_too() {
     for _ in 0..8 {
         let (told, chosen) = std::sync::mpsc::channel();
         let mut spec = write(score(&[], &[20, 21], &labels()), vec![30], 30);
-        spec.generation.as_mut().unwrap().guide = Some(Box::new(EveryOther(0, told)));
+        spec.generation.as_mut().unwrap().guide = Some(Box::new(EveryOther(0, Some(told))));
         let mut receiver = bench.push(spec);
         bench.run();
         texts.push(text_of(&events(&mut receiver)));
@@ -119,6 +119,48 @@ fn guided_texts_are_drafted_too() {
     assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
     assert!(bench.scheduler.counts().accepted as usize > texts[0].len());
     bench.check_nothing_leaks();
+}
+
+/// Says a text by heart and ends it, after a choice of two.
+struct ByHeart(Vec<Token>);
+
+impl Guide for ByHeart {
+    fn choices(&self) -> Option<Vec<Token>> {
+        Some(if self.0.len() == 9 { vec![41, 42] } else { vec![self.0.last().copied().unwrap_or(END)] })
+    }
+
+    fn chose(&mut self, _: Token) {
+        self.0.pop();
+    }
+
+    fn fork(&self) -> Box<dyn Guide> {
+        Box::new(Self(self.0.clone()))
+    }
+}
+
+#[test]
+fn what_is_bound_to_follow_takes_one_step() {
+    let written = |config: SchedulerConfig, max_tokens| {
+        let mut bench = Bench::new(LIMITS, config, Duration::from_millis(1), Vec::new());
+        let mut spec = write(score(&[], &[20, 21], &labels()), vec![30], max_tokens);
+        spec.generation.as_mut().unwrap().guide = Some(Box::new(ByHeart((31..40).collect())));
+        let mut receiver = bench.push(spec);
+        bench.run();
+        bench.check_nothing_leaks();
+        let got = events(&mut receiver);
+        let Some(Event::Done(finish, _)) = got.last() else { panic!("{got:?}") };
+        (text_of(&got), *finish, bench.steps.lock().unwrap().len())
+    };
+    let (text, finish, steps) = written(CONFIG, 20);
+    assert!([41, 42].contains(&text[0]));
+    assert_eq!((&text[1..], finish), (&[38, 37, 36, 35, 34, 33, 32, 31][..], Finish::Stop));
+    // The comment, what the text begins with, and all that is bound to follow its first token.
+    assert_eq!(steps, 3);
+    let (cut, finish, _) = written(CONFIG, 5);
+    assert_eq!((&cut[..], finish), (&text[..5], Finish::Length));
+    let (slow, _, steps) = written(SchedulerConfig { longest_draft: 0, ..CONFIG }, 20);
+    assert_eq!(slow, text);
+    assert_eq!(steps, 2 + 8);
 }
 
 #[test]

@@ -104,8 +104,11 @@ impl Backend for FakeBackend {
     }
 
     fn log_sums(&self, rows: &[usize]) -> Vec<f64> {
-        let row = |row| self.rows.get(row).map_or(f64::NAN, |(_, row)| log_sum_exp(row));
-        rows.iter().map(row).collect()
+        let sum = |row| match self.rows.get(row) {
+            Some((Output::Scores | Output::Row, row)) => log_sum_exp(row),
+            _ => f64::NAN,
+        };
+        rows.iter().map(sum).collect()
     }
 
     fn logit(&self, row: usize, token: Token) -> Option<f32> {

@@ -47,6 +47,9 @@ pub trait Guide: Send {
 
     /// This token was chosen.
     fn chose(&mut self, token: Token);
+
+    /// A guide that stands where this one does, to look ahead with: what it is told, this one is not.
+    fn fork(&self) -> Box<dyn Guide>;
 }
 
 /// Text to write.

@@ -71,12 +71,9 @@ impl Sampler {
         None
     }
 
-    /// The next token, one of `choices`; `None` if their logits are not numbers.
-    pub fn sample_among(&mut self, row: &[f32], choices: &[Token]) -> Option<Token> {
-        let logit = |token: &Token| usize::try_from(*token).ok().and_then(|i| row.get(i).copied());
-        let logits: Vec<f32> =
-            choices.iter().map(|token| logit(token).unwrap_or(f32::NEG_INFINITY)).collect();
-        let index = self.sample(&logits)?;
+    /// The next token, one of `choices` with these `logits`; `None` if these are not numbers.
+    pub fn sample_among(&mut self, logits: &[f32], choices: &[Token]) -> Option<Token> {
+        let index = self.sample(logits)?;
         choices.get(usize::try_from(index).ok()?).copied()
     }
 

@@ -47,6 +47,16 @@ impl Running {
         }
     }
 
+    /// What a text's next token is chosen from; `None` for the whole vocabulary.
+    pub fn choices(&self) -> Option<Vec<Token>> {
+        self.job.spec.generation.as_ref()?.guide.as_ref()?.choices()
+    }
+
+    /// Whether a text ends where this token comes next.
+    pub fn ends_with(&self, token: Token) -> bool {
+        self.job.spec.generation.as_ref().is_some_and(|generation| (generation.is_end)(token))
+    }
+
     pub fn compute(&self, now: Instant) -> Duration {
         self.started.map_or(Duration::ZERO, |start| now.saturating_duration_since(start))
     }

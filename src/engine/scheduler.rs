@@ -10,6 +10,7 @@
 //! - a job admitted has all the cells it may ever need, so no step runs out of room;
 //! - a failed step ends the jobs in it and no others.
 
+mod ahead;
 mod compose;
 mod write;
 

@@ -194,7 +194,7 @@ impl LlamaContext {
     /// Where the head has reduced a row of the last batch to its scores: the head, and which of its outputs that is.
     fn reduced(&self, row: usize) -> Option<(&Head, usize)> {
         let (asked, output) = *self.outputs.get(row)?;
-        (asked == Output::Scores).then_some(())?;
+        matches!(asked, Output::Scores | Output::Columns).then_some(())?;
         self.hook.head().filter(|head| head.has(output)).map(|head| (head, output))
     }
 

@@ -8,6 +8,7 @@ use crate::text::vocabulary::{Token, Vocabulary};
 const LINK: &str = "(이)";
 
 /// An ending that is being written: those that it may become, and its tokens so far.
+#[derive(Clone)]
 pub struct Ending {
     ways: Vec<Vec<Token>>,
     written: usize,

@@ -26,14 +26,16 @@ const MOST: usize = 200;
 type Step = (Token, bool);
 
 /// Keeps the quotations of one text to the words of one comment.
+#[derive(Clone)]
 pub struct VerbatimQuotes {
     vocabulary: Arc<dyn Vocabulary>,
     mark: QuotationMark,
-    passages: Vec<Vec<Step>>,
+    passages: Arc<[Vec<Step>]>,
     state: State,
 }
 
 /// Where the text stands.
+#[derive(Clone)]
 enum State {
     /// Outside of quotation marks.
     Outside,
@@ -44,6 +46,7 @@ enum State {
 }
 
 /// A quotation that is being written: the passages that it may become, and its tokens so far.
+#[derive(Clone)]
 struct Open {
     passages: Vec<usize>,
     written: usize,
@@ -60,7 +63,7 @@ impl VerbatimQuotes {
     ) -> Option<Self> {
         let left_open = begun.matches(&mark.text).count() % 2 == 1;
         let state = if left_open { State::Other } else { State::Outside };
-        let passages: Vec<_> = passages(comment, &mark.text)
+        let passages: Arc<[_]> = passages(comment, &mark.text)
             .into_iter()
             .filter_map(|passage| steps(vocabulary.as_ref(), comment, passage))
             .collect();
@@ -114,6 +117,10 @@ impl Guide for VerbatimQuotes {
         if open.passages.is_empty() {
             self.state = State::Outside;
         }
+    }
+
+    fn fork(&self) -> Box<dyn Guide> {
+        Box::new(self.clone())
     }
 }
 

@@ -23,6 +23,7 @@ const WORD: usize = 2;
 const SENTENCE_END: usize = 4;
 
 /// Keeps one text to the rules.
+#[derive(Clone)]
 pub struct ReasonGuide {
     vocabulary: Arc<dyn Vocabulary>,
     profile: Arc<Profile>,
@@ -42,6 +43,7 @@ pub struct ReasonGuide {
 }
 
 /// Where sentences end, and whether another one would fit.
+#[derive(Clone)]
 struct Sentences {
     end: Token,
     left: usize,
@@ -161,6 +163,10 @@ impl Guide for ReasonGuide {
         let labels = Sentiment::ALL.into_iter().map(|s| self.profile.labels.get(s).len());
         let kept = labels.fold(SENTENCE_END, usize::max);
         self.tail.drain(..self.tail.len().saturating_sub(kept));
+    }
+
+    fn fork(&self) -> Box<dyn Guide> {
+        Box::new(self.clone())
     }
 }
 

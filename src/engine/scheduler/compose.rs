@@ -1,5 +1,6 @@
 //! What goes into the next step.
 
+use super::ahead::ahead;
 use super::{INTERACTIVE_MEMORY, MIN_READ, Scheduler, Work, is_bulk};
 use crate::engine::backend::{Backend, BatchToken, Output, SeqId};
 use crate::engine::prefix::NodeId;
@@ -38,17 +39,13 @@ impl<B: Backend> Scheduler<B> {
         let mut room = limits.outputs.min(limits.batch).saturating_sub(texts + for_prompts);
         for (slot, r) in self.running.iter_mut().enumerate() {
             let Stage::Writing { next } = r.stage else { continue };
-            let share = room.div_ceil(texts);
-            let draft = r.job.spec.generation.as_ref().map_or_else(Vec::new, |generation| {
-                // One token comes without a draft.
-                let left = generation.max_tokens.saturating_sub(r.stats.generated_tokens + 1);
-                self.drafter.draft(&mut r.text, left.min(share), |token| (generation.is_end)(token))
-            });
-            (texts, room) = (texts - 1, room - draft.len());
+            let ahead = ahead(&mut self.drafter, r, next, room.div_ceil(texts));
+            (texts, room) = (texts - 1, room - (ahead.len() - 1));
             let first = self.batch.len();
-            for (i, token) in std::iter::once(next).chain(draft).enumerate() {
-                let seqs = vec![r.seqs[0]];
-                self.batch.push(BatchToken { token, pos: r.pos + i, seqs, output: Output::Row });
+            for (i, (token, choices)) in ahead.into_iter().enumerate() {
+                let (pos, seqs) = (r.pos + i, vec![r.seqs[0]]);
+                let output = self.batch.choice(choices);
+                self.batch.push(BatchToken { token, pos, seqs, output });
             }
             self.work.push(Work::Write { slot, rows: first..self.batch.len() });
         }
@@ -115,7 +112,10 @@ impl<B: Backend> Scheduler<B> {
         if count == 0 {
             return;
         }
-        let wanted = if branches.is_empty() { Output::Row } else { Output::Scores };
+        let wanted = match branches {
+            [] => self.batch.choice(r.choices()),
+            _ => Output::Scores,
+        };
         self.batch.columns.extend(branches.iter().flatten());
         let seqs: &[SeqId] = if branch_cells > 0 { &r.seqs } else { &r.seqs[..1] };
         let mut last = None;

@@ -1,5 +1,6 @@
-//! The head's rows of which only scores are wanted: their log-sum-exp and a few columns are found while the products lie in
-//! the cache, so that rows of 262,144 logits are neither written nor read.
+//! The head's rows of which not all is wanted. Where that is the log-sum-exp and a few columns, they are found while the
+//! products lie in the cache, so that rows of 262,144 logits are neither written nor read; where it is a few columns alone,
+//! as in a reason whose guide leaves few choices, no others are multiplied.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -8,7 +9,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use ko_sentiment_kernels::Level;
-use ko_sentiment_kernels::reductions::{Cap, Part, join, reduce};
+use ko_sentiment_kernels::reductions::{Cap, PLAIN, Part, join, reduce};
 use llama_cpp_sys_2 as sys;
 
 use crate::engine::backend::Output;
@@ -20,10 +21,7 @@ pub const WIDTH: usize = 512;
 /// What llama.cpp calls a head's weights; the second where they are the embedding's.
 const NAMES: [&CStr; 2] = [c"output.weight", c"token_embd.weight"];
 
-/// As products are where nothing follows them.
-const PLAIN: Cap = Cap { before: 1.0, after: None };
-
-/// Logits of one step's rows, in the order of its outputs.
+/// What is wanted of one step's rows, in the order of its outputs.
 #[derive(Default)]
 pub struct Head {
     /// Where the head's weights lie; null as long as no graph had them.
@@ -67,23 +65,48 @@ impl Head {
         self.columns.extend(columns.iter().filter_map(|token| usize::try_from(*token).ok()));
         self.runs = width.div_ceil(WIDTH);
         *self.next.get_mut() = 0;
-        let scores = self.outputs.contains(&Output::Scores);
-        let count = if scores { self.outputs.len() } else { 0 };
-        self.parts.resize_with(count * self.runs, AtomicU64::default);
-        self.logits.resize_with(count * self.columns.len(), AtomicU32::default);
+        let count = |wanted: bool| if wanted { self.outputs.len() } else { 0 };
+        let scores = count(self.outputs.contains(&Output::Scores));
+        let reduced = count(self.outputs.iter().any(|output| *output != Output::Row));
+        self.parts.resize_with(scores * self.runs, AtomicU64::default);
+        self.logits.resize_with(reduced * self.columns.len(), AtomicU32::default);
     }
 
-    /// Whether a product with these weights gives scores in this step.
+    /// Whether a product with these weights is asked for less than whole rows in this step.
     pub fn is_asked(&self, weights: &[u8], columns: usize) -> bool {
         self.cap.is_some()
             && weights.as_ptr().addr() == self.weights
-            && !self.parts.is_empty()
+            && !self.logits.is_empty()
             && columns.div_ceil(WIDTH) == self.runs
     }
 
-    /// Whether only scores are wanted of a row of the graph at hand.
-    fn gives_scores(&self, row: usize) -> bool {
-        self.outputs.get(self.next.load(Ordering::Relaxed) + row) == Some(&Output::Scores)
+    /// What is wanted of a row of the graph at hand.
+    fn wanted(&self, row: usize) -> Output {
+        self.outputs.get(self.next.load(Ordering::Relaxed) + row).copied().unwrap_or(Output::Row)
+    }
+
+    /// The rows of the graph at hand of which every column must be multiplied, and others between them: from and to a
+    /// multiple of `group`.
+    pub fn whole(&self, rows: usize, group: usize) -> Range<usize> {
+        let is_whole = |row: &usize| self.wanted(*row) != Output::Columns;
+        let Some(first) = (0..rows).find(is_whole) else { return 0..0 };
+        let last = (first..rows).rfind(is_whole).unwrap_or(first);
+        first / group * group..(last + 1).next_multiple_of(group).min(rows)
+    }
+
+    /// Panels of so many columns that hold wanted ones.
+    pub fn panels(&self, width: usize) -> Vec<usize> {
+        let mut panels: Vec<usize> = self.columns.iter().map(|column| column / width).collect();
+        panels.dedup();
+        panels
+    }
+
+    /// Keeps what is wanted of some rows' products, of which only columns are wanted.
+    pub fn pick<const COLUMNS: usize>(&self, row: usize, column: usize, results: &[[f32; COLUMNS]]) {
+        for (row, results) in (row..).zip(results).filter(|(row, _)| self.wanted(*row) == Output::Columns) {
+            let cap = self.cap.unwrap_or(PLAIN);
+            self.keep_columns(row, column, |place| results.get(place).map(|product| cap.of(*product)));
+        }
     }
 
     /// Computes a run of [`WIDTH`] columns for some rows: `multiply` gives products, from a row and column on; those that are
@@ -101,7 +124,7 @@ impl Head {
             pieces.resize(rows.len(), [0.0; WIDTH]);
             multiply(&mut |row, column, results| {
                 for (row, results) in (row..).zip(results) {
-                    if self.gives_scores(row) {
+                    if self.wanted(row) != Output::Row {
                         let start = column - first_column;
                         pieces[row - rows.start][start..start + COLUMNS].copy_from_slice(results);
                     } else {
@@ -110,7 +133,7 @@ impl Head {
                 }
             });
             for (row, piece) in rows.zip(pieces) {
-                if self.gives_scores(row) {
+                if self.wanted(row) != Output::Row {
                     self.keep(row, run, &mut piece[..width]);
                 }
             }
@@ -123,13 +146,20 @@ impl Head {
         reduce(Level::best(), piece, self.cap.unwrap_or(PLAIN), &mut part);
         let output = self.next.load(Ordering::Relaxed) + row;
         let bits = u64::from(part.max.to_bits()) << 32 | u64::from(part.sum.to_bits());
-        self.parts[output * self.runs + run].store(bits, Ordering::Relaxed);
-        let first = run * WIDTH;
+        if let Some(to) = self.parts.get(output * self.runs + run) {
+            to.store(bits, Ordering::Relaxed);
+        }
+        self.keep_columns(row, run * WIDTH, |place| piece.get(place).copied());
+    }
+
+    /// Keeps the wanted columns of those from `first` on, whose logits `logit` has by their place.
+    fn keep_columns(&self, row: usize, first: usize, logit: impl Fn(usize) -> Option<f32>) {
+        let output = self.next.load(Ordering::Relaxed) + row;
         let to = &self.logits[output * self.columns.len()..][..self.columns.len()];
-        for (column, to) in self.columns.iter().zip(to) {
-            if let Some(logit) = column.checked_sub(first).and_then(|place| piece.get(place)) {
-                to.store(logit.to_bits(), Ordering::Relaxed);
-            }
+        let start = self.columns.partition_point(|column| *column < first);
+        for (column, to) in self.columns.iter().zip(to).skip(start) {
+            let Some(logit) = logit(column - first) else { break };
+            to.store(logit.to_bits(), Ordering::Relaxed);
         }
     }
 
@@ -138,15 +168,17 @@ impl Head {
         self.next.fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// Whether an output's scores are here.
+    /// Whether an output was reduced to what is wanted of it.
     pub fn has(&self, output: usize) -> bool {
-        !self.parts.is_empty()
-            && output < self.next.load(Ordering::Relaxed)
-            && self.outputs.get(output) == Some(&Output::Scores)
+        output < self.next.load(Ordering::Relaxed)
+            && self.outputs.get(output).is_some_and(|wanted| *wanted != Output::Row)
     }
 
-    /// ln Σ exp(logit) of an output that it [has](Self::has), in nats.
+    /// ln Σ exp(logit) of an output that it [has](Self::has), in nats; NaN if only columns were wanted.
     pub fn log_sum(&self, output: usize) -> f64 {
+        if self.outputs.get(output) != Some(&Output::Scores) {
+            return f64::NAN;
+        }
         let parts = &self.parts[output * self.runs..][..self.runs];
         join(parts.iter().map(|bits| {
             let bits = bits.load(Ordering::Relaxed);

@@ -2,6 +2,7 @@
 
 use std::cell::{RefCell, UnsafeCell};
 use std::ffi::c_void;
+use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use ko_sentiment_kernels::products::activations::{self, Activations, Form, Rounded, blocks};
@@ -277,21 +278,35 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
     };
     let rows = activations.rows;
     let panels = panels(weights.columns);
-    let parts = (2 * threads).div_ceil(panels).clamp(1, rows.div_ceil(LEAST_PART));
-    let part = rows.div_ceil(parts).next_multiple_of(ROWS);
     let head = Some(&shared.head).filter(|head| head.is_asked(weights.data, weights.columns));
+    // Of the rows before and after `whole`, few columns are wanted.
+    let whole = head.map_or(0..rows, |head| head.whole(rows, ROWS));
+    let few = head.filter(|_| whole.len() < rows).map_or_else(Vec::new, |head| head.panels(COLUMNS));
+    let parts = (2 * threads).div_ceil(panels).clamp(1, whole.len().div_ceil(LEAST_PART).max(1));
+    let part = whole.len().div_ceil(parts).next_multiple_of(ROWS);
     let run = if head.is_some() { WIDTH / COLUMNS } else { (panels / (16 * threads)).clamp(1, LONGEST_RUN) };
     // SAFETY: this thread alone was given these rows and columns of the node.
     let put = |row, column, results: &[_]| unsafe { put(node, (row, column), weights.columns, results) };
     SCRATCH.with_borrow_mut(|scratch| {
-        take(&shared.tasks, panels.div_ceil(run) * parts, |task| {
-            let (first_panel, first) = (task / parts * run, task % parts * part);
-            let rows = first..rows.min(first + part);
-            let mut multiply = |to: &mut dyn FnMut(usize, usize, &[[f32; COLUMNS]])| {
-                for panel in first_panel..panels.min(first_panel + run) {
+        let runs = if whole.is_empty() { 0 } else { panels.div_ceil(run) };
+        take(&shared.tasks, runs * parts + few.len(), |task| {
+            let mut multiply = |panels: Range<usize>, rows: Range<usize>, to: Put| {
+                for panel in panels {
                     multiply::multiply(&weights, rounded, (panel, rows.clone()), scratch, &mut *to);
                 }
             };
+            if let (Some(panel), Some(head)) = (task.checked_sub(runs * parts).map(|task| few[task]), head) {
+                for rows in [0..whole.start, whole.end..rows].into_iter().filter(|rows| !rows.is_empty()) {
+                    multiply(panel..panel + 1, rows, &mut |row, column, results| {
+                        head.pick(row, column, results)
+                    });
+                }
+                return;
+            }
+            let (first_panel, first) = (task / parts * run, whole.start + task % parts * part);
+            let (rows, panels) =
+                (first..whole.end.min(first + part), first_panel..panels.min(first_panel + run));
+            let mut multiply = |to: Put| multiply(panels.clone(), rows.clone(), to);
             match head {
                 Some(head) => head.run((task / parts, rows.clone(), weights.columns), multiply, put),
                 None => multiply(&mut |row, column, results| put(row, column, results)),
@@ -300,6 +315,9 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
     });
     shared.leave(threads, (form, x), head.map(|head| (head, rows)));
 }
+
+/// Takes some rows' results, from a row and column on.
+type Put<'a> = &'a mut dyn FnMut(usize, usize, &[[f32; COLUMNS]]);
 
 /// Writes rows' results into a node, from a row and column on.
 ///
