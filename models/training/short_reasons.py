@@ -7,6 +7,8 @@ can learn is where to point and which verb fits. So of `칭찬 속에 묻힌 윙
 
 import re
 
+from prompt_profile import SENTIMENTS
+
 SHORTEST, LONGEST = 5, 16  # characters of a quotation
 
 # Verbs that can follow a quotation; those of the first set tell or ask, the others feel or judge.
@@ -90,17 +92,20 @@ COARSE = (
 MERGED = tuple({word: verb for verb, words in label.items() for word in words.split()} for label in COARSE)
 
 
-def short_reason(comment: str, reason: str, label: int) -> str:
-    """The short form of a written reason, or nothing if its verb or its words aren't told apart. `label` indexes SENTIMENTS."""
+def short_reason(comment: str, reason: str, label: int, answer: dict | None = None) -> str:
+    """The short form of a written reason, or nothing if its verb or its words aren't told apart. `label` indexes SENTIMENTS.
+    `answer` is the profile's: where it has endings, only these are taught."""
     short = re.fullmatch(r"'([^']{1,20})'\S{1,4} ([^'.]{2,30})\.", reason)
     if short and short[1] in comment:
         verb = verb_of(reason)
         if not verb:  # one word of another kind is taught; what tells more than the comment is not
-            return reason if len(short[2].split()) == 1 else ""
-        return composed(short[1], merged(comment, verb, label))
+            verb = short[2] if len(short[2].split()) == 1 else ""
+            if "endings" not in (answer or {}) or not verb:
+                return reason if verb else ""
+        return composed(short[1], backed(comment, merged(comment, verb, label), label, answer or {}))
     verb = verb_of(reason)
     quoted = words_of(comment, reason, verb) if verb else ""
-    return composed(quoted, merged(comment, verb, label)) if quoted else ""
+    return composed(quoted, backed(comment, merged(comment, verb, label), label, answer or {})) if quoted else ""
 
 
 def merged(comment: str, verb: str, label: int) -> str:
@@ -110,6 +115,17 @@ def merged(comment: str, verb: str, label: int) -> str:
     if laughs and found in ("장난스럽게 즐깁니다", "즐거워합니다"):
         return "웃으며 즐거워합니다"
     return "비웃습니다" if laughs and found == "비꼽니다" else found
+
+
+def backed(comment: str, verb: str, label: int, answer: dict) -> str:
+    """The verb, if the label's endings have it and the comment has what it needs; or else the label's first ending."""
+    if "endings" not in answer:
+        return verb
+    sentiment, needs = SENTIMENTS[label], answer.get("needs", {})
+    first, *others = (ending.split(" ", 1)[1].rstrip(".") for ending in answer["endings"][sentiment])
+    cues = (ending.split(" ", 1)[1].rstrip(".") for ending in answer.get("cues", {}).get(sentiment, {}).values())
+    lacks = any(word in verb and not any(mark in comment for mark in marks) for word, marks in needs.items())
+    return verb if verb in {*others, *cues} and not lacks else first
 
 
 def verb_of(reason: str) -> str:

@@ -519,3 +519,25 @@ if __name__ == "__main__":
 )
 def test_a_reason_is_cut_to_its_quotation_and_verb(comment, reason, label, short):
     assert short_reason(comment, reason, label) == short
+
+
+@pytest.mark.parametrize(
+    "comment, reason, label, short",
+    [
+        ("와 대박이다", "'와 대박'이라며 감탄합니다.", 0, "'와 대박'이라며 감탄합니다."),
+        ("이게 되네", "'이게 되네'라며 감탄합니다.", 0, "'이게 되네'라며 호응합니다."),
+        ("또 졌네 이 팀", "진 팀을 짓궂은 말로 놀립니다.", 0, "'또 졌네 이 팀'이라며 호응합니다."),
+        ("고마워요", "'고마워요'라며 고마움을 전합니다.", 0, "'고마워요'라며 고마움을 전합니다."),
+        ("하나만 더요", "'하나만 더요'라며 두 손을 모읍니다.", 0, ""),
+        ("2매장 14:50", "두 번째 매장이 나오는 시각을 적었습니다.", 1, "'14:50'이라고 적습니다."),
+    ],
+)
+def test_only_a_profiles_endings_are_taught(comment, reason, label, short):
+    endings = {
+        "positive": ["(이)라며 호응합니다.", "(이)라며 감탄합니다."],
+        "neutral": ["(이)라고 적습니다."],
+        "negative": ["(이)라고 비판합니다."],
+    }
+    cues = {"positive": {"고마": "(이)라며 고마움을 전합니다."}}
+    answer = {"endings": endings, "cues": cues, "needs": {"감탄": ["대박", "!"]}}
+    assert short_reason(comment, reason, label, answer) == short

@@ -97,7 +97,7 @@ class PackedComments(Dataset):
             if chance.random() >= self.args.reason_share:
                 return ""
             if self.args.short_reasons:
-                return short_reason(comment.text, comment.rationale, comment.label)
+                return short_reason(comment.text, comment.rationale, comment.label, self.encoder.profile.answer)
             return "" if exposure.leans_on_video(comment, shown) else comment.rationale
         share = self.args.composed_share
         if comment.label == 1 and self.args.neutral_reason_share is not None:
