@@ -11,17 +11,19 @@ use ko_sentiment::llama::{ContextOptions, LlamaContext, Model, product_types};
 use crate::attention::add;
 use crate::products::{OURS, model};
 
-const COLUMNS: [i32; 4] = [0, 130, 131, 699];
+const COLUMNS: [i32; 4] = [0, 130, 131, 767];
 
-/// Steps of two prompts that ask for nothing, scores, columns and all in turn, of columns first, and of columns alone; each
-/// adds tokens to both.
-fn steps(columns: &[i32]) -> [Batch; 3] {
+/// Steps of two prompts that ask for nothing, scores, columns and all in turn, of columns before and after others, of columns
+/// alone, and of a single output in the first part of a step that is cut in two. Each adds tokens to both.
+fn steps(columns: &[i32]) -> [Batch; 5] {
     use Output::{Columns, None, Row, Scores};
     let mixed = vec![None, Scores, Columns, Scores, Row];
     let steps = [
         ([0, 0], [41, 18], mixed.clone()),
-        ([41, 18], [15, 3], [vec![Columns; 13], mixed].concat()),
+        ([41, 18], [15, 3], [vec![Columns; 13], mixed.clone()].concat()),
         ([56, 21], [4, 3], vec![Columns]),
+        ([60, 24], [9, 9], [vec![Scores], vec![Columns; 17]].concat()),
+        ([69, 33], [30, 8], [vec![None; 31], vec![Columns, Scores], mixed].concat()),
     ];
     steps.map(|(first, lengths, wanted)| {
         let mut batch = Batch::default();
@@ -106,14 +108,21 @@ fn threads_change_no_bit_of_a_score() {
 #[test]
 fn a_step_after_one_with_scores_has_whole_rows_again() {
     let model = model("gemma3", FileType::Q6K);
-    let [first, mut second, _] = steps(&COLUMNS);
-    let mut context = LlamaContext::new(model, OURS).unwrap();
-    context.decode(&first).unwrap();
-    second.tokens.iter_mut().for_each(|token| token.output = Output::Row);
-    second.outputs = second.len();
-    second.columns.clear();
-    context.decode(&second).unwrap();
-    for row in 0..second.len() {
-        assert!(context.logits(row).unwrap().iter().all(|logit| logit.is_finite()));
-    }
+    let rows = |whole_before: bool| {
+        let mut context = LlamaContext::new(model.clone(), OURS).unwrap();
+        let [mut first, mut second, ..] = steps(&COLUMNS);
+        let all_whole = |batch: &mut Batch| {
+            batch.tokens.iter_mut().for_each(|token| token.output = Output::Row);
+            batch.outputs = batch.len();
+            batch.columns.clear();
+        };
+        if whole_before {
+            all_whole(&mut first);
+        }
+        context.decode(&first).unwrap();
+        all_whole(&mut second);
+        context.decode(&second).unwrap();
+        (0..second.len()).flat_map(|row| context.logits(row).unwrap().to_vec()).collect::<Vec<_>>()
+    };
+    assert!(rows(false) == rows(true));
 }

@@ -73,7 +73,8 @@ pub struct ModelArgs {
     #[arg(long, value_name = "MS", default_value_t = default_step_ms(), value_parser = whole::<u64>(1..=60_000), env = "KO_SENTIMENT_STEP_TARGET_MS")]
     step_target_ms: u64,
 
-    /// Maximum tokens of reasons drafted ahead per text and step, from phrases seen before; 0 turns drafts off.
+    /// Maximum tokens of reasons guessed ahead per text and step, from phrases seen before; 0 turns drafts off, also of tokens
+    /// that are bound to follow.
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().longest_draft, value_parser = whole::<usize>(0..=64), env = "KO_SENTIMENT_DRAFT_MAX")]
     draft_max: usize,
 

@@ -114,7 +114,7 @@ pub trait Backend {
     fn logits(&self, row: usize) -> Option<&[f32]>;
 
     /// ln Σ exp(logit) of each of these rows of the last batch, in nats; not finite for one that did not ask for it, or
-    /// whose logits are not finite.
+    /// that holds NaN or positive infinity.
     fn log_sums(&self, rows: &[usize]) -> Vec<f64>;
 
     /// One logit of a row of the last batch; `None` if it was not asked for.

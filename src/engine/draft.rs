@@ -233,6 +233,7 @@ mod tests {
         while at < tokens.len() {
             let draft = drafter.draft(&mut text, tokens.len() - at - 1, |token| token == END);
             assert!(!draft.contains(&END));
+            drafter.computed(draft.len());
             let right = draft.iter().zip(&tokens[at..]).take_while(|(a, b)| a == b).count();
             drafter.held(right);
             tokens[at..=at + right].iter().for_each(|token| drafter.chose(&mut text, *token));

@@ -61,7 +61,7 @@ pub struct SchedulerConfig {
     pub step_target: Duration,
     /// Tokens of a step, exactly and always, where results must not depend on measured time.
     pub fixed_step: Option<usize>,
-    /// Tokens drafted for a text and step at most.
+    /// Tokens guessed for a text and step at most; 0 for no drafts at all.
     pub longest_draft: usize,
 }
 

@@ -46,7 +46,8 @@ pub struct EngineConfig {
     pub max_request_tokens: usize,
     /// Maximum generated tokens buffered for a slow client.
     pub stream_buffer: usize,
-    /// Maximum tokens drafted for a text and step; 0 for no drafts. Reproducible jobs have none.
+    /// Maximum tokens guessed for a text and step; 0 for no drafts, also of tokens that are bound to follow. Reproducible jobs
+    /// have none.
     pub longest_draft: usize,
 }
 

@@ -191,7 +191,7 @@ impl LlamaContext {
         unsafe { sys::llama_get_memory(self.ptr.as_ptr()) }
     }
 
-    /// Where the head has reduced a row of the last batch to its scores: the head, and which of its outputs that is.
+    /// Where the head has reduced a row of the last batch to what is wanted of it: the head, and which of its outputs that is.
     fn reduced(&self, row: usize) -> Option<(&Head, usize)> {
         let (asked, output) = *self.outputs.get(row)?;
         matches!(asked, Output::Scores | Output::Columns).then_some(())?;

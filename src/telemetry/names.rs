@@ -76,7 +76,7 @@ families! {
     BATCH_FILL = Histogram "ko_sentiment_batch_fill_ratio" "ratio" [] "Tokens of a step as a share of --batch-size";
     PREFILLED = Counter "ko_sentiment_tokens_prefilled_total" "" [] "Tokens of prompts and labels computed";
     DECODED = Counter "ko_sentiment_tokens_decoded_total" "" [] "Tokens of generated text computed";
-    DRAFTED = Counter "ko_sentiment_tokens_drafted_total" "" [] "Tokens drafted for generated text";
+    DRAFTED = Counter "ko_sentiment_tokens_drafted_total" "" [] "Tokens drafted for generated text, guessed or bound to follow";
     ACCEPTED = Counter "ko_sentiment_tokens_accepted_total" "" [] "Drafted tokens that were right";
     REUSED = Counter "ko_sentiment_tokens_reused_total" "" [] "Prompt tokens taken from the KV cache";
     CELLS = Gauge "ko_sentiment_kv_cells" "" [] "Cells of the KV cache (--ctx-size)";

@@ -11,17 +11,19 @@ pub(super) type Ahead = (Token, Option<Vec<Token>>);
 /// as long as its guide allows them.
 pub(super) fn ahead(drafter: &mut Drafter, r: &mut Running, next: Token, most: usize) -> Vec<Ahead> {
     let Some(generation) = r.job.spec.generation.as_ref() else { return vec![(next, None)] };
-    // One token comes without being computed here.
+    // The last token is not computed: nothing follows it.
     let left = generation.max_tokens.saturating_sub(r.stats.generated_tokens + 1);
     let (most, is_end) = (most.min(left), |token: Token| (generation.is_end)(token));
     let mut drafted = drafter.draft(&mut r.text, most, is_end);
     drafted.reverse();
     let mut guide = generation.guide.as_ref().map(|guide| guide.fork());
-    let (mut found, mut token, mut guesses) = (Vec::new(), next, 0);
+    let (mut found, mut token, mut is_guess, mut guesses) = (Vec::new(), next, false, 0);
     loop {
         let choices = guide.as_ref().and_then(|guide| guide.choices());
-        let bound =
-            choices.as_deref().and_then(|choices| choices.first().filter(|_| choices.len() == 1).copied());
+        let bound = match choices.as_deref() {
+            Some([only]) => Some(*only),
+            _ => None,
+        };
         // Nothing is computed after a token that only an end can follow.
         if !found.is_empty() && bound.is_some_and(is_end) {
             break;
@@ -35,6 +37,7 @@ pub(super) fn ahead(drafter: &mut Drafter, r: &mut Running, next: Token, most: u
         let following =
             if bound.is_some() { bound.filter(|_| drafter.is_on()) } else { guess.filter(allowed) };
         found.push((token, choices));
+        guesses += usize::from(is_guess);
         let Some(following) = following.filter(|following| found.len() <= most && !is_end(*following)) else {
             break;
         };
@@ -42,7 +45,7 @@ pub(super) fn ahead(drafter: &mut Drafter, r: &mut Running, next: Token, most: u
         if guess != Some(following) {
             drafted.clear();
         }
-        guesses += usize::from(bound.is_none());
+        is_guess = bound.is_none();
         if let Some(guide) = &mut guide {
             guide.chose(following);
         }

@@ -113,10 +113,13 @@ impl<B: Backend> Scheduler<B> {
             return;
         }
         let wanted = match branches {
+            _ if !finishes => Output::None,
             [] => self.batch.choice(r.choices()),
-            _ => Output::Scores,
+            _ => {
+                self.batch.columns.extend(branches.iter().flatten());
+                Output::Scores
+            }
         };
-        self.batch.columns.extend(branches.iter().flatten());
         let seqs: &[SeqId] = if branch_cells > 0 { &r.seqs } else { &r.seqs[..1] };
         let mut last = None;
         for (i, token) in rest[..count].iter().enumerate() {

@@ -43,6 +43,10 @@ impl<B: Backend> Scheduler<B> {
     /// Chooses a text's next token from a row, and says whether there was a choice of one only.
     pub(super) fn write(&mut self, slot: usize, row: usize, now: Instant) -> bool {
         let r = &mut self.running[slot];
+        if r.job.spec.generation.is_none() {
+            r.finish(Finish::Stop, now);
+            return false;
+        }
         let choices = r.choices();
         let is_bound = choices.as_ref().is_some_and(|choices| choices.len() == 1);
         match self.choose(slot, row, choices) {
@@ -68,7 +72,7 @@ impl<B: Backend> Scheduler<B> {
     /// Tells of a token, and goes on or ends.
     fn chose(&mut self, slot: usize, token: Token, now: Instant) {
         let r = &mut self.running[slot];
-        let Some(generation) = r.job.spec.generation.as_mut() else { return r.finish(Finish::Stop, now) };
+        let Some(generation) = r.job.spec.generation.as_mut() else { return };
         self.drafter.chose(&mut r.text, token);
         if (generation.is_end)(token) {
             return r.finish(Finish::Stop, now);

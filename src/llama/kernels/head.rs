@@ -4,14 +4,15 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::ffi::{CStr, c_char};
+use std::ffi::CStr;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use ko_sentiment_kernels::Level;
 use ko_sentiment_kernels::reductions::{Cap, PLAIN, Part, join, reduce};
 use llama_cpp_sys_2 as sys;
 
+use super::tensor::size;
 use crate::engine::backend::Output;
 use crate::text::vocabulary::Token;
 
@@ -21,38 +22,61 @@ pub const WIDTH: usize = 512;
 /// What llama.cpp calls a head's weights; the second where they are the embedding's.
 const NAMES: [&CStr; 2] = [c"output.weight", c"token_embd.weight"];
 
+/// Whose a node of a graph is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Nobody has taken it.
+    LlamaCpp,
+    /// A product that becomes ours.
+    Ours,
+    /// It is ours since an earlier use of the graph.
+    OursBefore,
+}
+
 /// What is wanted of one step's rows, in the order of its outputs.
 #[derive(Default)]
 pub struct Head {
-    /// Where the head's weights lie; null as long as no graph had them.
+    /// Where the head's weights lie; 0 as long as no graph had them.
     weights: usize,
-    /// The last node that is known to follow the head's product.
+    /// Where the last node that follows the head's product lies; 0 if they are all known.
     last: usize,
     /// What follows it; `None` if it is nothing that we know.
     cap: Option<Cap>,
+    /// Those that the step asks for; [`Output::Row`] where llama.cpp computes the product.
     outputs: Vec<Output>,
+    /// Those of the graph at hand: a step may be cut into several.
+    now: Range<usize>,
     columns: Vec<usize>,
-    /// The first output that is not computed yet.
-    next: AtomicUsize,
-    /// Runs of a row.
-    runs: usize,
-    /// A [`Part`]'s bits for each output and run.
+    /// Logits of a row.
+    width: usize,
+    /// A [`Part`]'s bits for each output and run of columns.
     parts: Vec<AtomicU64>,
     /// A logit's bits for each output and wanted column.
     logits: Vec<AtomicU32>,
 }
 
 impl Head {
-    /// Looks at a graph's node, before anything is computed: a head's product, or what follows it. Other than a scale and
-    /// a cap by tangent, nothing is known.
-    pub fn note(&mut self, node: &sys::ggml_tensor, is_product: bool) {
+    /// Looks at a graph's node, before anything of the graph is computed: a head's product, or what follows it. Other than a
+    /// scale and a cap by tangent, nothing is known.
+    pub fn note(&mut self, node: &sys::ggml_tensor, whose: Whose) {
         let place = std::ptr::from_ref(node).addr();
         // SAFETY: a source is null or a live tensor.
         let weights = unsafe { node.src[0].as_ref() };
-        if let Some(weights) = weights.filter(|weights| is_product && is_head(&weights.name)) {
-            (self.weights, self.last, self.cap) = (weights.data.addr(), place, Some(PLAIN));
-        } else if self.last != 0 && node.src[0].addr() == self.last {
-            self.cap = self.cap.and_then(|cap| followed(cap, node));
+        let is_product = whose != Whose::LlamaCpp || node.op == sys::GGML_OP_MUL_MAT;
+        if let Some(weights) = weights.filter(|weights| is_product && is_head(weights)) {
+            let end = self.now.end + size(node.ne[1]);
+            self.now = self.now.end.min(self.outputs.len())..end.min(self.outputs.len());
+            match whose {
+                // In a graph that is used again, what follows may be ours by now, and is known.
+                Whose::OursBefore => self.last = 0,
+                Whose::Ours => {
+                    (self.weights, self.last, self.cap) = (weights.data.addr(), place, Some(PLAIN))
+                }
+                Whose::LlamaCpp => self.outputs[self.now.clone()].fill(Output::Row),
+            }
+        } else if self.last != 0 && node.src.iter().any(|src| src.addr() == self.last) {
+            self.cap =
+                self.cap.and_then(|cap| followed(cap, node)).filter(|_| node.src[0].addr() == self.last);
             self.last = place;
         }
     }
@@ -62,31 +86,38 @@ impl Head {
         self.outputs.clear();
         self.outputs.extend(outputs.filter(|output| *output != Output::None));
         self.columns.clear();
-        self.columns.extend(columns.iter().filter_map(|token| usize::try_from(*token).ok()));
-        self.runs = width.div_ceil(WIDTH);
-        *self.next.get_mut() = 0;
+        let columns = columns.iter().filter_map(|token| usize::try_from(*token).ok());
+        self.columns.extend(columns.filter(|column| *column < width));
+        (self.width, self.now) = (width, 0..0);
         let count = |wanted: bool| if wanted { self.outputs.len() } else { 0 };
         let scores = count(self.outputs.contains(&Output::Scores));
         let reduced = count(self.outputs.iter().any(|output| *output != Output::Row));
-        self.parts.resize_with(scores * self.runs, AtomicU64::default);
+        self.parts.resize_with(scores * self.runs(), AtomicU64::default);
         self.logits.resize_with(reduced * self.columns.len(), AtomicU32::default);
     }
 
-    /// Whether a product with these weights is asked for less than whole rows in this step.
+    /// Runs of a row's columns.
+    fn runs(&self) -> usize {
+        self.width.div_ceil(WIDTH)
+    }
+
+    /// Whether less than whole rows is asked for in this step, and known how to give.
+    fn is_active(&self) -> bool {
+        self.cap.is_some() && !self.logits.is_empty()
+    }
+
+    /// Whether a product with so many columns of these weights is to give less than whole rows.
     pub fn is_asked(&self, weights: &[u8], columns: usize) -> bool {
-        self.cap.is_some()
-            && weights.as_ptr().addr() == self.weights
-            && !self.logits.is_empty()
-            && columns.div_ceil(WIDTH) == self.runs
+        self.is_active() && weights.as_ptr().addr() == self.weights && columns == self.width
     }
 
     /// What is wanted of a row of the graph at hand.
     fn wanted(&self, row: usize) -> Output {
-        self.outputs.get(self.next.load(Ordering::Relaxed) + row).copied().unwrap_or(Output::Row)
+        self.outputs.get(self.now.start + row).copied().unwrap_or(Output::Row)
     }
 
-    /// The rows of the graph at hand of which every column must be multiplied, and others between them: from and to a
-    /// multiple of `group`.
+    /// The rows of the graph at hand of which every column must be multiplied, and others between them: from a multiple of
+    /// `group` to another, or to the last row.
     pub fn whole(&self, rows: usize, group: usize) -> Range<usize> {
         let is_whole = |row: &usize| self.wanted(*row) != Output::Columns;
         let Some(first) = (0..rows).find(is_whole) else { return 0..0 };
@@ -103,8 +134,8 @@ impl Head {
 
     /// Keeps what is wanted of some rows' products, of which only columns are wanted.
     pub fn pick<const COLUMNS: usize>(&self, row: usize, column: usize, results: &[[f32; COLUMNS]]) {
-        for (row, results) in (row..).zip(results).filter(|(row, _)| self.wanted(*row) == Output::Columns) {
-            let cap = self.cap.unwrap_or(PLAIN);
+        let cap = self.cap.unwrap_or(PLAIN);
+        for (row, results) in (row..).zip(results) {
             self.keep_columns(row, column, |place| results.get(place).map(|product| cap.of(*product)));
         }
     }
@@ -133,8 +164,10 @@ impl Head {
                 }
             });
             for (row, piece) in rows.zip(pieces) {
-                if self.wanted(row) != Output::Row {
-                    self.keep(row, run, &mut piece[..width]);
+                match self.wanted(row) {
+                    Output::Scores => self.keep(row, run, &mut piece[..width]),
+                    Output::Columns => self.pick(row, first_column, std::slice::from_ref(piece)),
+                    Output::Row | Output::None => {}
                 }
             }
         });
@@ -144,17 +177,14 @@ impl Head {
     fn keep(&self, row: usize, run: usize, piece: &mut [f32]) {
         let mut part = Part { max: f32::NEG_INFINITY, sum: 0.0 };
         reduce(Level::best(), piece, self.cap.unwrap_or(PLAIN), &mut part);
-        let output = self.next.load(Ordering::Relaxed) + row;
         let bits = u64::from(part.max.to_bits()) << 32 | u64::from(part.sum.to_bits());
-        if let Some(to) = self.parts.get(output * self.runs + run) {
-            to.store(bits, Ordering::Relaxed);
-        }
+        self.parts[(self.now.start + row) * self.runs() + run].store(bits, Ordering::Relaxed);
         self.keep_columns(row, run * WIDTH, |place| piece.get(place).copied());
     }
 
     /// Keeps the wanted columns of those from `first` on, whose logits `logit` has by their place.
     fn keep_columns(&self, row: usize, first: usize, logit: impl Fn(usize) -> Option<f32>) {
-        let output = self.next.load(Ordering::Relaxed) + row;
+        let output = self.now.start + row;
         let to = &self.logits[output * self.columns.len()..][..self.columns.len()];
         let start = self.columns.partition_point(|column| *column < first);
         for (column, to) in self.columns.iter().zip(to).skip(start) {
@@ -163,14 +193,10 @@ impl Head {
         }
     }
 
-    /// The rows of a graph are computed.
-    pub fn advance(&self, rows: usize) {
-        self.next.fetch_add(rows, Ordering::Relaxed);
-    }
-
     /// Whether an output was reduced to what is wanted of it.
     pub fn has(&self, output: usize) -> bool {
-        output < self.next.load(Ordering::Relaxed)
+        self.is_active()
+            && output < self.now.end
             && self.outputs.get(output).is_some_and(|wanted| *wanted != Output::Row)
     }
 
@@ -179,7 +205,7 @@ impl Head {
         if self.outputs.get(output) != Some(&Output::Scores) {
             return f64::NAN;
         }
-        let parts = &self.parts[output * self.runs..][..self.runs];
+        let parts = &self.parts[output * self.runs()..][..self.runs()];
         join(parts.iter().map(|bits| {
             let bits = bits.load(Ordering::Relaxed);
             let [max, sum] = [bits >> 32, bits & u64::from(u32::MAX)].map(|half| f32::from_bits(half as u32));
@@ -196,8 +222,9 @@ impl Head {
     }
 }
 
-fn is_head(name: &[c_char]) -> bool {
-    let bytes = name.iter().map(|c| *c as u8).take_while(|byte| *byte != 0);
+/// Whether these are a head's weights.
+pub fn is_head(weights: &sys::ggml_tensor) -> bool {
+    let bytes = weights.name.iter().map(|c| *c as u8).take_while(|byte| *byte != 0);
     NAMES.iter().any(|known| bytes.clone().eq(known.to_bytes().iter().copied()))
 }
 

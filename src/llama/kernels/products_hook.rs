@@ -13,7 +13,7 @@ use ko_sentiment_kernels::products::weights::{Kind, Weights};
 use llama_cpp_sys_2 as sys;
 
 use super::custom::Custom;
-use super::head::{Head, WIDTH};
+use super::head::{Head, WIDTH, Whose, is_head};
 use super::tensor::size;
 
 /// A thread takes no fewer rows at a time, since weights are unpacked for them.
@@ -53,7 +53,14 @@ impl ProductsHook {
     /// Makes a product's node ours if it fits. Called for all of a graph's nodes before any is computed.
     pub fn take(&mut self, node: &mut sys::ggml_tensor) {
         let form = fits(node);
-        self.shared.head.note(node, form.is_some());
+        self.shared.head.note(
+            node,
+            match form {
+                Some(_) => Whose::Ours,
+                None if self.custom.is(node) => Whose::OursBefore,
+                None => Whose::LlamaCpp,
+            },
+        );
         if let Some(form) = form {
             self.custom.put(node);
             // SAFETY: a node that fits has two sources.
@@ -150,15 +157,12 @@ impl Shared {
     }
 
     /// The last thread that leaves makes ready for the next product, which begins when it has left.
-    fn leave(&self, threads: usize, (form, of): (Form, *mut sys::ggml_tensor), head: Option<(&Head, usize)>) {
+    fn leave(&self, threads: usize, form: Form, of: *mut sys::ggml_tensor) {
         if self.left.fetch_add(1, Ordering::AcqRel) + 1 == threads {
             for count in [&self.given, &self.rounded, &self.tasks, &self.left] {
                 count.store(0, Ordering::Relaxed);
             }
             self.of[form as usize].store(of, Ordering::Relaxed);
-            if let Some((head, rows)) = head {
-                head.advance(rows);
-            }
         }
     }
 }
@@ -214,7 +218,12 @@ fn fits(node: &sys::ggml_tensor) -> Option<Form> {
         && [w.nb[0], x.nb[0], node.nb[0]] == [bytes, 4, 4]
         && size(w.ne[0]).is_multiple_of(weights)
         && x.nb[1].is_multiple_of(4);
-    Form::of(kind, size(x.ne[1])).filter(|_| fits)
+    form(w, kind, size(x.ne[1])).filter(|_| fits)
+}
+
+/// How so many rows are rounded. One row of a head is as two are: few of its columns may be wanted.
+fn form(weights: &sys::ggml_tensor, kind: Kind, rows: usize) -> Option<Form> {
+    Form::of(kind, if rows == 1 && is_head(weights) { 2 } else { rows })
 }
 
 /// The weights of a node.
@@ -256,7 +265,8 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
     let Some(kind) = kind(unsafe { (*w).type_ }) else { return };
     // SAFETY: as above.
     let (weights, activations) = unsafe { (weights(w, kind), activations(x)) };
-    let Some(form) = Form::of(kind, activations.rows) else { return };
+    // SAFETY: as above.
+    let Some(form) = form(unsafe { &*w }, kind, activations.rows) else { return };
     // SAFETY: ggml calls this on every thread, and begins the next node when all are back.
     let rounded = unsafe {
         let x = (x, &activations);
@@ -313,7 +323,7 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
             }
         });
     });
-    shared.leave(threads, (form, x), head.map(|head| (head, rows)));
+    shared.leave(threads, form, x);
 }
 
 /// Takes some rows' results, from a row and column on.
