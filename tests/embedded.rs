@@ -142,7 +142,7 @@ fn quotations_are_the_comments_words() {
         for prefer_last in [false, true] {
             let [token] = model.tokenize_text("'")[..] else { panic!() };
             let mark = QuotationMark { text: "'".to_owned(), token };
-            let mut quotes = VerbatimQuotes::new(model.clone(), mark, comment, "").unwrap();
+            let mut quotes = VerbatimQuotes::new(model.clone(), (mark, 0), comment, "").unwrap();
             quotes.chose(model.tokenize_text(" '")[0]);
             let mut bytes = Vec::new();
             while let Some(choices) = quotes.choices() {

@@ -291,7 +291,8 @@ impl Classifier {
         let vocabulary = self.vocabulary.clone();
         let quotes = self.prompter.quotation_mark().and_then(|mark| {
             let begun = self.profile.answer_start(Sentiment::Positive);
-            VerbatimQuotes::new(vocabulary.clone(), mark.clone(), &input.comment, &begun)
+            let shortest = self.profile.answer.shortest_quotation;
+            VerbatimQuotes::new(vocabulary.clone(), (mark.clone(), shortest), &input.comment, &begun)
         });
         let (of, end) = ((input.comment.as_str(), quotes), (self.prompter.end(), max_tokens));
         ReasonGuide::new(vocabulary, self.profile.clone(), verdict, of, end)

@@ -132,6 +132,9 @@ pub struct Answer {
     /// of the comment; empty for a model that also sets other words in such marks.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub quotation_mark: String,
+    /// Characters that a quotation has at least, in comments with so many; 0 for any.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub shortest_quotation: usize,
     /// What a reason may end with after its quotation, for each sentiment; `(이)` is written after a closed syllable.
     /// For a small model, which points to the telling words well and writes freely badly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,6 +158,10 @@ pub struct Unsure {
     pub below: f64,
     /// Follows the quotation.
     pub ending: String,
+}
+
+fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 impl Answer {

@@ -53,19 +53,23 @@ struct Open {
 }
 
 impl VerbatimQuotes {
-    /// For a comment, in an answer that begins with the text `begun`, which may have left a mark open.
-    /// `None` if the comment has nothing to quote.
+    /// For a comment, in an answer that begins with the text `begun`, which may have left a mark open. A quotation has at least
+    /// `shortest` characters if any passage has. `None` if the comment has nothing to quote.
     pub fn new(
         vocabulary: Arc<dyn Vocabulary>,
-        mark: QuotationMark,
+        (mark, shortest): (QuotationMark, usize),
         comment: &str,
         begun: &str,
     ) -> Option<Self> {
         let left_open = begun.matches(&mark.text).count() % 2 == 1;
         let state = if left_open { State::Other } else { State::Outside };
-        let passages: Arc<[_]> = passages(comment, &mark.text)
+        let mut passages = passages(comment, &mark.text);
+        let is_long = |passage: &Range<usize>| comment[passage.clone()].chars().count() >= shortest;
+        let shortest = if passages.iter().any(is_long) { shortest } else { 0 };
+        passages.retain(|passage| comment[passage.clone()].chars().count() >= shortest);
+        let passages: Arc<[_]> = passages
             .into_iter()
-            .filter_map(|passage| steps(vocabulary.as_ref(), comment, passage))
+            .filter_map(|passage| steps(vocabulary.as_ref(), comment, passage, shortest))
             .collect();
         (!passages.is_empty()).then_some(Self { vocabulary, mark, passages, state })
     }
@@ -186,15 +190,22 @@ fn ends_a_word(before: &str, after: &str) -> bool {
     !(word(before.chars().next_back()) && word(after.chars().next()))
 }
 
-/// The tokens of a passage of the comment; `None` if they do not spell it.
-fn steps(vocabulary: &dyn Vocabulary, comment: &str, passage: Range<usize>) -> Option<Vec<Step>> {
+/// The tokens of a passage of the comment, which may end after `shortest` characters; `None` if they do not spell it.
+fn steps(
+    vocabulary: &dyn Vocabulary,
+    comment: &str,
+    passage: Range<usize>,
+    shortest: usize,
+) -> Option<Vec<Step>> {
     let (start, text) = (passage.start, &comment[passage]);
     let mut bytes = Vec::new();
     let mut steps = Vec::new();
     for token in vocabulary.tokenize_text(text) {
         vocabulary.piece(token, &mut bytes);
         let ends = comment.split_at_checked(start + bytes.len()).is_some_and(|(before, after)| {
-            !before.ends_with(char::is_whitespace) && ends_a_word(before, after)
+            !before.ends_with(char::is_whitespace)
+                && before[start..].chars().count() >= shortest
+                && ends_a_word(before, after)
         });
         steps.push((token, ends));
     }
@@ -208,7 +219,7 @@ mod tests {
 
     fn quotes_after(begun: &str, comment: &str) -> Option<VerbatimQuotes> {
         let mark = QuotationMark { text: "'".to_owned(), token: Token::from(b'\'') };
-        VerbatimQuotes::new(Arc::new(ByteVocabulary), mark, comment, begun)
+        VerbatimQuotes::new(Arc::new(ByteVocabulary), (mark, 0), comment, begun)
     }
 
     fn quotes(comment: &str) -> Option<VerbatimQuotes> {
@@ -293,6 +304,31 @@ mod tests {
         check("감정은 '긍정'입니다.", "'부정 출발'이라며 '웃'습니다.", "이라며 습니다.");
         check("감정은 '긍정", "'입니다. '부정'이 없습니다.", "입니다. 이 없습니다.");
         check("", "끝나지 않은 '부정", "끝나지 않은 ");
+    }
+
+    #[test]
+    fn a_quotation_has_the_characters_that_the_profile_asks_for() {
+        let check = |comment, wish: &str, expect| {
+            let mark = QuotationMark { text: "'".to_owned(), token: Token::from(b'\'') };
+            let mut quotes = VerbatimQuotes::new(Arc::new(ByteVocabulary), (mark, 5), comment, "").unwrap();
+            let mut text = Vec::new();
+            for byte in wish.bytes() {
+                let wished = Token::from(byte);
+                let token = match quotes.choices() {
+                    Some(choices) if !choices.contains(&wished) => choices[0],
+                    _ => wished,
+                };
+                quotes.chose(token);
+                text.push(u8::try_from(token).unwrap());
+            }
+            assert_eq!(String::from_utf8_lossy(&text), expect, "{comment}");
+        };
+        check("강아지 정말 귀엽다", "'강아지 정말'", "'강아지 정말'");
+        // Another word follows where the mark would come too early, and no quotation begins with the last word.
+        check("강아지 정말 귀엽다", "'강아지'      '", "'강아지 정말'");
+        check("강아지 정말 귀엽다", "'정말 귀엽다'", "'정말 귀엽다'");
+        // All of a comment that is shorter.
+        check("귀엽다", "'귀엽다'", "'귀엽다'");
     }
 
     #[test]

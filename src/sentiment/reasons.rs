@@ -230,7 +230,7 @@ mod tests {
     ) -> String {
         let profile = Arc::new(profile);
         let mark = QuotationMark { text: "'".to_owned(), token: Token::from(b'\'') };
-        let quotes = VerbatimQuotes::new(Arc::new(ByteVocabulary), mark, comment, "");
+        let quotes = VerbatimQuotes::new(Arc::new(ByteVocabulary), (mark, 0), comment, "");
         let verdict = Arc::new(OnceLock::from(likely(verdict)));
         let end = (END, max_tokens);
         let mut guide = ReasonGuide::new(Arc::new(ByteVocabulary), profile, verdict, (comment, quotes), end);
