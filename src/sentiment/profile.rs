@@ -393,14 +393,16 @@ mod tests {
         assert_eq!(Profile::from_toml(&first).unwrap().answer_start(Sentiment::Neutral), "중립'입니다.");
     }
 
+    /// What is wrong with the default after a change.
+    fn check(change: &dyn Fn(&mut Profile), expect: &str) {
+        let mut profile = default();
+        change(&mut profile);
+        let error = profile.check().unwrap_err().to_string();
+        assert!(error.contains(expect), "{error:?} does not say {expect:?}");
+    }
+
     #[test]
     fn faults_are_named() {
-        let check = |change: &dyn Fn(&mut Profile), expect: &str| {
-            let mut profile = default();
-            change(&mut profile);
-            let error = profile.check().unwrap_err().to_string();
-            assert!(error.contains(expect), "{error:?} does not say {expect:?}");
-        };
         check(&|p| p.comment = "댓글:".into(), "{comment} exactly once");
         check(&|p| p.video.title = "{title}{title}".into(), "{title} exactly once");
         check(&|p| p.labels.neutral = " ".into(), "labels.neutral");
@@ -409,6 +411,12 @@ mod tests {
             &|p| (p.answer.quotation_mark, p.labels.neutral) = ("'".into(), "'중립".into()),
             "different numbers",
         );
+        check(&|p| p.calibration.temperature = 0.0, "temperature");
+        check(&|p| p.calibration.bias.negative = f64::NAN, "biases");
+    }
+
+    #[test]
+    fn faults_of_reasons_are_named() {
         let endings = |text: &str| {
             let all = || vec![text.to_owned()];
             Some(Labels { positive: all(), neutral: all(), negative: all() })
@@ -454,8 +462,6 @@ mod tests {
                 expect,
             );
         }
-        check(&|p| p.calibration.temperature = 0.0, "temperature");
-        check(&|p| p.calibration.bias.negative = f64::NAN, "biases");
     }
 
     #[test]

@@ -268,8 +268,25 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
     // SAFETY: as above.
     let Some(form) = form(unsafe { &*w }, kind, activations.rows) else { return };
     // SAFETY: ggml calls this on every thread, and begins the next node when all are back.
-    let rounded = unsafe {
-        let x = (x, &activations);
+    let rounded = unsafe { rounded(shared, form, (x, &activations)) };
+    SCRATCH.with_borrow_mut(|scratch| {
+        // SAFETY: as above, and the node has these rows and columns.
+        unsafe { multiply_given(node, shared, (&weights, rounded, activations.rows), (threads, scratch)) }
+    });
+    shared.leave(threads, form, x);
+}
+
+/// A node's activations, rounded.
+///
+/// # Safety
+/// As [`Shared::round`].
+unsafe fn rounded<'a>(
+    shared: &'a Shared,
+    form: Form,
+    x: (*mut sys::ggml_tensor, &Activations),
+) -> Rounded<'a> {
+    // SAFETY: the caller's.
+    unsafe {
         match form {
             Form::Bytes => {
                 Rounded::Bytes(shared.round((form, &shared.bytes), x, activations::round_to_bytes))
@@ -285,8 +302,19 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
             }
             Form::Few => Rounded::Few(shared.round((form, &shared.few), x, activations::round_to_few)),
         }
-    };
-    let rows = activations.rows;
+    }
+}
+
+/// Computes what this thread is given of a node; what is reduced is the head's to keep.
+///
+/// # Safety
+/// A live node of 32-bit floats with these rows and the weights' columns; all its threads call this with the same.
+unsafe fn multiply_given(
+    node: &sys::ggml_tensor,
+    shared: &Shared,
+    (weights, rounded, rows): (&Weights, Rounded, usize),
+    (threads, scratch): (usize, &mut Scratch),
+) {
     let panels = panels(weights.columns);
     let head = Some(&shared.head).filter(|head| head.is_asked(weights.data, weights.columns));
     // Of the rows before and after `whole`, few columns are wanted.
@@ -297,33 +325,27 @@ unsafe extern "C" fn compute(node: *mut sys::ggml_tensor, _: i32, nth: i32, shar
     let run = if head.is_some() { WIDTH / COLUMNS } else { (panels / (16 * threads)).clamp(1, LONGEST_RUN) };
     // SAFETY: this thread alone was given these rows and columns of the node.
     let put = |row, column, results: &[_]| unsafe { put(node, (row, column), weights.columns, results) };
-    SCRATCH.with_borrow_mut(|scratch| {
-        let runs = if whole.is_empty() { 0 } else { panels.div_ceil(run) };
-        take(&shared.tasks, runs * parts + few.len(), |task| {
-            let mut multiply = |panels: Range<usize>, rows: Range<usize>, to: Put| {
-                for panel in panels {
-                    multiply::multiply(&weights, rounded, (panel, rows.clone()), scratch, &mut *to);
-                }
-            };
-            if let (Some(panel), Some(head)) = (task.checked_sub(runs * parts).map(|task| few[task]), head) {
-                for rows in [0..whole.start, whole.end..rows].into_iter().filter(|rows| !rows.is_empty()) {
-                    multiply(panel..panel + 1, rows, &mut |row, column, results| {
-                        head.pick(row, column, results)
-                    });
-                }
-                return;
+    let runs = if whole.is_empty() { 0 } else { panels.div_ceil(run) };
+    take(&shared.tasks, runs * parts + few.len(), |task| {
+        let mut multiply = |panels: Range<usize>, rows: Range<usize>, to: Put| {
+            for panel in panels {
+                multiply::multiply(weights, rounded, (panel, rows.clone()), scratch, &mut *to);
             }
-            let (first_panel, first) = (task / parts * run, whole.start + task % parts * part);
-            let (rows, panels) =
-                (first..whole.end.min(first + part), first_panel..panels.min(first_panel + run));
-            let mut multiply = |to: Put| multiply(panels.clone(), rows.clone(), to);
-            match head {
-                Some(head) => head.run((task / parts, rows.clone(), weights.columns), multiply, put),
-                None => multiply(&mut |row, column, results| put(row, column, results)),
+        };
+        if let (Some(panel), Some(head)) = (task.checked_sub(runs * parts).map(|task| few[task]), head) {
+            for rows in [0..whole.start, whole.end..rows].into_iter().filter(|rows| !rows.is_empty()) {
+                multiply(panel..panel + 1, rows, &mut |row, column, results| head.pick(row, column, results));
             }
-        });
+            return;
+        }
+        let (first_panel, first) = (task / parts * run, whole.start + task % parts * part);
+        let (rows, panels) = (first..whole.end.min(first + part), first_panel..panels.min(first_panel + run));
+        let mut multiply = |to: Put| multiply(panels.clone(), rows.clone(), to);
+        match head {
+            Some(head) => head.run((task / parts, rows.clone(), weights.columns), multiply, put),
+            None => multiply(&mut |row, column, results| put(row, column, results)),
+        }
     });
-    shared.leave(threads, form, x);
 }
 
 /// Takes some rows' results, from a row and column on.
