@@ -167,6 +167,9 @@ fn is_zero(value: &usize) -> bool {
 impl Answer {
     /// Endings need a quotation; all else here is of endings.
     fn check_endings(&self) -> Result<(), ProfileError> {
+        if self.shortest_quotation > 0 && self.quotation_mark.is_empty() {
+            return Err(ProfileError::Empty("answer.quotation_mark"));
+        }
         if let Some(endings) = &self.endings {
             if self.quotation_mark.is_empty() {
                 return Err(ProfileError::Empty("answer.quotation_mark"));
@@ -422,6 +425,7 @@ mod tests {
             Some(Labels { positive: all(), neutral: all(), negative: all() })
         };
         check(&|p| p.answer.endings = endings("."), "answer.quotation_mark");
+        check(&|p| p.answer.shortest_quotation = 5, "answer.quotation_mark");
         check(
             &|p| (p.answer.quotation_mark, p.answer.endings) = ("'".into(), endings(" ")),
             "answer.endings",

@@ -63,14 +63,14 @@ impl VerbatimQuotes {
     ) -> Option<Self> {
         let left_open = begun.matches(&mark.text).count() % 2 == 1;
         let state = if left_open { State::Other } else { State::Outside };
-        let mut passages = passages(comment, &mark.text);
-        let is_long = |passage: &Range<usize>| comment[passage.clone()].chars().count() >= shortest;
-        let shortest = if passages.iter().any(is_long) { shortest } else { 0 };
-        passages.retain(|passage| comment[passage.clone()].chars().count() >= shortest);
-        let passages: Arc<[_]> = passages
-            .into_iter()
-            .filter_map(|passage| steps(vocabulary.as_ref(), comment, passage, shortest))
-            .collect();
+        let found = passages(comment, &mark.text);
+        let of_length = |shortest: usize| -> Arc<[Vec<Step>]> {
+            let long = found.iter().filter(|passage| comment[(*passage).clone()].chars().count() >= shortest);
+            long.filter_map(|passage| steps(vocabulary.as_ref(), comment, passage.clone(), shortest))
+                .collect()
+        };
+        let long = of_length(shortest);
+        let passages = if long.is_empty() { of_length(0) } else { long };
         (!passages.is_empty()).then_some(Self { vocabulary, mark, passages, state })
     }
 

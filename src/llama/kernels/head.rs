@@ -64,6 +64,7 @@ impl Head {
         let weights = unsafe { node.src[0].as_ref() };
         let is_product = whose != Whose::LlamaCpp || node.op == sys::GGML_OP_MUL_MAT;
         if let Some(weights) = weights.filter(|weights| is_product && is_head(weights)) {
+            let whose = if size(weights.ne[1]) == self.width { whose } else { Whose::LlamaCpp };
             let end = self.now.end + size(node.ne[1]);
             self.now = self.now.end.min(self.outputs.len())..end.min(self.outputs.len());
             match whose {
@@ -72,7 +73,10 @@ impl Head {
                 Whose::Ours => {
                     (self.weights, self.last, self.cap) = (weights.data.addr(), place, Some(PLAIN))
                 }
-                Whose::LlamaCpp => self.outputs[self.now.clone()].fill(Output::Row),
+                Whose::LlamaCpp => {
+                    self.outputs[self.now.clone()].fill(Output::Row);
+                    self.last = 0;
+                }
             }
         } else if self.last != 0 && node.src.iter().any(|src| src.addr() == self.last) {
             self.cap =
