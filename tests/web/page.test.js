@@ -288,7 +288,7 @@ describe("a server", () => {
         await page.fill("#comment", "좋아요");
         await page.click("#ask");
         await page.locator("#reasons").waitFor();
-        await page.click("#cancel");
+        await page.locator("#cancel").waitFor({ state: "hidden" });
         const protocols = await page.evaluate(() => performance.getEntriesByType("resource").map((entry) => entry.nextHopProtocol));
         assert.deepEqual([...new Set(protocols)], ["h2"]);
       }, { ignoreHTTPSErrors: true }, url);
