@@ -52,7 +52,8 @@ async fn the_engines_death_ends_the_server_with_an_error() {
         codes.push(client.classify(request).await.unwrap_err().code());
     }
     assert_eq!(codes[..3], [Code::Internal; 3], "each failed step fails its own call");
-    assert_eq!(codes[3], Code::Unavailable);
+    // The server's end may close the connection under the call.
+    assert!(matches!(codes[3], Code::Unavailable | Code::Cancelled), "{:?}", codes[3]);
     let end = tokio::time::timeout(Duration::from_secs(10), server.done).await.unwrap().unwrap();
     assert!(matches!(end, Err(ServerError::EngineDied)), "{end:?}");
 }
