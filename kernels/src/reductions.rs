@@ -20,6 +20,20 @@ fn max(row: &[f32]) -> f32 {
     lanes.iter().chain(tail).fold(f32::NEG_INFINITY, |m, x| if *x > m { *x } else { m })
 }
 
+/// Σ exp(logit − base) of a block in lanes, and what is left of it; no logit is above the base.
+#[inline(always)]
+fn exponentials(block: &[f32], base: f32) -> ([f32; LANES], &[f32]) {
+    let mut lanes = [0.0_f32; LANES];
+    let chunks = block.chunks_exact(LANES);
+    let tail = chunks.remainder();
+    for chunk in chunks {
+        for (s, x) in lanes.iter_mut().zip(chunk) {
+            *s += exp_nonpositive(*x - base);
+        }
+    }
+    (lanes, tail)
+}
+
 /// ln Σ exp(logit), in nats; NaN if any logit is NaN, not finite if one is infinite.
 pub fn log_sum_exp(row: &[f32]) -> f64 {
     let max = max(row);
@@ -29,14 +43,7 @@ pub fn log_sum_exp(row: &[f32]) -> f64 {
     let mut sum = 0.0_f64;
     // Blocks short enough that f32 sums lose nothing that matters.
     for block in row.chunks(LANES * 256) {
-        let mut lanes = [0.0_f32; LANES];
-        let chunks = block.chunks_exact(LANES);
-        let tail = chunks.remainder();
-        for chunk in chunks {
-            for (s, x) in lanes.iter_mut().zip(chunk) {
-                *s += exp_nonpositive(*x - max);
-            }
-        }
+        let (lanes, tail) = exponentials(block, max);
         sum += lanes.iter().map(|s| f64::from(*s)).sum::<f64>();
         sum += tail.iter().map(|x| f64::from(exp_nonpositive(*x - max))).sum::<f64>();
     }
@@ -86,14 +93,7 @@ fn reduced(logits: &mut [f32], cap: Cap, part: &mut Part) {
     }
     let max = max(logits);
     let base = if max.is_finite() { max } else { 0.0 };
-    let mut lanes = [0.0_f32; LANES];
-    let chunks = logits.chunks_exact(LANES);
-    let tail = chunks.remainder();
-    for chunk in chunks {
-        for (s, x) in lanes.iter_mut().zip(chunk) {
-            *s += exp_nonpositive(*x - base);
-        }
-    }
+    let (lanes, tail) = exponentials(logits, base);
     let rest: f32 = tail.iter().map(|x| exp_nonpositive(*x - base)).sum();
     *part = Part { max, sum: lanes.iter().sum::<f32>() + rest };
 }
@@ -161,9 +161,8 @@ mod tests {
             return;
         }
         let check = |odd: f32, expect: fn(f64) -> bool| {
-            let cap = Cap { before: 1.0, after: None };
             let pieces = [[1.0; 20], [odd; 20], [f32::NEG_INFINITY; 20]];
-            let sum = join(pieces.iter().map(|piece| part(Level::best(), piece, cap)));
+            let sum = join(pieces.iter().map(|piece| part(Level::best(), piece, PLAIN)));
             assert!(expect(sum), "{odd}: {sum}");
         };
         check(1.0, |sum| (sum - 1.0 - 40.0_f64.ln()).abs() < 1e-6);

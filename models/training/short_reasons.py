@@ -95,17 +95,19 @@ MERGED = tuple({word: verb for verb, words in label.items() for word in words.sp
 def short_reason(comment: str, reason: str, label: int, answer: dict | None = None) -> str:
     """The short form of a written reason, or nothing if its verb or its words aren't told apart. `label` indexes SENTIMENTS.
     `answer` is the profile's: where it has endings, only these are taught."""
+    answer, verb = answer or {}, verb_of(reason)
     short = re.fullmatch(r"'([^']{1,20})'\S{1,4} ([^'.]{2,30})\.", reason)
     if short and short[1] in comment:
-        verb = verb_of(reason)
+        quoted = short[1]
         if not verb:  # one word of another kind is taught; what tells more than the comment is not
-            verb = short[2] if len(short[2].split()) == 1 else ""
-            if "endings" not in (answer or {}) or not verb:
-                return reason if verb else ""
-        return composed(short[1], backed(comment, merged(comment, verb, label), label, answer or {}))
-    verb = verb_of(reason)
-    quoted = words_of(comment, reason, verb) if verb else ""
-    return composed(quoted, backed(comment, merged(comment, verb, label), label, answer or {})) if quoted else ""
+            if len(short[2].split()) > 1:
+                return ""
+            if "endings" not in answer:
+                return reason
+            verb = short[2]
+    else:
+        quoted = words_of(comment, reason, verb) if verb else ""
+    return composed(quoted, backed(comment, merged(comment, verb, label), label, answer)) if quoted else ""
 
 
 def merged(comment: str, verb: str, label: int) -> str:
@@ -122,10 +124,10 @@ def backed(comment: str, verb: str, label: int, answer: dict) -> str:
     if "endings" not in answer:
         return verb
     sentiment, needs = SENTIMENTS[label], answer.get("needs", {})
-    first, *others = (ending.split(" ", 1)[1].rstrip(".") for ending in answer["endings"][sentiment])
-    cues = (ending.split(" ", 1)[1].rstrip(".") for ending in answer.get("cues", {}).get(sentiment, {}).values())
+    cues = answer.get("cues", {}).get(sentiment, {}).values()
+    first, *others = (ending.split(" ", 1)[1].rstrip(".") for ending in [*answer["endings"][sentiment], *cues])
     lacks = any(word in verb and not any(mark in comment for mark in marks) for word, marks in needs.items())
-    return verb if verb in {*others, *cues} and not lacks else first
+    return verb if verb in others and not lacks else first
 
 
 def verb_of(reason: str) -> str:

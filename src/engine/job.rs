@@ -52,6 +52,14 @@ pub trait Guide: Send {
     fn fork(&self) -> Box<dyn Guide>;
 }
 
+/// The token that must come next, where a guide leaves one choice.
+pub(super) fn bound(choices: Option<&[Token]>) -> Option<Token> {
+    match choices {
+        Some([only]) => Some(*only),
+        _ => None,
+    }
+}
+
 /// Text to write.
 pub struct Generation {
     /// From the scores (empty without branches), the tokens that the text begins with. They are

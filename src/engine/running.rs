@@ -52,11 +52,6 @@ impl Running {
         self.job.spec.generation.as_ref()?.guide.as_ref()?.choices()
     }
 
-    /// Whether a text ends where this token comes next.
-    pub fn ends_with(&self, token: Token) -> bool {
-        self.job.spec.generation.as_ref().is_some_and(|generation| (generation.is_end)(token))
-    }
-
     pub fn compute(&self, now: Instant) -> Duration {
         self.started.map_or(Duration::ZERO, |start| now.saturating_duration_since(start))
     }

@@ -205,7 +205,7 @@ impl ServerMeters {
 
     pub(super) fn verdict(&self, verdict: &Verdict) {
         let label = verdict.sentiment.index();
-        self.top_probability.note(verdict.probabilities[label]);
+        self.top_probability.note(verdict.probability());
         let count = if verdict.abstained { &self.abstained } else { &self.verdicts[label] };
         count.one();
     }

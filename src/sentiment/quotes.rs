@@ -218,8 +218,12 @@ mod tests {
     use crate::text::vocabulary::ByteVocabulary;
 
     fn quotes_after(begun: &str, comment: &str) -> Option<VerbatimQuotes> {
+        quotes_of(0, begun, comment)
+    }
+
+    fn quotes_of(shortest: usize, begun: &str, comment: &str) -> Option<VerbatimQuotes> {
         let mark = QuotationMark { text: "'".to_owned(), token: Token::from(b'\'') };
-        VerbatimQuotes::new(Arc::new(ByteVocabulary), (mark, 0), comment, begun)
+        VerbatimQuotes::new(Arc::new(ByteVocabulary), (mark, shortest), comment, begun)
     }
 
     fn quotes(comment: &str) -> Option<VerbatimQuotes> {
@@ -232,7 +236,10 @@ mod tests {
     }
 
     fn written_after(begun: &str, comment: &str, wish: &str) -> String {
-        let mut quotes = quotes_after(begun, comment).unwrap();
+        written_by(quotes_after(begun, comment).unwrap(), wish)
+    }
+
+    fn written_by(mut quotes: VerbatimQuotes, wish: &str) -> String {
         let mut text = Vec::new();
         for byte in wish.bytes() {
             let wished = Token::from(byte);
@@ -309,19 +316,7 @@ mod tests {
     #[test]
     fn a_quotation_has_the_characters_that_the_profile_asks_for() {
         let check = |comment, wish: &str, expect| {
-            let mark = QuotationMark { text: "'".to_owned(), token: Token::from(b'\'') };
-            let mut quotes = VerbatimQuotes::new(Arc::new(ByteVocabulary), (mark, 5), comment, "").unwrap();
-            let mut text = Vec::new();
-            for byte in wish.bytes() {
-                let wished = Token::from(byte);
-                let token = match quotes.choices() {
-                    Some(choices) if !choices.contains(&wished) => choices[0],
-                    _ => wished,
-                };
-                quotes.chose(token);
-                text.push(u8::try_from(token).unwrap());
-            }
-            assert_eq!(String::from_utf8_lossy(&text), expect, "{comment}");
+            assert_eq!(written_by(quotes_of(5, "", comment).unwrap(), wish), expect, "{comment}");
         };
         check("강아지 정말 귀엽다", "'강아지 정말'", "'강아지 정말'");
         // Another word follows where the mark would come too early, and no quotation begins with the last word.

@@ -1,6 +1,7 @@
 //! What a step computes of a text: its last token, and tokens that are bound or likely to follow.
 
 use crate::engine::draft::Drafter;
+use crate::engine::job::bound;
 use crate::engine::running::Running;
 use crate::text::vocabulary::Token;
 
@@ -20,10 +21,7 @@ pub(super) fn ahead(drafter: &mut Drafter, r: &mut Running, next: Token, most: u
     let (mut found, mut token, mut is_guess, mut guesses) = (Vec::new(), next, false, 0);
     loop {
         let choices = guide.as_ref().and_then(|guide| guide.choices());
-        let bound = match choices.as_deref() {
-            Some([only]) => Some(*only),
-            _ => None,
-        };
+        let bound = bound(choices.as_deref());
         // Nothing is computed after a token that only an end can follow.
         if !found.is_empty() && bound.is_some_and(is_end) {
             break;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Scheduler;
 use crate::engine::backend::Backend;
 use crate::engine::error::EngineError;
-use crate::engine::job::{Event, Finish};
+use crate::engine::job::{Event, Finish, bound};
 use crate::engine::running::Stage;
 use crate::text::vocabulary::Token;
 
@@ -48,7 +48,7 @@ impl<B: Backend> Scheduler<B> {
             return false;
         }
         let choices = r.choices();
-        let is_bound = choices.as_ref().is_some_and(|choices| choices.len() == 1);
+        let is_bound = bound(choices.as_deref()).is_some();
         match self.choose(slot, row, choices) {
             Some(token) => self.chose(slot, token, now),
             None => self.running[slot].fail(EngineError::NotFinite),
@@ -80,6 +80,9 @@ impl<B: Backend> Scheduler<B> {
         if let Some(guide) = &mut generation.guide {
             guide.chose(token);
         }
+        // A text that can only end needs no step to end.
+        let choices = generation.guide.as_ref().and_then(|guide| guide.choices());
+        let must_end = bound(choices.as_deref()).is_some_and(|only| (generation.is_end)(only));
         let max_tokens = generation.max_tokens;
         r.stats.generated_tokens += 1;
         if let Err(error) = r.job.send(Event::Token(token)) {
@@ -88,10 +91,7 @@ impl<B: Backend> Scheduler<B> {
         if r.stats.generated_tokens >= max_tokens {
             return r.finish(Finish::Length, now);
         }
-        // A text that can only end needs no step to end.
-        if let Some([only]) = r.choices().as_deref()
-            && r.ends_with(*only)
-        {
+        if must_end {
             return r.finish(Finish::Stop, now);
         }
         r.stage = Stage::Writing { next: token };
