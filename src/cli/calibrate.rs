@@ -8,13 +8,13 @@ use clap::Args;
 
 use super::answerer_args::AnswererArgs;
 use super::data_args::{Data, DataArgs};
-use super::predict::{Answers, AskArgs, BalanceArgs, Keeping, Taking, ask, share};
+use super::predict::{Answers, AskArgs, FittingArgs, Keeping, Taking, ask, share};
 use super::run::{CliResult, Failure, block_on};
 use super::session::Session;
-use crate::eval::calibrate::check_labels;
+use crate::dataset::Row;
 use crate::eval::identity::Mode;
 use crate::eval::predictions::Prediction;
-use crate::eval::recalibration::Recalibration;
+use crate::eval::recalibration::{self, Recalibration};
 use crate::files::output::check_target;
 use crate::gguf::rewrite::set_metadata;
 use crate::gguf::{self, Header};
@@ -45,7 +45,7 @@ pub struct CalibrateArgs {
 #[command(next_help_heading = "Calibration options")]
 struct FitArgs {
     #[command(flatten)]
-    balance: BalanceArgs,
+    fitting: FittingArgs,
 
     /// Probability below which the model abstains, 0 to 1; 0 means never [default: the model's].
     #[arg(long, value_name = "P", value_parser = share)]
@@ -78,22 +78,23 @@ pub fn run(args: &CalibrateArgs) -> CliResult {
     }
     let mut data = args.data.read(&[])?;
     data.warn_refused();
-    check_labels(&data.labels())?;
     let embedded = embedded_profile(model)?;
+    let mut profile = Profile::from_toml(&embedded)?;
+    let fitting = fit.fitting.fitting(profile.calibration.clone());
+    recalibration::check(&data.rows, fitting.by_video)?;
     if !fit.dry_run {
         let target = fs::canonicalize(model)?;
         check_target(&target, fs::metadata(&target)?.len(), true)?;
     }
     let answers = answers(args, &data)?;
     data.refuse(&answers.refused);
-    let change = Recalibration::of(&answers.predictions, fit.balance.balance.unwrap_or(0.0))?;
-    let mut profile = Profile::from_toml(&embedded)?;
-    let old = profile.calibration.clone();
+    let change = Recalibration::of(&data.rows, &answers.predictions, &fitting)?;
+    let old = fitting.present;
     let abstain_below = fit.abstain_below.unwrap_or(old.abstain_below);
     profile.calibration = Calibration { abstain_below, ..change.fitted.clone() };
     profile.check()?;
     println!("data   {}\n\n{}", data.words(), change.with_thresholds());
-    print!("{}", changes(&old, &profile.calibration, &answers.predictions));
+    print!("{}", changes(&old, &profile.calibration, &data.rows, &answers.predictions));
     if fit.dry_run {
         println!("{} is left as it is", shown_path(model));
         return Ok(());
@@ -135,18 +136,30 @@ fn embedded_profile(model: &Path) -> Result<String, Failure> {
 }
 
 /// Old and new values, and what the threshold withholds of these rows.
-fn changes(old: &Calibration, new: &Calibration, predictions: &[Prediction]) -> String {
-    let mut lines = vec![("temperature".to_owned(), old.temperature, new.temperature)];
-    lines.extend(Sentiment::ALL.map(|s| (format!("bias {}", s.name()), *old.bias.get(s), *new.bias.get(s))));
+fn changes(old: &Calibration, new: &Calibration, rows: &[Row], predictions: &[Prediction]) -> String {
+    let mut lines = Vec::new();
+    let apart = old.with_video.is_some() || new.with_video.is_some();
+    for (shows_video, kind) in
+        [(false, ""), (true, ", with a video")].into_iter().take(1 + usize::from(apart))
+    {
+        let (old, new) = (old.scaling(shows_video), new.scaling(shows_video));
+        lines.push((format!("temperature{kind}"), old.temperature, new.temperature));
+        let bias = |s: Sentiment| (format!("bias {}{kind}", s.name()), *old.bias.get(s), *new.bias.get(s));
+        lines.extend(Sentiment::ALL.map(bias));
+    }
     lines.push(("abstain below".to_owned(), old.abstain_below, new.abstain_below));
-    let mut out = format!("\n{:>16}{:>12}{:>12}\n", "", "old", "new");
+    let width = lines.iter().map(|(name, ..)| name.len()).max().unwrap_or(0) + 2;
+    let mut out = format!("\n{:>width$}{:>12}{:>12}\n", "", "old", "new");
     for (name, old, new) in lines {
         out += &match name.as_str() {
-            "abstain below" => format!("{name:>16}{old:>12}{new:>12}\n"),
-            _ => format!("{name:>16}{old:>12.4}{new:>12.4}\n"),
+            "abstain below" => format!("{name:>width$}{old:>12}{new:>12}\n"),
+            _ => format!("{name:>width$}{old:>12.4}{new:>12.4}\n"),
         };
     }
-    let withheld = predictions.iter().filter(|p| p.log_probs.is_some_and(|l| Verdict::new(l, new).abstained));
+    let abstains = |p: &&Prediction| {
+        p.log_probs.is_some_and(|l| Verdict::new(l, new, rows[p.row].shows_video()).abstained)
+    };
+    let withheld = predictions.iter().filter(abstains);
     if new.abstain_below > 0.0 {
         out +=
             &format!("withheld from now on: {} of these {} answers\n", withheld.count(), predictions.len());

@@ -13,7 +13,6 @@ use crate::dataset::{
 };
 use crate::eval::run::Refusal;
 use crate::eval::slices::SliceColumn;
-use crate::sentiment::labels::Sentiment;
 use crate::text::shown::shown_path;
 
 /// A labelled data set.
@@ -155,11 +154,6 @@ pub struct Data {
 }
 
 impl Data {
-    /// The rows' labels.
-    pub fn labels(&self) -> Vec<Sentiment> {
-        self.rows.iter().map(|row| row.label).collect()
-    }
-
     /// Tells on standard error which rows cannot be used.
     pub fn warn_refused(&self) {
         warn_refused(self.counts, &self.refused);

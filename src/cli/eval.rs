@@ -7,23 +7,23 @@ use clap::Args;
 use super::answerer_args::AnswererArgs;
 use super::data_args::{Data, DataArgs};
 use super::eval_reasons::{ReasonsArgs, ReasonsAsked, ReasonsWritten};
-use super::predict::{Answers, AskArgs, BalanceArgs, Keeping, Taking, ask};
+use super::predict::{Answers, AskArgs, FittingArgs, Keeping, Taking, ask};
 use super::reference::{Against, Asking, compare};
 use super::run::{CliResult, Failure, block_on};
 use super::session::Session;
-use crate::eval::calibrate::check_labels;
 use crate::eval::identity::Mode;
 use crate::eval::intervals::Intervals;
 use crate::eval::metrics::Confusion;
 use crate::eval::picture;
 use crate::eval::predictions::{self, Prediction, PredictionsFile};
-use crate::eval::recalibration::Recalibration;
+use crate::eval::recalibration::{self, Recalibration};
 use crate::eval::report::{Reliability, Report};
 use crate::eval::slices::Slices;
 use crate::eval::withheld::Withheld;
 use crate::files::output;
 use crate::sentiment::classify::ModelCard;
 use crate::sentiment::input::{DEFAULT_TOKENS, MAX_TOKENS};
+use crate::sentiment::profile::Calibration;
 use crate::text::shown::shown_path;
 
 const DEFINITIONS: &str = "\
@@ -81,7 +81,7 @@ struct MeasureArgs {
     calibrate: bool,
 
     #[command(flatten)]
-    balance: BalanceArgs,
+    fitting: FittingArgs,
 
     /// Reference to compare with: another model, or a predictions file (.jsonl). Add --reproducible so that only the
     /// weights differ.
@@ -123,8 +123,8 @@ impl MeasureArgs {
                 "--reasons follow a scored verdict, which free answers do not have; use --mode score",
             ),
             (
-                !self.calibrate && self.balance.balance.is_some(),
-                "--balance is for a calibration; leave it out, or add --calibrate",
+                !self.calibrate && (self.fitting.balance.is_some() || self.fitting.by_video),
+                "--balance and --by-video are for a calibration; leave them out, or add --calibrate",
             ),
         ];
         faults.into_iter().find(|(wrong, _)| *wrong).map_or(Ok(()), |(_, fault)| Err(fault.to_owned()))
@@ -166,14 +166,14 @@ pub fn run(args: &EvalArgs) -> CliResult {
     let mut data = args.data.read(&measure.slice_column)?;
     data.warn_refused();
     if measure.calibrate {
-        check_labels(&data.labels())?;
+        recalibration::check(&data.rows, measure.fitting.by_video)?;
     }
     let ready = Ready::new(measure, &data)?;
-    let Measured { mut report, predictions, reasoned, compared } =
+    let Measured { mut report, predictions, calibration, reasoned, compared } =
         block_on(measured(args, &mut data, ready))??;
     // What was measured is shown even where nothing can be fitted, compared or drawn.
-    let balance = measure.balance.balance.unwrap_or(0.0);
-    let fitted = measure.calibrate.then(|| Recalibration::of(&predictions, balance)).transpose();
+    let fitting = measure.fitting.fitting(calibration);
+    let fitted = measure.calibrate.then(|| Recalibration::of(&data.rows, &predictions, &fitting)).transpose();
     report.calibration = fitted.as_ref().ok().cloned().flatten();
     if measure.json {
         let mut json = report.json();
@@ -196,6 +196,8 @@ pub fn run(args: &EvalArgs) -> CliResult {
 struct Measured {
     report: Report,
     predictions: Vec<Prediction>,
+    /// The tested model's; a server's isn't known.
+    calibration: Calibration,
     /// Why there are not all reasons, where some were asked for.
     reasoned: CliResult,
     /// Why there is no comparison, where one was asked for.
@@ -220,8 +222,11 @@ async fn measured(args: &EvalArgs, data: &mut Data, ready: Ready) -> Result<Meas
         Ok(None) => {}
         Err(error) => reasoned = Err(error),
     }
+    let calibration = match &session {
+        Session::Local(classifier) => classifier.profile().calibration.clone(),
+        Session::Remote(_) => Calibration::default(),
+    };
     if let (Some(against), Session::Local(classifier)) = (ready.against, session) {
-        let calibration = classifier.profile().calibration.clone();
         // One model in memory at a time.
         drop(classifier);
         let asking = Asking { answerer: &args.answerer, taking: measure.taking(), in_flight };
@@ -230,7 +235,7 @@ async fn measured(args: &EvalArgs, data: &mut Data, ready: Ready) -> Result<Meas
             Err(error) => compared = Err(error),
         }
     }
-    Ok(Measured { report, predictions: answers.predictions, reasoned, compared })
+    Ok(Measured { report, predictions: answers.predictions, calibration, reasoned, compared })
 }
 
 fn report_of(model: String, data: &Data, answers: &Answers) -> Report {

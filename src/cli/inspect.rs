@@ -11,7 +11,7 @@ use super::trial;
 use crate::files::hash;
 use crate::gguf::{self, Header, check};
 use crate::llama::cpu;
-use crate::sentiment::profile::{self, Profile};
+use crate::sentiment::profile::{self, Profile, Scaling};
 use crate::text::escape::{self, shown};
 use crate::text::shown::shown_path;
 
@@ -86,6 +86,10 @@ fn print_profile(p: &Profile) {
     println!("labels                {} / {} / {}", shown(&l.positive), shown(&l.neutral), shown(&l.negative));
     println!("temperature           {}", c.temperature);
     println!("bias                  {} / {} / {}", b.positive, b.neutral, b.negative);
+    if let Some(Scaling { temperature, bias: b }) = &c.with_video {
+        println!("with a video          {temperature}");
+        println!("bias with a video     {} / {} / {}", b.positive, b.neutral, b.negative);
+    }
     println!("abstains below        {}", c.abstain_below);
 }
 

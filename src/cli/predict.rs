@@ -15,8 +15,10 @@ use super::subject::Subject;
 use crate::ask;
 use crate::eval::identity::{Identity, Mode};
 use crate::eval::predictions::{Prediction, PredictionsError, PredictionsFile};
+use crate::eval::recalibration::Fitting;
 use crate::eval::run::{Refusal, RunError, answer_all};
 use crate::sentiment::classify::ModelCard;
+use crate::sentiment::profile::Calibration;
 use crate::sentiment::score::top;
 use crate::text::shown::shown;
 
@@ -74,11 +76,23 @@ impl Taking {
 
 /// How a calibration is fitted.
 #[derive(Debug, Args)]
-pub struct BalanceArgs {
+pub struct FittingArgs {
     /// Weight of rare labels in the calibration, 0 to 1. 0 takes the labels as frequent as they are here; 1, as if
     /// they were equally frequent. Higher values find more rare labels but lower accuracy [default: 0].
     #[arg(long, value_name = "B", value_parser = share)]
     pub balance: Option<f64>,
+
+    /// Fit comments that show a video's title or summary apart from those that don't [default: if the model does so].
+    #[arg(long)]
+    pub by_video: bool,
+}
+
+impl FittingArgs {
+    /// The fit to do where this calibration is in force.
+    pub fn fitting(&self, present: Calibration) -> Fitting {
+        let by_video = self.by_video || present.with_video.is_some();
+        Fitting { balance: self.balance.unwrap_or(0.0), by_video, present }
+    }
 }
 
 /// A number in 0..=1.

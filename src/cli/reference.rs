@@ -13,7 +13,7 @@ use crate::eval::identity::Identity;
 use crate::eval::predictions::{self, Prediction, Reference};
 use crate::eval::report::Comparison;
 use crate::gguf::Header;
-use crate::sentiment::profile::Calibration;
+use crate::sentiment::profile::{Calibration, Scaling};
 use crate::sentiment::score::probabilities;
 use crate::text::shown::shown_path;
 
@@ -87,7 +87,8 @@ pub async fn compare(
     let named = |theirs: &Identity| {
         ours.identity.differences(theirs).into_iter().map(|difference| difference.what).collect()
     };
-    let fidelity = Fidelity::of(&pairs(&ours.predictions, &theirs, calibration)?);
+    let scaling = |row: usize| calibration.scaling(data.rows[row].shows_video());
+    let fidelity = Fidelity::of(&pairs(&ours.predictions, &theirs, scaling)?);
     Ok(Comparison { fidelity, differs: identity.as_ref().map(named) })
 }
 
@@ -104,7 +105,7 @@ async fn answers_of(asking: &Asking<'_>, path: &Path, data: &Data) -> Result<Ans
 fn pairs(
     ours: &[Prediction],
     theirs: &[Prediction],
-    calibration: &Calibration,
+    scaling: impl Fn(usize) -> Scaling,
 ) -> Result<Vec<Pair>, Failure> {
     // A row that one of them refuses is in no pair.
     let by_row: BTreeMap<usize, &Prediction> = theirs.iter().map(|r| (r.row, r)).collect();
@@ -113,7 +114,8 @@ fn pairs(
         let (Some(tested), Some(reference)) = (p.log_probs, r.log_probs) else {
             return Err(format!("row {} has no log-probabilities; use --mode score", p.row + 1).into());
         };
-        Ok((p.label, probabilities(tested, calibration), probabilities(reference, calibration)))
+        let scaling = scaling(p.row);
+        Ok((p.label, probabilities(tested, &scaling), probabilities(reference, &scaling)))
     };
     both.map(pair).collect()
 }

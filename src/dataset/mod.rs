@@ -12,6 +12,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use self::kept::Kept;
+use crate::sentiment::input::is_blank;
 use crate::sentiment::labels::Sentiment;
 
 mod arrow;
@@ -63,6 +64,13 @@ pub struct Row {
     pub video_summary: Option<String>,
     /// The right answer.
     pub label: Sentiment,
+}
+
+impl Row {
+    /// Whether the title or the summary says anything, so that a request with this row's texts shows its video.
+    pub fn shows_video(&self) -> bool {
+        [&self.video_title, &self.video_summary].into_iter().flatten().any(|text| !is_blank(text))
+    }
 }
 
 /// The labelled rows of one file.

@@ -14,7 +14,7 @@ use super::folds::{FOLDS, folds};
 use super::metrics::Scored;
 use super::newton::Likelihood;
 use crate::sentiment::labels::Sentiment;
-use crate::sentiment::profile::{Calibration, Labels};
+use crate::sentiment::profile::{Labels, Scaling};
 use crate::sentiment::score::probabilities;
 
 /// Fewer rows than this fit noise.
@@ -37,6 +37,14 @@ pub enum FitError {
     /// NaN or infinite log-probabilities.
     #[error("row {0}: log-probabilities must be finite")]
     NotFinite(usize),
+    /// One kind of comments, where they are fitted apart.
+    #[error("of the comments {kind}: {source}")]
+    Of {
+        /// Which comments.
+        kind: &'static str,
+        /// What is wrong with them.
+        source: Box<Self>,
+    },
     /// Higher scores do not mean likelier labels.
     #[error("cannot calibrate: the model's scores do not separate this dataset's labels")]
     Uninformative,
@@ -65,16 +73,15 @@ fn check(rows: &[Scored]) -> Result<(), FitError> {
 }
 
 /// Fit to rows of true label and log-probabilities in nats; biases sum to zero.
-/// `abstain_below` stays off.
 ///
 /// # Errors
 /// See [`FitError`].
-pub fn fit(rows: &[Scored], balance: f64) -> Result<Calibration, FitError> {
+pub fn fit(rows: &[Scored], balance: f64) -> Result<Scaling, FitError> {
     check(rows)?;
     fit_checked(rows, balance)
 }
 
-fn fit_checked(rows: &[Scored], balance: f64) -> Result<Calibration, FitError> {
+fn fit_checked(rows: &[Scored], balance: f64) -> Result<Scaling, FitError> {
     let weights = class_weights(rows, balance);
     let affine = Likelihood::new(rows, weights, AFFINE_PENALTY, affine_features);
     let [mut a, mut neutral, mut negative] = affine.minimum().ok_or(FitError::Uninformative)?;
@@ -85,10 +92,9 @@ fn fit_checked(rows: &[Scored], balance: f64) -> Result<Calibration, FitError> {
         (neutral, negative) = (a * x, a * y);
     }
     let mean = (neutral + negative) / 3.0;
-    Ok(Calibration {
+    Ok(Scaling {
         temperature: 1.0 / a,
         bias: Labels { positive: -mean, neutral: neutral - mean, negative: negative - mean },
-        ..Calibration::default()
     })
 }
 
@@ -111,9 +117,9 @@ pub fn cross_fitted(rows: &[Scored], balance: f64) -> Result<Vec<[f64; 3]>, FitE
     let mut calibrated = vec![[0.0; 3]; rows.len()];
     for fold in 0..FOLDS {
         let seen: Vec<Scored> = (0..rows.len()).filter(|i| folds[*i] != fold).map(|i| rows[i]).collect();
-        let calibration = fit_checked(&seen, balance)?;
+        let scaling = fit_checked(&seen, balance)?;
         for i in (0..rows.len()).filter(|i| folds[*i] == fold) {
-            calibrated[i] = probabilities(rows[i].1, &calibration);
+            calibrated[i] = probabilities(rows[i].1, &scaling);
         }
     }
     Ok(calibrated)
@@ -156,7 +162,7 @@ mod tests {
         rows
     }
 
-    fn confusion(rows: &[Scored], calibration: &Calibration) -> Confusion {
+    fn confusion(rows: &[Scored], calibration: &Scaling) -> Confusion {
         Confusion::of(rows.iter().map(|(truth, l)| (*truth, Some(top(&probabilities(*l, calibration))))))
     }
 
@@ -236,7 +242,7 @@ mod tests {
         (0..120).map(row).collect()
     }
 
-    fn figures(rows: &[Scored]) -> (Calibration, f64) {
+    fn figures(rows: &[Scored]) -> (Scaling, f64) {
         let calibrated = cross_fitted(rows, 0.0).unwrap();
         let loss = rows.iter().zip(&calibrated).map(|((truth, _), p)| -p[truth.index()].ln()).sum::<f64>();
         (fit(rows, 0.5).unwrap(), loss)

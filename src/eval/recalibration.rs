@@ -3,18 +3,82 @@
 use serde::Serialize;
 
 use super::SEED;
-use super::calibrate::{FitError, cross_fitted, fit, rare_labels};
+use super::calibrate::{FitError, check_labels, cross_fitted, fit, rare_labels};
 use super::folds::FOLDS;
 use super::metrics::{ANSWERED, Confusion, Scored, Selective, Trust, selective};
-use super::predictions::{Prediction, log_probs, probabilities};
+use super::predictions::{Prediction, probabilities};
+use crate::dataset::Row;
 use crate::sentiment::labels::Sentiment;
-use crate::sentiment::profile::Calibration;
+use crate::sentiment::profile::{Calibration, Scaling};
 use crate::sentiment::score::{self, top};
+
+/// How a calibration is fitted.
+#[derive(Debug, Clone)]
+pub struct Fitting {
+    /// Weight of rare labels in the fit, in 0..=1: see [`calibrate`](super::calibrate).
+    pub balance: f64,
+    /// Comments that show their video are fitted apart from those that don't.
+    pub by_video: bool,
+    /// The calibration in force. Where comments are fitted apart, it stays for a kind that the data lacks.
+    pub present: Calibration,
+}
+
+/// Comments that are fitted together.
+struct Kind<T> {
+    shows_video: bool,
+    /// What the terminal calls them; `None` for all comments.
+    name: Option<&'static str>,
+    rows: Vec<T>,
+}
+
+impl<T> Kind<T> {
+    /// All rows, or the kinds that occur among them.
+    fn of(by_video: bool, rows: impl Iterator<Item = (bool, T)>) -> Vec<Self> {
+        let (with, without): (Vec<_>, Vec<_>) = rows.partition(|(shows_video, _)| by_video && *shows_video);
+        let kind = |shows_video, name, rows: Vec<(bool, T)>| {
+            let rows = rows.into_iter().map(|(_, row)| row).collect();
+            Self { shows_video, name: by_video.then_some(name), rows }
+        };
+        let mut kinds = vec![kind(false, "without a video", without), kind(true, "with a video", with)];
+        if kinds.iter().any(|kind| !kind.rows.is_empty()) {
+            kinds.retain(|kind| !kind.rows.is_empty());
+        }
+        kinds
+    }
+
+    fn fault(&self, source: FitError) -> FitError {
+        match self.name {
+            None => source,
+            Some(kind) => FitError::Of { kind, source: Box::new(source) },
+        }
+    }
+}
+
+/// Whether these rows can be calibrated with, as far as can be told before they are answered.
+///
+/// # Errors
+/// [`FitError::TooFew`], [`FitError::Missing`], of a kind of comments if they are fitted apart.
+pub fn check(rows: &[Row], by_video: bool) -> Result<(), FitError> {
+    let labels = rows.iter().map(|row| (row.shows_video(), row.label));
+    let kinds = Kind::of(by_video, labels);
+    kinds.iter().try_for_each(|kind| check_labels(&kind.rows).map_err(|fault| kind.fault(fault)))
+}
+
+/// A label with too few rows to fit a bias to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rare {
+    /// Which.
+    pub label: Sentiment,
+    /// Rows that it has.
+    pub rows: usize,
+    /// Among which comments, where they are fitted apart.
+    pub kind: Option<&'static str>,
+}
 
 /// A fitted calibration, and what it changes on rows that its fit has not seen ([`cross_fitted`]).
 #[derive(Debug, Clone)]
 pub struct Recalibration {
-    /// Weight of rare labels in the fit, in 0..=1: see [`calibrate`](super::calibrate).
+    /// As [`Fitting::balance`].
     pub balance: f64,
     /// Fitted to all rows.
     pub fitted: Calibration,
@@ -22,8 +86,8 @@ pub struct Recalibration {
     pub before: Summary,
     /// Under calibrations fitted to the other folds of the data.
     pub after: Summary,
-    /// Labels with too few rows to fit a bias to, and how many they have.
-    pub rare: Vec<(Sentiment, usize)>,
+    /// Labels with too few rows to fit a bias to.
+    pub rare: Vec<Rare>,
     /// What thresholds answer under the fitted calibration, on the rows that it was fitted to.
     pub selective: [Selective; ANSWERED.len()],
 }
@@ -66,22 +130,30 @@ impl Summary {
 pub(super) type Figure = (&'static str, f64);
 
 impl Recalibration {
-    /// Fits to answers with log-probabilities, and measures by cross-fitting.
+    /// Fits to the answers with log-probabilities to these rows, and measures by cross-fitting.
     ///
     /// # Errors
     /// See [`FitError`].
-    pub fn of(predictions: &[Prediction], balance: f64) -> Result<Self, FitError> {
-        let rows = log_probs(predictions);
-        let fitted = fit(&rows, balance)?;
-        let truths = rows.iter().map(|(truth, _)| *truth);
-        let after: Vec<Scored> = truths.zip(cross_fitted(&rows, balance)?).collect();
-        let under_fitted: Vec<Scored> =
-            rows.iter().map(|(truth, l)| (*truth, score::probabilities(*l, &fitted))).collect();
+    pub fn of(rows: &[Row], predictions: &[Prediction], how: &Fitting) -> Result<Self, FitError> {
+        let mut fitted = Calibration { abstain_below: 0.0, ..how.present.clone() };
+        fitted.with_video = fitted.with_video.filter(|_| how.by_video);
+        let (mut after, mut under_fitted, mut rare) = (Vec::new(), Vec::new(), Vec::new());
+        let scored = |p: &Prediction| Some((rows[p.row].shows_video(), (p.label, p.log_probs?)));
+        for kind in Kind::of(how.by_video, predictions.iter().filter_map(scored)) {
+            let scaling = fit(&kind.rows, how.balance).map_err(|fault| kind.fault(fault))?;
+            let unseen = cross_fitted(&kind.rows, how.balance).map_err(|fault| kind.fault(fault))?;
+            after.extend(kind.rows.iter().map(|(truth, _)| *truth).zip(unseen));
+            let answer = |(truth, l): &Scored| (*truth, score::probabilities(*l, &scaling));
+            under_fitted.extend(kind.rows.iter().map(answer));
+            let few = rare_labels(&kind.rows).into_iter();
+            rare.extend(few.map(|(label, rows)| Rare { label, rows, kind: kind.name }));
+            fitted.set_scaling(kind.shows_video, scaling);
+        }
         Ok(Self {
-            balance,
+            balance: how.balance,
             before: Summary::of(&probabilities(predictions)),
             after: Summary::of(&after),
-            rare: rare_labels(&rows),
+            rare,
             selective: selective(&under_fitted, ANSWERED),
             fitted,
         })
@@ -114,10 +186,11 @@ impl Recalibration {
 
     /// What the fit rests on too little data for, a sentence a label.
     pub fn warnings(&self) -> Vec<String> {
-        let sentence = |(label, n): &(Sentiment, usize)| {
-            let rows = if *n == 1 { "row is" } else { "rows are" };
+        let sentence = |Rare { label, rows, kind }: &Rare| {
+            let verb = if *rows == 1 { "row is" } else { "rows are" };
+            let kind = kind.map(|kind| format!(" among the comments {kind}")).unwrap_or_default();
             format!(
-                "only {n} {rows} labelled {label}: its bias and its part in \"after\" rest on chance; label at least {}",
+                "only {rows} {verb} labelled {label}{kind}: its bias and its part in \"after\" rest on chance; label at least {}",
                 super::calibrate::FEW_ROWS
             )
         };
@@ -125,9 +198,10 @@ impl Recalibration {
     }
 
     pub(super) fn heading(&self) -> String {
+        let apart = if self.fitted.with_video.is_some() { "; comments with a video apart" } else { "" };
         format!(
             "calibration with balance {}; {FOLDS} folds, shuffled with seed {SEED} and stratified by label, each \
-             calibrated by the fit to the others",
+             calibrated by the fit to the others{apart}",
             self.balance
         )
     }
@@ -139,8 +213,12 @@ impl Recalibration {
 
 /// A calibration in words, with three digits.
 pub(super) fn words(calibration: &Calibration) -> String {
-    let bias = Sentiment::ALL.map(|class| format!("{class} {:+.3}", calibration.bias.get(class)));
-    format!("temperature {:.3}, bias {}", calibration.temperature, bias.join(", "))
+    let scaling = |Scaling { temperature, bias }: Scaling| {
+        let bias = Sentiment::ALL.map(|class| format!("{class} {:+.3}", bias.get(class)));
+        format!("temperature {temperature:.3}, bias {}", bias.join(", "))
+    };
+    let with = calibration.with_video.map(|own| format!("; with a video: {}", scaling(own)));
+    scaling(calibration.scaling(false)) + &with.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -157,7 +235,7 @@ mod tests {
                 let wobble = ((row * 13 + c * 5) % 11) as f64 / 20.0;
                 sharp * (if c == top { -0.2 } else { -2.4 } + wobble - 0.25)
             });
-            let probabilities = score::probabilities(log_probs, &Calibration::default());
+            let probabilities = score::probabilities(log_probs, &Scaling::NONE);
             Prediction {
                 row,
                 comment: String::new(),
@@ -172,10 +250,59 @@ mod tests {
         (0..120).map(row).collect()
     }
 
+    fn titled(p: &Prediction) -> bool {
+        p.row / 12 % 2 == 1
+    }
+
+    fn rows(answers: &[Prediction]) -> Vec<Row> {
+        let row = |p: &Prediction| Row {
+            comment: String::new(),
+            video_title: titled(p).then(|| "제목".to_owned()),
+            video_summary: None,
+            label: p.label,
+        };
+        answers.iter().map(row).collect()
+    }
+
+    fn together(answers: &[Prediction]) -> Recalibration {
+        let how = Fitting { balance: 0.0, by_video: false, present: Calibration::default() };
+        Recalibration::of(&rows(answers), answers, &how).unwrap()
+    }
+
+    #[test]
+    fn kinds_are_fitted_apart() {
+        // Only the answers to titled comments are too sure.
+        let mut answers = answers(1.0);
+        for p in answers.iter_mut().filter(|p| titled(p)) {
+            p.log_probs = p.log_probs.map(|l| l.map(|x| 3.0 * x));
+        }
+        let (rows, fitted) = (rows(&answers), together(&answers).fitted);
+        assert_eq!(fitted.with_video, None);
+        let present = Calibration { abstain_below: 0.5, ..Calibration::default() };
+        let how = Fitting { balance: 0.0, by_video: true, present };
+        let apart = Recalibration::of(&rows, &answers, &how).unwrap();
+        let temperature = |video| apart.fitted.scaling(video).temperature;
+        assert!((temperature(true) / temperature(false) - 3.0).abs() < 0.3, "{:?}", apart.fitted);
+        assert!((temperature(false)..temperature(true)).contains(&fitted.temperature));
+        assert_eq!(apart.fitted.abstain_below, 0.0);
+        assert!(apart.after.trust.log_loss < together(&answers).after.trust.log_loss);
+        let text = apart.text();
+        assert!(text.contains("comments with a video apart") && text.contains("; with a video: "), "{text}");
+
+        // A kind that the data lacks keeps what is in force; one with too few rows is named.
+        let only: Vec<Prediction> = answers.iter().filter(|p| titled(p)).cloned().collect();
+        let kept = Recalibration::of(&rows, &only, &how).unwrap().fitted;
+        assert_eq!((kept.scaling(false), kept.with_video), (Scaling::NONE, apart.fitted.with_video));
+        let few: Vec<Row> = rows.iter().filter(|row| row.shows_video()).chain(&rows[..3]).cloned().collect();
+        assert_eq!(check(&few, false), Ok(()));
+        let fault = check(&few, true).unwrap_err().to_string();
+        assert!(fault.starts_with("of the comments without a video: 3 rows"), "{fault}");
+    }
+
     #[test]
     fn worse_goes_by_what_was_asked_for() {
-        assert_eq!(Recalibration::of(&answers(5.0), 0.0).unwrap().worse(), None);
-        let mut change = Recalibration::of(&answers(1.0), 0.0).unwrap();
+        assert_eq!(together(&answers(5.0)).worse(), None);
+        let mut change = together(&answers(1.0));
         (change.before.trust.log_loss, change.after.trust.log_loss) = (0.5, 0.6);
         assert!(change.worse().unwrap().contains("log-loss goes from 0.5000 to 0.6000"));
         (change.balance, change.before.macro_f1, change.after.macro_f1) = (0.5, 0.4, 0.5);
@@ -187,13 +314,13 @@ mod tests {
     #[test]
     fn thresholds_are_those_of_the_fitted_calibration() {
         let answers = answers(5.0);
-        let change = Recalibration::of(&answers, 0.0).unwrap();
+        let change = together(&answers);
         for s in change.selective {
             let threshold: f64 = s.abstain_below.to_string().parse().unwrap();
             let calibration = Calibration { abstain_below: threshold, ..change.fitted.clone() };
             let kept = answers
                 .iter()
-                .filter(|p| !score::Verdict::new(p.log_probs.unwrap(), &calibration).abstained)
+                .filter(|p| !score::Verdict::new(p.log_probs.unwrap(), &calibration, false).abstained)
                 .count();
             assert_eq!(kept as f64 / answers.len() as f64, s.answered, "{s:?}");
         }
@@ -203,7 +330,10 @@ mod tests {
     fn too_few_rows_of_a_label_are_told() {
         let mut answers = answers(2.0);
         answers.retain(|p| p.label != Sentiment::Neutral || p.row < 10);
-        let text = Recalibration::of(&answers, 0.0).unwrap().text();
+        for (row, p) in answers.iter_mut().enumerate() {
+            p.row = row;
+        }
+        let text = together(&answers).text();
         assert!(text.contains("only 3 rows are labelled 중립"), "{text}");
         assert!(text.contains("5 folds") && text.contains(&SEED.to_string()), "{text}");
     }

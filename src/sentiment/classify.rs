@@ -178,7 +178,7 @@ impl Classifier {
         };
         let asked = Instant::now();
         match answers.lookup(input, options.deadline).await? {
-            Lookup::Known(answer) => self.remembered(&answer, asked.elapsed()),
+            Lookup::Known(answer) => self.remembered(input, &answer, asked.elapsed()),
             Lookup::Unknown(place) => {
                 let classified = self.compute(input, options, follow).await?;
                 let (log_probs, prompt_tokens) =
@@ -198,10 +198,16 @@ impl Classifier {
     }
 
     /// An answer that was not computed again: none of its tokens were, and it waited for its twin at most.
-    fn remembered(&self, answer: &Answer, waited: Duration) -> Result<Classified, EngineError> {
+    fn remembered(
+        &self,
+        input: &Input,
+        answer: &Answer,
+        waited: Duration,
+    ) -> Result<Classified, EngineError> {
         let tokens = answer.prompt_tokens;
         let stats = Stats { prompt_tokens: tokens, cached_tokens: tokens, queue: waited, ..Stats::default() };
-        Ok(Classified { verdict: self.verdict(&answer.log_probs)?, stats, from_cache: true })
+        let verdict = self.verdict(&answer.log_probs, input.video.is_some())?;
+        Ok(Classified { verdict, stats, from_cache: true })
     }
 
     /// As [`Self::classify`], never from the answer cache.
@@ -224,7 +230,8 @@ impl Classifier {
         follow(job.timeline());
         match job.next().await {
             Event::Scored(log_probs, stats) => {
-                Ok(Classified { verdict: self.verdict(&log_probs)?, stats, from_cache: false })
+                let verdict = self.verdict(&log_probs, input.video.is_some())?;
+                Ok(Classified { verdict, stats, from_cache: false })
             }
             Event::Failed(error) => Err(error),
             // Scores come first.
@@ -247,9 +254,10 @@ impl Classifier {
             if options.free_answer { Arc::new([]) } else { self.branches.clone() };
         let (this, scored) = (self.clone(), Arc::new(OnceLock::new()));
         let verdict = scored.clone();
+        let shows_video = input.video.is_some();
         let begin = move |log_probs: &[f64]| {
             // Without a verdict there is nothing to go on from; the stream ends with the same error.
-            let Ok(verdict) = this.verdict(log_probs) else { return Vec::new() };
+            let Ok(verdict) = this.verdict(log_probs, shows_video) else { return Vec::new() };
             this.prompter.continuation(scored.get_or_init(|| verdict).sentiment).to_vec()
         };
         let vocabulary = self.vocabulary.clone();
@@ -277,6 +285,7 @@ impl Classifier {
         })?;
         Ok(ReasonStream {
             classifier: self.clone(),
+            shows_video,
             job,
             utf8: Utf8Assembler::default(),
             text: String::new(),
@@ -306,14 +315,16 @@ impl Classifier {
     }
 
     /// The verdict from the engine's scores; never one from scores that are missing or not finite.
-    fn verdict(&self, log_probs: &[f64]) -> Result<Verdict, EngineError> {
-        Verdict::from_scores(log_probs, &self.profile.calibration).ok_or(EngineError::NotFinite)
+    fn verdict(&self, log_probs: &[f64], shows_video: bool) -> Result<Verdict, EngineError> {
+        let verdict = Verdict::from_scores(log_probs, &self.profile.calibration, shows_video);
+        verdict.ok_or(EngineError::NotFinite)
     }
 }
 
 /// The events of an explanation. Dropping it cancels the work.
 pub struct ReasonStream {
     classifier: Arc<Classifier>,
+    shows_video: bool,
     job: JobHandle,
     utf8: Utf8Assembler,
     text: String,
@@ -335,7 +346,7 @@ impl ReasonStream {
         while !self.ended {
             match self.job.next().await {
                 Event::Scored(log_probs, stats) => {
-                    let verdict = match self.classifier.verdict(&log_probs) {
+                    let verdict = match self.classifier.verdict(&log_probs, self.shows_video) {
                         Ok(verdict) => verdict,
                         Err(error) => {
                             self.ended = true;

@@ -210,7 +210,7 @@ impl Answer {
 }
 
 /// One value for each sentiment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Labels<T = String> {
     /// 긍정
@@ -232,25 +232,65 @@ impl<T> Labels<T> {
     }
 }
 
-/// From joint label log-probabilities to calibrated probabilities:
-/// p = softmax(log-probability / temperature + bias). Temperature scaling after
-/// Guo et al. 2017 (arXiv 1706.04599), with a bias for each class.
+/// From joint label log-probabilities to calibrated probabilities, and when to withhold an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Above 0; 1 leaves the model's own confidence.
+    /// As [`Scaling::temperature`].
     pub temperature: f64,
-    /// Added in nats after the temperature.
+    /// As [`Scaling::bias`].
     pub bias: Labels<f64>,
     /// Answers whose highest probability is below this are marked as abstained; 0 turns that off.
     #[serde(default)]
     pub abstain_below: f64,
+    /// Holds instead of the temperature and the bias above for a comment that shows its video's title or summary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with_video: Option<Scaling>,
+}
+
+/// p = softmax(log-probability / temperature + bias): temperature scaling after Guo et al. 2017
+/// (arXiv 1706.04599), with a bias for each class.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scaling {
+    /// Above 0; 1 leaves the model's own confidence.
+    pub temperature: f64,
+    /// Added in nats after the temperature.
+    pub bias: Labels<f64>,
+}
+
+impl Calibration {
+    /// What holds for a comment that shows its video's title or summary, or shows neither.
+    pub fn scaling(&self, shows_video: bool) -> Scaling {
+        let without = Scaling { temperature: self.temperature, bias: self.bias };
+        self.with_video.filter(|_| shows_video).unwrap_or(without)
+    }
+
+    /// Replaces what [`Self::scaling`] gives.
+    pub fn set_scaling(&mut self, shows_video: bool, scaling: Scaling) {
+        if shows_video {
+            self.with_video = Some(scaling);
+        } else {
+            (self.temperature, self.bias) = (scaling.temperature, scaling.bias);
+        }
+    }
+}
+
+impl Scaling {
+    /// Leaves log-probabilities as they are.
+    pub const NONE: Self =
+        Self { temperature: 1.0, bias: Labels { positive: 0.0, neutral: 0.0, negative: 0.0 } };
+
+    fn is_usable(&self) -> bool {
+        let finite = Sentiment::ALL.iter().all(|s| self.bias.get(*s).is_finite());
+        finite && self.temperature.is_finite() && self.temperature > 0.0
+    }
 }
 
 impl Default for Calibration {
     fn default() -> Self {
-        let bias = Labels { positive: 0.0, neutral: 0.0, negative: 0.0 };
-        Self { temperature: 1.0, bias, abstain_below: 0.0 }
+        let Scaling { temperature, bias } = Scaling::NONE;
+        Self { temperature, bias, abstain_below: 0.0, with_video: None }
     }
 }
 
@@ -325,9 +365,8 @@ impl Profile {
         }
         self.answer.check_endings()?;
         let c = &self.calibration;
-        let finite = Sentiment::ALL.iter().all(|s| c.bias.get(*s).is_finite());
-        let sane = c.temperature.is_finite() && c.temperature > 0.0 && (0.0..=1.0).contains(&c.abstain_below);
-        if finite && sane { Ok(()) } else { Err(ProfileError::Calibration) }
+        let usable = [false, true].iter().all(|video| c.scaling(*video).is_usable());
+        if usable && (0.0..=1.0).contains(&c.abstain_below) { Ok(()) } else { Err(ProfileError::Calibration) }
     }
 
     /// The answer's text up to the reasons, for one sentiment.
@@ -375,6 +414,7 @@ mod tests {
         };
         check(|p| p.calibration.abstain_below = 0.5);
         check(|p| p.calibration.bias.neutral += 1e-9);
+        check(|p| p.calibration.with_video = Some(p.calibration.scaling(false)));
         check(|p| p.instruction.push(' '));
         check(|p| std::mem::swap(&mut p.labels.positive, &mut p.labels.negative));
     }
@@ -416,6 +456,19 @@ mod tests {
         );
         check(&|p| p.calibration.temperature = 0.0, "temperature");
         check(&|p| p.calibration.bias.negative = f64::NAN, "biases");
+        let cold = Scaling { temperature: -1.0, ..Scaling::NONE };
+        check(&|p| p.calibration.with_video = Some(cold), "temperature");
+    }
+
+    #[test]
+    fn a_comment_that_shows_its_video_may_have_its_own_calibration() {
+        let own = "\n[calibration.with_video]\ntemperature = 2.0\nbias = { positive = 0.0, neutral = 0.5, negative = 0.0 }\n";
+        let profile = Profile::from_toml(&format!("{DEFAULT_TOML}{own}")).unwrap();
+        assert_eq!(Profile::from_toml(&profile.to_toml().unwrap()).unwrap(), profile);
+        let scaling = |video| profile.calibration.scaling(video);
+        assert_eq!((scaling(true).temperature, scaling(true).bias.neutral), (2.0, 0.5));
+        assert_eq!(scaling(false), Scaling::NONE);
+        assert_eq!(default().calibration.scaling(true), Scaling::NONE);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Joint label log-probabilities to a verdict.
 
 use super::labels::Sentiment;
-use super::profile::Calibration;
+use super::profile::{Calibration, Scaling};
 
 /// A verdict and what it rests on. Arrays are in the order of [`Sentiment::ALL`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,15 +19,15 @@ pub struct Verdict {
 impl Verdict {
     /// The verdict from ln P(label | prompt), one per label. `None` if one is missing, or if it or a
     /// probability made of it is not finite.
-    pub fn from_scores(log_probs: &[f64], calibration: &Calibration) -> Option<Self> {
+    pub fn from_scores(log_probs: &[f64], calibration: &Calibration, shows_video: bool) -> Option<Self> {
         let three = <[f64; 3]>::try_from(log_probs).ok()?;
-        let verdict = Self::new(three, calibration);
+        let verdict = Self::new(three, calibration, shows_video);
         three.iter().chain(&verdict.probabilities).all(|p| p.is_finite()).then_some(verdict)
     }
 
-    /// The verdict from ln P(label | prompt), all finite.
-    pub fn new(log_probs: [f64; 3], calibration: &Calibration) -> Self {
-        let probabilities = probabilities(log_probs, calibration);
+    /// The verdict from ln P(label | prompt), all finite, of a comment that shows its video or doesn't.
+    pub fn new(log_probs: [f64; 3], calibration: &Calibration, shows_video: bool) -> Self {
+        let probabilities = probabilities(log_probs, &calibration.scaling(shows_video));
         let best = top(&probabilities);
         let verdict = Self { sentiment: best, probabilities, log_probs, abstained: false };
         Self { abstained: verdict.probability() < calibration.abstain_below, ..verdict }
@@ -51,9 +51,8 @@ pub fn top(probabilities: &[f64; 3]) -> Sentiment {
 
 /// softmax(log_probs / temperature + bias): temperature scaling (Guo et al. 2017,
 /// arXiv 1706.04599) with a bias a class.
-pub fn probabilities(log_probs: [f64; 3], calibration: &Calibration) -> [f64; 3] {
-    let scores =
-        Sentiment::ALL.map(|s| log_probs[s.index()] / calibration.temperature + calibration.bias.get(s));
+pub fn probabilities(log_probs: [f64; 3], scaling: &Scaling) -> [f64; 3] {
+    let scores = Sentiment::ALL.map(|s| log_probs[s.index()] / scaling.temperature + scaling.bias.get(s));
     let max = scores.into_iter().fold(f64::NEG_INFINITY, f64::max);
     let weights = scores.map(|s| (s - max).exp());
     let total: f64 = weights.iter().sum();
@@ -68,16 +67,21 @@ mod tests {
     #[test]
     fn calibration_moves_the_verdict() {
         let log_probs = [0.5_f64.ln(), 0.3_f64.ln(), 0.1_f64.ln()];
+        let plain = [5.0 / 9.0, 3.0 / 9.0, 1.0 / 9.0];
         let check = |temperature, neutral, abstain_below, expect: (Sentiment, [f64; 3], bool)| {
             let bias = Labels { positive: 0.0, neutral, negative: 0.0 };
-            let v = Verdict::new(log_probs, &Calibration { temperature, bias, abstain_below });
+            let own = Calibration { temperature, bias, abstain_below, with_video: None };
+            let v = Verdict::new(log_probs, &own, false);
             assert_eq!((v.sentiment, v.abstained), (expect.0, expect.2));
             for (p, e) in v.probabilities.iter().zip(expect.1) {
                 assert!((p - e).abs() < 1e-12, "{v:?}");
             }
             assert!((v.probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+            let of_videos =
+                Calibration { abstain_below, with_video: Some(own.scaling(false)), ..Calibration::default() };
+            assert_eq!(Verdict::new(log_probs, &of_videos, true), v);
+            assert_eq!(Verdict::new(log_probs, &of_videos, false).probabilities, plain);
         };
-        let plain = [5.0 / 9.0, 3.0 / 9.0, 1.0 / 9.0];
         check(1.0, 0.0, 0.0, (Sentiment::Positive, plain, false));
         check(1.0, 0.0, 0.6, (Sentiment::Positive, plain, true));
         // ln 2 more for 중립: weights 5 : 6 : 1.
@@ -93,21 +97,20 @@ mod tests {
         check([0.2, 0.4, 0.4], Sentiment::Neutral);
         check([0.1, 0.2, 0.7], Sentiment::Negative);
         let level = Calibration { temperature: 1e300, ..Calibration::default() };
-        let verdict = Verdict::new([-3.0, -2.0, -1.0], &level);
+        let verdict = Verdict::new([-3.0, -2.0, -1.0], &level, false);
         assert_eq!((verdict.sentiment, verdict.probabilities), (Sentiment::Positive, [1.0 / 3.0; 3]));
     }
 
     #[test]
     fn no_verdict_without_three_finite_scores() {
         let scores: [&[f64]; 4] = [&[], &[-1.0], &[-1.0, f64::NEG_INFINITY, -2.0], &[-1.0, -2.0, f64::NAN]];
-        let bias = Labels { positive: 0.0, neutral: 0.0, negative: 0.0 };
-        let plain = Calibration { temperature: 1.0, bias, abstain_below: 0.0 };
+        let plain = Calibration::default();
         for scores in scores {
-            assert_eq!(Verdict::from_scores(scores, &plain), None, "{scores:?}");
+            assert_eq!(Verdict::from_scores(scores, &plain, false), None, "{scores:?}");
         }
-        assert!(Verdict::from_scores(&[-1.0, -2.0, -3.0], &plain).is_some());
+        assert!(Verdict::from_scores(&[-1.0, -2.0, -3.0], &plain, false).is_some());
         // A temperature that no score survives.
         let frozen = Calibration { temperature: 1e-320, ..plain };
-        assert_eq!(Verdict::from_scores(&[-1.0, -2.0, -3.0], &frozen), None);
+        assert_eq!(Verdict::from_scores(&[-1.0, -2.0, -3.0], &frozen, false), None);
     }
 }

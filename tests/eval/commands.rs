@@ -204,7 +204,7 @@ fn calibration_is_written_into_the_model_and_used() {
     assert_eq!((&fidelity["rows"], &fidelity["flips"]), (&4.into(), &0.into()));
     assert!(fidelity["max_kl"].as_f64().unwrap() < 1e-9, "{fidelity}");
     for p in answers(file) {
-        let expect = probabilities(p.log_probs.unwrap(), &fitted);
+        let expect = probabilities(p.log_probs.unwrap(), &fitted.scaling(false));
         for (a, b) in p.probabilities.unwrap().iter().zip(expect) {
             assert!((a - b).abs() < 1e-9, "{p:?}");
         }
@@ -227,6 +227,7 @@ fn faults_are_told() {
     told(&["--against", "/nowhere.jsonl"], "/nowhere.jsonl");
     told(&["--against", &csv], "data.csv");
     told(&["--balance", "0.5"], "add --calibrate");
+    told(&["--by-video"], "add --calibrate");
     told(&["--max-tokens", "5"], "use --mode generate");
     told(&["--mode", "generate", "--reasons", "2"], "use --mode score");
     told(&["--reasons", "all", "--reasons-out", &csv], "name a new file with --reasons-out");
@@ -397,7 +398,8 @@ fn made(model: &str, csv: &str, file: &str, log_probs: impl Fn(usize) -> [f64; 3
     let mut lines = vec![text.lines().next().unwrap().to_owned()];
     let csv = std::fs::read_to_string(csv).unwrap();
     for (row, line) in csv.lines().skip(1).enumerate() {
-        let (comment, label) = line.split_once(',').unwrap();
+        let fields: Vec<&str> = line.split(',').collect();
+        let (comment, label) = (fields[0], fields[1]);
         let log_probs = log_probs(row);
         let probabilities = log_probs.map(f64::exp);
         let prediction = Prediction {
@@ -413,6 +415,52 @@ fn made(model: &str, csv: &str, file: &str, log_probs: impl Fn(usize) -> [f64; 3
         lines.push(serde_json::to_string(&prediction).unwrap());
     }
     std::fs::write(file, lines.join("\n") + "\n").unwrap();
+}
+
+#[test]
+fn comments_with_a_video_are_calibrated_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::copy(model(), &path).unwrap();
+    let name = path.to_str().unwrap();
+    let write = |file: &str, rows: std::ops::Range<usize>| {
+        let row = |i: usize| {
+            let title = if i / 3 % 2 == 1 { "영상" } else { "" };
+            format!("댓글 {i},{},{title}\n", Sentiment::ALL[i % 3].name())
+        };
+        let csv = folder.path().join(file);
+        let rows = rows.filter(|i| file == "all.csv" || i / 3 % 2 == 1).map(row);
+        std::fs::write(&csv, "comment,label,video_title\n".to_owned() + &rows.collect::<String>()).unwrap();
+        csv.to_str().unwrap().to_owned()
+    };
+    // Every label is the most probable one in two of three rows: surer than right of those with a title, less
+    // sure of the others.
+    let scores = |sure: f64, row: usize| {
+        let top = if (row / 6).is_multiple_of(3) { (row + 1 + row / 18 % 2) % 3 } else { row % 3 };
+        std::array::from_fn(|c| if c == top { sure } else { (1.0 - sure) / 2.0 }.ln())
+    };
+    let calibration = || {
+        let header = Header::read(&path).unwrap();
+        Profile::from_toml(header.metadata.require_str(METADATA_KEY).unwrap()).unwrap().calibration
+    };
+    let kept = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
+    let (all, file) = (write("all.csv", 0..216), kept("all.jsonl"));
+    made(name, &all, &file, |row| scores(if row / 3 % 2 == 1 { 0.98 } else { 0.4 }, row));
+    let calibrate = ["calibrate", "--model", name, "--data", &all, "--predictions", &file];
+    let text = stdout(&[&calibrate[..], &["--by-video"]].concat());
+    assert!(text.contains("bias neutral, with a video"), "{text}");
+    let first = calibration();
+    let of_videos = first.with_video.unwrap();
+    assert!(first.temperature < 0.5 && of_videos.temperature > 2.0, "{first:?}");
+
+    // A model that does so goes on doing so: what the data doesn't show stays. These odds are the roots of those.
+    let (titled, file) = (write("titled.csv", 0..216), kept("titled.jsonl"));
+    made(name, &titled, &file, |row| scores(0.832, row / 3 * 6 + 3 + row % 3));
+    stdout(&["calibrate", "--model", name, "--data", &titled, "--predictions", &file, "--allow-worse"]);
+    let second = calibration();
+    assert_eq!(second.scaling(false), first.scaling(false));
+    assert!((second.with_video.unwrap().temperature / of_videos.temperature - 0.5).abs() < 0.1, "{second:?}");
+    assert!(stdout(&["inspect", name]).contains("bias with a video"));
 }
 
 #[test]

@@ -11,4 +11,4 @@ mod prediction;
 pub use error::PredictionsError;
 pub use file::PredictionsFile;
 pub use lines::{Reference, read, read_reference};
-pub use prediction::{Prediction, log_probs, probabilities};
+pub use prediction::{Prediction, probabilities};

@@ -35,9 +35,3 @@ pub fn probabilities(predictions: &[Prediction]) -> Vec<Scored> {
     let scored = |p: &Prediction| Some((p.label, p.probabilities?));
     predictions.iter().filter_map(scored).collect()
 }
-
-/// The rows' true labels and log-probabilities, for predictions that have them.
-pub fn log_probs(predictions: &[Prediction]) -> Vec<Scored> {
-    let scored = |p: &Prediction| Some((p.label, p.log_probs?));
-    predictions.iter().filter_map(scored).collect()
-}

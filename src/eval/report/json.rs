@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::content::{Comparison, Reliability, Report};
 use crate::eval::SEED;
 use crate::eval::folds::FOLDS;
-use crate::eval::recalibration::Recalibration;
+use crate::eval::recalibration::{Rare, Recalibration};
 use crate::sentiment::labels::Sentiment;
 
 impl Report {
@@ -74,8 +74,14 @@ impl Report {
 }
 
 fn recalibration(change: &Recalibration) -> Value {
-    let rare: Map<String, Value> =
-        change.rare.iter().map(|(label, rows)| (label.name().into(), json!(rows))).collect();
+    let rare: Map<String, Value> = change
+        .rare
+        .iter()
+        .map(|Rare { label, rows, kind }| {
+            let kind = kind.map(|kind| format!(" {kind}")).unwrap_or_default();
+            (format!("{}{kind}", label.name()), json!(rows))
+        })
+        .collect();
     json!({
         "balance": change.balance,
         "parts": FOLDS,
