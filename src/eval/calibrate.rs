@@ -23,7 +23,7 @@ pub const MIN_ROWS: usize = 30;
 pub const FEW_ROWS: usize = 20;
 
 /// Why nothing can be fitted.
-#[derive(Debug, thiserror::Error, PartialEq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq)]
 pub enum FitError {
     /// Too little data.
     #[error("{rows} rows are too few to calibrate with; label at least {MIN_ROWS}")]
@@ -37,14 +37,6 @@ pub enum FitError {
     /// NaN or infinite log-probabilities.
     #[error("row {0}: log-probabilities must be finite")]
     NotFinite(usize),
-    /// One kind of comments, where they are fitted apart.
-    #[error("of the comments {kind}: {source}")]
-    Of {
-        /// Which comments.
-        kind: &'static str,
-        /// What is wrong with them.
-        source: Box<Self>,
-    },
     /// Higher scores do not mean likelier labels.
     #[error("cannot calibrate: the model's scores do not separate this dataset's labels")]
     Uninformative,

@@ -19,7 +19,7 @@ pub struct Fitting {
     pub balance: f64,
     /// Comments that show their video are fitted apart from those that don't.
     pub by_video: bool,
-    /// The calibration in force. Where comments are fitted apart, it stays for a kind that the data lacks.
+    /// The calibration in force. Where comments are fitted apart, it stays for a kind that the data has too little of.
     pub present: Calibration,
 }
 
@@ -31,6 +31,9 @@ struct Kind<T> {
     rows: Vec<T>,
 }
 
+/// Comments without a video, and those with one.
+const KINDS: [&str; 2] = ["without a video", "with a video"];
+
 impl<T> Kind<T> {
     /// All rows, or the kinds that occur among them.
     fn of(by_video: bool, rows: impl Iterator<Item = (bool, T)>) -> Vec<Self> {
@@ -39,29 +42,22 @@ impl<T> Kind<T> {
             let rows = rows.into_iter().map(|(_, row)| row).collect();
             Self { shows_video, name: by_video.then_some(name), rows }
         };
-        let mut kinds = vec![kind(false, "without a video", without), kind(true, "with a video", with)];
+        let mut kinds = vec![kind(false, KINDS[0], without), kind(true, KINDS[1], with)];
         if kinds.iter().any(|kind| !kind.rows.is_empty()) {
             kinds.retain(|kind| !kind.rows.is_empty());
         }
         kinds
-    }
-
-    fn fault(&self, source: FitError) -> FitError {
-        match self.name {
-            None => source,
-            Some(kind) => FitError::Of { kind, source: Box::new(source) },
-        }
     }
 }
 
 /// Whether these rows can be calibrated with, as far as can be told before they are answered.
 ///
 /// # Errors
-/// [`FitError::TooFew`], [`FitError::Missing`], of a kind of comments if they are fitted apart.
+/// [`FitError::TooFew`], [`FitError::Missing`]; if comments are fitted apart, those of one kind suffice.
 pub fn check(rows: &[Row], by_video: bool) -> Result<(), FitError> {
     let labels = rows.iter().map(|row| (row.shows_video(), row.label));
-    let kinds = Kind::of(by_video, labels);
-    kinds.iter().try_for_each(|kind| check_labels(&kind.rows).map_err(|fault| kind.fault(fault)))
+    let checked: Vec<_> = Kind::of(by_video, labels).iter().map(|kind| check_labels(&kind.rows)).collect();
+    checked.iter().find(|check| check.is_ok()).unwrap_or(&checked[0]).clone()
 }
 
 /// A label with too few rows to fit a bias to.
@@ -88,6 +84,8 @@ pub struct Recalibration {
     pub after: Summary,
     /// Labels with too few rows to fit a bias to.
     pub rare: Vec<Rare>,
+    /// Comments that keep the present calibration, where they are fitted apart, and why.
+    pub kept: Vec<(&'static str, FitError)>,
     /// What thresholds answer under the fitted calibration, on the rows that it was fitted to.
     pub selective: [Selective; ANSWERED.len()],
 }
@@ -137,23 +135,36 @@ impl Recalibration {
     pub fn of(rows: &[Row], predictions: &[Prediction], how: &Fitting) -> Result<Self, FitError> {
         let mut fitted = Calibration { abstain_below: 0.0, ..how.present.clone() };
         fitted.with_video = fitted.with_video.filter(|_| how.by_video);
-        let (mut after, mut under_fitted, mut rare) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut after, mut under_fitted) = (Vec::new(), Vec::new());
+        let (mut rare, mut kept) = (Vec::new(), Vec::new());
         let scored = |p: &Prediction| Some((rows[p.row].shows_video(), (p.label, p.log_probs?)));
-        for kind in Kind::of(how.by_video, predictions.iter().filter_map(scored)) {
-            let scaling = fit(&kind.rows, how.balance).map_err(|fault| kind.fault(fault))?;
-            let unseen = cross_fitted(&kind.rows, how.balance).map_err(|fault| kind.fault(fault))?;
-            after.extend(kind.rows.iter().map(|(truth, _)| *truth).zip(unseen));
-            let answer = |(truth, l): &Scored| (*truth, score::probabilities(*l, &scaling));
-            under_fitted.extend(kind.rows.iter().map(answer));
-            let few = rare_labels(&kind.rows).into_iter();
-            rare.extend(few.map(|(label, rows)| Rare { label, rows, kind: kind.name }));
-            fitted.set_scaling(kind.shows_video, scaling);
+        let kinds = Kind::of(how.by_video, predictions.iter().filter_map(scored));
+        for Kind { shows_video, name, rows } in &kinds {
+            let answer = |scaling| move |(truth, l): &Scored| (*truth, score::probabilities(*l, &scaling));
+            match fit(rows, how.balance) {
+                Ok(scaling) => {
+                    fitted.set_scaling(*shows_video, scaling);
+                    let unseen = cross_fitted(rows, how.balance)?;
+                    after.extend(rows.iter().map(|(truth, _)| *truth).zip(unseen));
+                    let few = rare_labels(rows).into_iter();
+                    rare.extend(few.map(|(label, rows)| Rare { label, rows, kind: *name }));
+                }
+                Err(fault) => {
+                    kept.push((name.unwrap_or_default(), fault));
+                    after.extend(rows.iter().map(answer(fitted.scaling(*shows_video))));
+                }
+            }
+            under_fitted.extend(rows.iter().map(answer(fitted.scaling(*shows_video))));
+        }
+        if kept.len() == kinds.len() {
+            return Err(kept.swap_remove(0).1);
         }
         Ok(Self {
             balance: how.balance,
             before: Summary::of(&probabilities(predictions)),
             after: Summary::of(&after),
             rare,
+            kept,
             selective: selective(&under_fitted, ANSWERED),
             fitted,
         })
@@ -184,8 +195,10 @@ impl Recalibration {
         out
     }
 
-    /// What the fit rests on too little data for, a sentence a label.
+    /// What there is too little data for, a sentence each.
     pub fn warnings(&self) -> Vec<String> {
+        let kept = self.kept.iter();
+        let kept = kept.map(|(kind, fault)| format!("comments {kind} keep the present calibration: {fault}"));
         let sentence = |Rare { label, rows, kind }: &Rare| {
             let verb = if *rows == 1 { "row is" } else { "rows are" };
             let kind = kind.map(|kind| format!(" among the comments {kind}")).unwrap_or_default();
@@ -194,7 +207,7 @@ impl Recalibration {
                 super::calibrate::FEW_ROWS
             )
         };
-        self.rare.iter().map(sentence).collect()
+        kept.chain(self.rare.iter().map(sentence)).collect()
     }
 
     pub(super) fn heading(&self) -> String {
@@ -289,14 +302,17 @@ mod tests {
         let text = apart.text();
         assert!(text.contains("comments with a video apart") && text.contains("; with a video: "), "{text}");
 
-        // A kind that the data lacks keeps what is in force; one with too few rows is named.
+        // A kind that the data has too little of keeps what is in force, and is named if it occurs.
         let only: Vec<Prediction> = answers.iter().filter(|p| titled(p)).cloned().collect();
         let kept = Recalibration::of(&rows, &only, &how).unwrap().fitted;
         assert_eq!((kept.scaling(false), kept.with_video), (Scaling::NONE, apart.fitted.with_video));
-        let few: Vec<Row> = rows.iter().filter(|row| row.shows_video()).chain(&rows[..3]).cloned().collect();
-        assert_eq!(check(&few, false), Ok(()));
-        let fault = check(&few, true).unwrap_err().to_string();
-        assert!(fault.starts_with("of the comments without a video: 3 rows"), "{fault}");
+        let few: Vec<Prediction> = answers.iter().filter(|p| titled(p) || p.row < 3).cloned().collect();
+        let change = Recalibration::of(&rows, &few, &how).unwrap();
+        assert_eq!(change.fitted, kept);
+        let warning = "comments without a video keep the present calibration: 3 rows are too few";
+        assert!(change.text().contains(warning), "{}", change.text());
+        let few: Vec<Row> = few.iter().map(|p| rows[p.row].clone()).collect();
+        assert_eq!((check(&few, true), check(&few[..12], true)), (Ok(()), Err(FitError::TooFew { rows: 3 })));
     }
 
     #[test]

@@ -82,6 +82,8 @@ fn recalibration(change: &Recalibration) -> Value {
             (format!("{}{kind}", label.name()), json!(rows))
         })
         .collect();
+    let kept: Map<String, Value> =
+        change.kept.iter().map(|(kind, fault)| ((*kind).into(), json!(fault.to_string()))).collect();
     json!({
         "balance": change.balance,
         "parts": FOLDS,
@@ -91,5 +93,6 @@ fn recalibration(change: &Recalibration) -> Value {
         "fitted": change.fitted,
         "selective": change.selective,
         "rare_labels": rare,
+        "kept": kept,
     })
 }
