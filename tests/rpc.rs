@@ -8,6 +8,7 @@ use ko_sentiment::grpc::pb::{
     self, ClassifyBatchRequest, ClassifyRequest, ClassifyStreamRequest, GetModelInfoRequest,
     StreamReasonRequest, Video, item_result::Outcome, stream_reason_response::Event,
 };
+use ko_sentiment::sentiment::profile::Scaling;
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
@@ -118,6 +119,38 @@ async fn reasons_stream_in_order() {
         .await
         .unwrap_err();
     assert_eq!(status.get_error_details().bad_request().unwrap().field_violations[0].field, "temperature");
+}
+
+#[tokio::test]
+async fn comments_with_a_video_have_their_own_calibration() {
+    let mut fake = Fake::default();
+    let level = Scaling { temperature: 1e300, ..Scaling::NONE };
+    fake.profile.calibration.with_video = Some(level);
+    let server = TestServer::start(fake.classifier()).await;
+    let mut client = server.client().await;
+    let is_level = |scores: &[pb::Score]| scores.iter().all(|s| (s.probability - 1.0 / 3.0).abs() < 1e-12);
+    let video = |title: &str, summary: &str| {
+        Some(Video { id: "v".into(), title: title.into(), summary: summary.into() })
+    };
+    for (video, expect) in [
+        (None, false),
+        (video("", " \u{200b}"), false),
+        (video("제주 여행", ""), true),
+        (video("", "제주를 걷습니다."), true),
+    ] {
+        for from_cache in [false, true] {
+            let request = ClassifyRequest { video: video.clone(), ..comment("좋아요") };
+            let answer = client.classify(request).await.unwrap().into_inner();
+            let blank = video.as_ref().is_some_and(|v| v.title.is_empty() && !expect);
+            assert_eq!(answer.from_cache, from_cache || blank, "{video:?}");
+            assert_eq!(is_level(&answer.scores), expect, "{video:?}");
+        }
+        let request =
+            StreamReasonRequest { comment: "좋아요".into(), video: video.clone(), ..Default::default() };
+        let mut events = client.stream_reason(request).await.unwrap().into_inner();
+        let Some(Event::Verdict(verdict)) = events.next().await.unwrap().unwrap().event else { panic!() };
+        assert_eq!(is_level(&verdict.scores), expect, "{video:?}");
+    }
 }
 
 /// All of a text that at most `max_tokens` tokens make, and why it ended.

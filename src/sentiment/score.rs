@@ -67,7 +67,6 @@ mod tests {
     #[test]
     fn calibration_moves_the_verdict() {
         let log_probs = [0.5_f64.ln(), 0.3_f64.ln(), 0.1_f64.ln()];
-        let plain = [5.0 / 9.0, 3.0 / 9.0, 1.0 / 9.0];
         let check = |temperature, neutral, abstain_below, expect: (Sentiment, [f64; 3], bool)| {
             let bias = Labels { positive: 0.0, neutral, negative: 0.0 };
             let own = Calibration { temperature, bias, abstain_below, with_video: None };
@@ -80,8 +79,10 @@ mod tests {
             let of_videos =
                 Calibration { abstain_below, with_video: Some(own.scaling(false)), ..Calibration::default() };
             assert_eq!(Verdict::new(log_probs, &of_videos, true), v);
-            assert_eq!(Verdict::new(log_probs, &of_videos, false).probabilities, plain);
+            let without = Verdict::new(log_probs, &of_videos, false).probabilities;
+            assert_eq!(without, probabilities(log_probs, &Scaling::NONE));
         };
+        let plain = [5.0 / 9.0, 3.0 / 9.0, 1.0 / 9.0];
         check(1.0, 0.0, 0.0, (Sentiment::Positive, plain, false));
         check(1.0, 0.0, 0.6, (Sentiment::Positive, plain, true));
         // ln 2 more for 중립: weights 5 : 6 : 1.
