@@ -37,6 +37,14 @@ pub enum FitError {
     /// NaN or infinite log-probabilities.
     #[error("row {0}: log-probabilities must be finite")]
     NotFinite(usize),
+    /// A label whose bias would rest on chance, of comments that can do without a fit of their own.
+    #[error("only {rows} rows are labelled {label}; label at least {FEW_ROWS}")]
+    Few {
+        /// Which.
+        label: Sentiment,
+        /// Rows that it has.
+        rows: usize,
+    },
     /// Higher scores do not mean likelier labels.
     #[error("cannot calibrate: the model's scores do not separate this dataset's labels")]
     Uninformative,

@@ -60,6 +60,14 @@ pub fn check(rows: &[Row], by_video: bool) -> Result<(), FitError> {
     checked.iter().find(|check| check.is_ok()).unwrap_or(&checked[0]).clone()
 }
 
+/// Whether no label's bias would rest on chance.
+fn enough(rows: &[Scored]) -> Result<(), FitError> {
+    check_labels(&rows.iter().map(|(label, _)| *label).collect::<Vec<_>>())?;
+    rare_labels(rows)
+        .first()
+        .map_or(Ok(()), |(label, rows)| Err(FitError::Few { label: *label, rows: *rows }))
+}
+
 /// A label with too few rows to fit a bias to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rare {
@@ -139,9 +147,12 @@ impl Recalibration {
         let (mut rare, mut kept) = (Vec::new(), Vec::new());
         let scored = |p: &Prediction| Some((rows[p.row].shows_video(), (p.label, p.log_probs?)));
         let kinds = Kind::of(how.by_video, predictions.iter().filter_map(scored));
+        // One that is fitted well needs no other beside it that rests on chance.
+        let some_are_enough = kinds.iter().any(|kind| enough(&kind.rows).is_ok());
         for Kind { shows_video, name, rows } in &kinds {
             let answer = |scaling| move |(truth, l): &Scored| (*truth, score::probabilities(*l, &scaling));
-            match fit(rows, how.balance) {
+            let enough = if some_are_enough { enough(rows) } else { Ok(()) };
+            match enough.and_then(|()| fit(rows, how.balance)) {
                 Ok(scaling) => {
                     fitted.set_scaling(*shows_video, scaling);
                     let unseen = cross_fitted(rows, how.balance)?;
@@ -311,6 +322,11 @@ mod tests {
         assert_eq!(change.fitted, kept);
         let warning = "comments without a video keep the present calibration: 3 rows are too few";
         assert!(change.text().contains(warning), "{}", change.text());
+        let thin: Vec<Prediction> = answers.iter().filter(|p| titled(p) || p.row < 60).cloned().collect();
+        let change = Recalibration::of(&rows, &thin, &how).unwrap();
+        assert_eq!(change.fitted, kept);
+        let warning = "comments without a video keep the present calibration: only 12 rows are labelled 긍정";
+        assert!(change.warnings()[0].starts_with(warning), "{:?}", change.warnings());
         let few: Vec<Row> = few.iter().map(|p| rows[p.row].clone()).collect();
         assert_eq!((check(&few, true), check(&few[..12], true)), (Ok(()), Err(FitError::TooFew { rows: 3 })));
     }
