@@ -142,7 +142,7 @@ impl Recalibration {
     /// See [`FitError`].
     pub fn of(rows: &[Row], predictions: &[Prediction], how: &Fitting) -> Result<Self, FitError> {
         let mut fitted = Calibration { abstain_below: 0.0, ..how.present.clone() };
-        fitted.with_video = fitted.with_video.filter(|_| how.by_video);
+        fitted.with_video = how.by_video.then(|| how.present.scaling(true));
         let (mut after, mut under_fitted) = (Vec::new(), Vec::new());
         let (mut rare, mut kept) = (Vec::new(), Vec::new());
         let scored = |p: &Prediction| Some((rows[p.row].shows_video(), (p.label, p.log_probs?)));
@@ -327,6 +327,12 @@ mod tests {
         assert_eq!(change.fitted, kept);
         let warning = "comments without a video keep the present calibration: only 12 rows are labelled 긍정";
         assert!(change.warnings()[0].starts_with(warning), "{:?}", change.warnings());
+        let plain: Vec<Prediction> = answers.iter().filter(|p| !titled(p) || p.row < 24).cloned().collect();
+        let fitted = Recalibration::of(&rows, &plain, &how).unwrap().fitted;
+        assert_eq!(
+            (fitted.scaling(false), fitted.scaling(true)),
+            (apart.fitted.scaling(false), Scaling::NONE)
+        );
         let few: Vec<Row> = few.iter().map(|p| rows[p.row].clone()).collect();
         assert_eq!((check(&few, true), check(&few[..12], true)), (Ok(()), Err(FitError::TooFew { rows: 3 })));
     }
