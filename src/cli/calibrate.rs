@@ -139,9 +139,8 @@ fn embedded_profile(model: &Path) -> Result<String, Failure> {
 fn changes(old: &Calibration, new: &Calibration, rows: &[Row], predictions: &[Prediction]) -> String {
     let mut lines = Vec::new();
     let apart = old.with_video.is_some() || new.with_video.is_some();
-    for (shows_video, kind) in
-        [(false, ""), (true, ", with a video")].into_iter().take(1 + usize::from(apart))
-    {
+    let kinds: &[_] = if apart { &[(false, ""), (true, ", with a video")] } else { &[(false, "")] };
+    for &(shows_video, kind) in kinds {
         let (old, new) = (old.scaling(shows_video), new.scaling(shows_video));
         lines.push((format!("temperature{kind}"), old.temperature, new.temperature));
         let bias = |s: Sentiment| (format!("bias {}{kind}", s.name()), *old.bias.get(s), *new.bias.get(s));

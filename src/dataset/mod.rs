@@ -12,7 +12,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use self::kept::Kept;
-use crate::sentiment::input::is_blank;
+use crate::sentiment::input;
 use crate::sentiment::labels::Sentiment;
 
 mod arrow;
@@ -67,9 +67,11 @@ pub struct Row {
 }
 
 impl Row {
-    /// Whether the title or the summary says anything, so that a request with this row's texts shows its video.
+    /// Whether a request with this row's texts shows its video.
     pub fn shows_video(&self) -> bool {
-        [&self.video_title, &self.video_summary].into_iter().flatten().any(|text| !is_blank(text))
+        let [title, summary] =
+            [&self.video_title, &self.video_summary].map(|text| text.as_deref().unwrap_or_default());
+        input::shows_video(title, summary)
     }
 }
 

@@ -76,10 +76,15 @@ impl Input {
         if !violations.is_empty() {
             return Err(violations);
         }
-        let video = Video { title: text(raw.title), summary: text(raw.summary) };
-        let video = (video != Video::default()).then_some(video);
+        let video = shows_video(raw.title, raw.summary)
+            .then(|| Video { title: text(raw.title), summary: text(raw.summary) });
         Ok(Self { comment, video })
     }
+}
+
+/// Whether a request with this title and summary shows its video: one of them says something.
+pub fn shows_video(title: &str, summary: &str) -> bool {
+    !is_blank(title) || !is_blank(summary)
 }
 
 /// Whether `text` has more than `max` characters.

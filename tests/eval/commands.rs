@@ -1,7 +1,7 @@
 //! `ko-sentiment eval` and `ko-sentiment calibrate`.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use ko_sentiment::eval::predictions::{self, Prediction};
@@ -21,6 +21,23 @@ fn stdout(args: &[&str]) -> String {
     let output = run(args);
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// A copy of the small model, to be written into.
+fn copied_model(folder: &Path) -> PathBuf {
+    let path = folder.join("model.gguf");
+    std::fs::copy(model(), &path).unwrap();
+    path
+}
+
+fn profile(header: &Header) -> Profile {
+    Profile::from_toml(header.metadata.require_str(METADATA_KEY).unwrap()).unwrap()
+}
+
+/// All metadata but the profile.
+fn others(header: &Header) -> HashMap<String, String> {
+    let entries = header.metadata.iter().filter(|(key, _)| *key != METADATA_KEY);
+    entries.map(|(key, value)| (key.to_owned(), format!("{value:?}"))).collect()
 }
 
 fn json(args: &[&str]) -> Value {
@@ -161,8 +178,7 @@ fn implied(folder: &Path, model: &str) -> String {
 #[test]
 fn calibration_is_written_into_the_model_and_used() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.gguf");
-    std::fs::copy(model(), &path).unwrap();
+    let path = copied_model(folder.path());
     let name = path.to_str().unwrap();
     let csv = implied(folder.path(), name);
     let weights = |header: &Header| std::fs::read(&path).unwrap().split_off(header.data_start as usize);
@@ -181,18 +197,12 @@ fn calibration_is_written_into_the_model_and_used() {
     assert!(text.contains(kept.to_str().unwrap()), "{text}");
     assert_eq!(std::fs::read_to_string(kept).unwrap(), before.metadata.require_str(METADATA_KEY).unwrap());
     let after = Header::read(&path).unwrap();
-    let profile =
-        |header: &Header| Profile::from_toml(header.metadata.require_str(METADATA_KEY).unwrap()).unwrap();
     let fitted = profile(&after).calibration;
     assert_ne!(fitted.temperature, 1.0);
     assert_eq!(fitted.abstain_below, 0.4);
     let unchanged = Profile { calibration: profile(&before).calibration, ..profile(&after) };
     assert_eq!(unchanged, profile(&before));
     assert!(weights(&after) == weights_before);
-    let others = |header: &Header| -> HashMap<String, String> {
-        let entries = header.metadata.iter().filter(|(key, _)| *key != METADATA_KEY);
-        entries.map(|(key, value)| (key.to_owned(), format!("{value:?}"))).collect()
-    };
     assert_eq!(others(&after), others(&before));
 
     // The same weights, so the same scores, and the fitted probabilities beside them.
@@ -420,16 +430,16 @@ fn made(model: &str, csv: &str, file: &str, log_probs: impl Fn(usize) -> [f64; 3
 #[test]
 fn comments_with_a_video_are_calibrated_apart() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.gguf");
-    std::fs::copy(model(), &path).unwrap();
+    let path = copied_model(folder.path());
     let name = path.to_str().unwrap();
-    let write = |file: &str, rows: std::ops::Range<usize>| {
+    let titled = |i: usize| i / 3 % 2 == 1;
+    let write = |file: &str, rows: &dyn Fn(usize) -> bool| {
         let row = |i: usize| {
-            let title = if i / 3 % 2 == 1 { "영상" } else { "" };
+            let title = if titled(i) { "영상" } else { "" };
             format!("댓글 {i},{},{title}\n", Sentiment::ALL[i % 3].name())
         };
         let csv = folder.path().join(file);
-        let rows = rows.filter(|i| file == "all.csv" || i / 3 % 2 == 1).map(row);
+        let rows = (0..216).filter(|i| rows(*i)).map(row);
         std::fs::write(&csv, "comment,label,video_title\n".to_owned() + &rows.collect::<String>()).unwrap();
         csv.to_str().unwrap().to_owned()
     };
@@ -439,13 +449,10 @@ fn comments_with_a_video_are_calibrated_apart() {
         let top = if (row / 6).is_multiple_of(3) { (row + 1 + row / 18 % 2) % 3 } else { row % 3 };
         std::array::from_fn(|c| if c == top { sure } else { (1.0 - sure) / 2.0 }.ln())
     };
-    let calibration = || {
-        let header = Header::read(&path).unwrap();
-        Profile::from_toml(header.metadata.require_str(METADATA_KEY).unwrap()).unwrap().calibration
-    };
+    let calibration = || profile(&Header::read(&path).unwrap()).calibration;
     let kept = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
-    let (all, file) = (write("all.csv", 0..216), kept("all.jsonl"));
-    made(name, &all, &file, |row| scores(if row / 3 % 2 == 1 { 0.98 } else { 0.4 }, row));
+    let (all, file) = (write("all.csv", &|_| true), kept("all.jsonl"));
+    made(name, &all, &file, |row| scores(if titled(row) { 0.98 } else { 0.4 }, row));
     let calibrate = ["calibrate", "--model", name, "--data", &all, "--predictions", &file];
     let text = stdout(&[&calibrate[..], &["--by-video"]].concat());
     assert!(text.contains("bias neutral, with a video"), "{text}");
@@ -454,7 +461,7 @@ fn comments_with_a_video_are_calibrated_apart() {
     assert!(first.temperature < 0.5 && of_videos.temperature > 2.0, "{first:?}");
 
     // A model that does so goes on doing so: what the data doesn't show stays. These odds are the roots of those.
-    let (titled, file) = (write("titled.csv", 0..216), kept("titled.jsonl"));
+    let (titled, file) = (write("titled.csv", &titled), kept("titled.jsonl"));
     made(name, &titled, &file, |row| scores(0.832, row / 3 * 6 + 3 + row % 3));
     stdout(&["calibrate", "--model", name, "--data", &titled, "--predictions", &file, "--allow-worse"]);
     let second = calibration();
@@ -466,8 +473,7 @@ fn comments_with_a_video_are_calibrated_apart() {
 #[test]
 fn a_calibration_that_does_worse_is_not_written() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.gguf");
-    std::fs::copy(model(), &path).unwrap();
+    let path = copied_model(folder.path());
     let name = path.to_str().unwrap();
     let csv = data(folder.path(), "data.csv", counted(60));
     let file = folder.path().join("made.jsonl").to_str().unwrap().to_owned();
@@ -500,14 +506,7 @@ fn a_calibration_that_does_worse_is_not_written() {
         let file = folder.path().join("copy.gguf");
         std::fs::write(&file, bytes).unwrap();
         let header = Header::read(&file).unwrap();
-        let others: HashMap<String, String> = header
-            .metadata
-            .iter()
-            .filter(|(key, _)| *key != METADATA_KEY)
-            .map(|(key, value)| (key.to_owned(), format!("{value:?}")))
-            .collect();
-        let profile = Profile::from_toml(header.metadata.require_str(METADATA_KEY).unwrap()).unwrap();
-        (profile, others, bytes[header.data_start as usize..].to_vec())
+        (profile(&header), others(&header), bytes[header.data_start as usize..].to_vec())
     };
     let ((old, keys, weights), (new, new_keys, new_weights)) =
         (parts(&before), parts(&std::fs::read(&path).unwrap()));
